@@ -1,0 +1,126 @@
+// How pnpm is started: exactly the version that package.json pins, through the npx that came with this Node, with a home of
+// its own inside node_modules where the user's cannot be written to.
+const { accessSync, constants, existsSync, readFileSync, realpathSync } = require("node:fs")
+const { homedir } = require("node:os")
+const { basename, delimiter, dirname, isAbsolute, join } = require("node:path")
+const { StepFailed } = require("./step.cjs")
+
+/**
+ * The command line and environment that run the pinned pnpm.
+ *
+ * @param {string} root the checkout
+ * @param {readonly string[]} args pnpm's arguments
+ * @param {NodeJS.ProcessEnv} [env]
+ * @returns {{ command: string, args: string[], env: NodeJS.ProcessEnv }}
+ */
+function pnpm(root, args, env = process.env) {
+  const pinned = JSON.parse(readFileSync(join(root, "package.json"), "utf8")).packageManager
+  return { command: process.execPath, args: [findNpx(env), "-y", pinned, ...args], env: pnpmEnvironment(root, env) }
+}
+
+/** @param {NodeJS.ProcessEnv} env */
+function findNpx(env) {
+  const bin = dirname(process.execPath)
+  const started = env.npm_execpath
+  const candidates = [
+    started !== undefined && basename(started) === "npm-cli.js" ? join(dirname(started), "npx-cli.js") : undefined,
+    join(bin, "..", "lib", "node_modules", "npm", "bin", "npx-cli.js"),
+    join(bin, "node_modules", "npm", "bin", "npx-cli.js"),
+    ...[bin, ...(env.PATH ?? "").split(delimiter)].map((folder) => realPath(join(folder, "npx")))
+  ]
+  const found = candidates.find((file) => file?.endsWith(".js") && existsSync(file))
+  if (found === undefined) {
+    throw new StepFailed(
+      `cannot find npx beside ${process.execPath}: install npm, which comes with Node, and run this again`
+    )
+  }
+  return found
+}
+
+/** @param {string} file @returns {string | undefined} */
+function realPath(file) {
+  try {
+    return realpathSync(file)
+  } catch {
+    return undefined
+  }
+}
+
+/** @param {string} root @param {NodeJS.ProcessEnv} env @returns {NodeJS.ProcessEnv} */
+function pnpmEnvironment(root, env) {
+  /** @type {NodeJS.ProcessEnv} */
+  const result = {
+    ...env,
+    // pnpm and the install scripts find this very Node, whatever stands on PATH.
+    PATH: [dirname(process.execPath), env.PATH].filter(Boolean).join(delimiter),
+    // npx would print each setting of npm that it does not know, again.
+    npm_config_loglevel: "error",
+    // Never ask: replace a node_modules that another package manager has made.
+    npm_config_confirm_modules_purge: "false"
+  }
+  // Set for an application's own run, these would leave out the compiler and the tests.
+  for (const name of ["NODE_ENV", "npm_config_production", "npm_config_omit", "npm_config_only"]) delete result[name]
+  if (existsSync("/bin/sh")) result.npm_config_script_shell ??= "/bin/sh"
+  if (homeIsUsable(env)) return result
+
+  const home = join(root, "node_modules", ".cache", "home")
+  const settings = env.npm_config_userconfig ?? join(homeOf(env) ?? "", ".npmrc")
+  return {
+    ...result,
+    HOME: home,
+    XDG_CACHE_HOME: join(home, ".cache"),
+    XDG_CONFIG_HOME: join(home, ".config"),
+    XDG_DATA_HOME: join(home, ".local", "share"),
+    XDG_STATE_HOME: join(home, ".local", "state"),
+    npm_config_cache: join(home, ".npm"),
+    npm_config_store_dir: join(home, "store"),
+    // A registry or a certificate that the user has configured still counts.
+    ...(readable(settings) ? { npm_config_userconfig: settings } : {})
+  }
+}
+
+/** @param {NodeJS.ProcessEnv} env @returns {string | undefined} */
+function homeOf(env) {
+  if (env.HOME !== undefined) return env.HOME
+  try {
+    return homedir()
+  } catch {
+    return undefined
+  }
+}
+
+/** Can npm and pnpm write where they want to write? @param {NodeJS.ProcessEnv} env */
+function homeIsUsable(env) {
+  const home = homeOf(env)
+  if (home === undefined || !isAbsolute(home)) return false
+  return [
+    env.npm_config_cache ?? join(home, ".npm"),
+    join(env.XDG_CACHE_HOME ?? join(home, ".cache"), "pnpm"),
+    join(env.XDG_DATA_HOME ?? join(home, ".local", "share"), "pnpm"),
+    join(env.XDG_STATE_HOME ?? join(home, ".local", "state"), "pnpm")
+  ].every(writable)
+}
+
+/** A folder that is not there yet is writable when the nearest one above it is. @param {string} folder @returns {boolean} */
+function writable(folder) {
+  if (!existsSync(folder)) {
+    const above = dirname(folder)
+    return above !== folder && writable(above)
+  }
+  return allowed(folder, constants.W_OK | constants.X_OK)
+}
+
+/** @param {string} file */
+const readable = (file) => isAbsolute(file) && allowed(file, constants.R_OK)
+
+/** @param {string} path @param {number} mode */
+function allowed(path, mode) {
+  try {
+    accessSync(path, mode)
+    return true
+  } catch {
+    return false
+  }
+}
+
+module.exports = { pnpm, pnpmEnvironment }
