@@ -6,8 +6,7 @@
  * @since 0.1.0
  */
 
-import { randomUUID } from "node:crypto"
-import { SqlClient } from "@effect/sql"
+import type { SqlClient } from "@effect/sql"
 import type { PgClient } from "@effect/sql-pg"
 import { Config, Effect, Exit, Layer, Option, Scope } from "effect"
 import type { ConfigError } from "effect/ConfigError"
@@ -31,24 +30,6 @@ const server = Layer.unwrapEffect(
   Effect.map(Config.option(Config.redacted("DATABASE_URL")), (url) =>
     Option.isSome(url) ? PostgresServer.layer() : Layer.effect(PostgresServer.PostgresServer, sharedServer)
   )
-)
-
-const administration = PostgresServer.client({ maxConnections: 1, applicationName: "effecto-testing" })
-
-/** `template0` and a plain file copy: a tenth of the time that the defaults take, and nobody else is ever connected to it. */
-const freshDatabase = Effect.acquireRelease(
-  Effect.gen(function* () {
-    const sql = yield* SqlClient.SqlClient
-    const name = `effecto_${randomUUID().replaceAll("-", "")}`
-    yield* sql`create database ${sql(name)} template template0 strategy file_copy`
-    return name
-  }).pipe(Effect.provide(administration)),
-  (name) =>
-    Effect.flatMap(SqlClient.SqlClient, (sql) => sql`drop database if exists ${sql(name)} with (force)`).pipe(
-      Effect.provide(administration),
-      // The server may be gone before the test is: then so is the database.
-      Effect.ignore
-    )
 )
 
 /**
@@ -80,17 +61,4 @@ const freshDatabase = Effect.acquireRelease(
 export const EmbeddedPostgres: Layer.Layer<
   PgClient.PgClient | SqlClient.SqlClient,
   PostgresServer.PostgresServerError | ConfigError
-> = Layer.unwrapScoped(
-  freshDatabase.pipe(
-    Effect.mapError((error) =>
-      error._tag === "SqlError"
-        ? new PostgresServer.PostgresServerError({
-            reason: "unreachable",
-            message: `could not create a database for this test: ${String(error.cause)}. The user of DATABASE_URL needs the right to create databases.`,
-            cause: error
-          })
-        : error
-    ),
-    Effect.map((database) => PostgresServer.client({ database }))
-  )
-).pipe(Layer.provide(server))
+> = PostgresServer.temporaryDatabase().pipe(Layer.provide(server))

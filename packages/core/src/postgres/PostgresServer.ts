@@ -17,9 +17,10 @@
  */
 
 import { type ChildProcess, spawn } from "node:child_process"
+import { randomUUID } from "node:crypto"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
-import type { SqlClient } from "@effect/sql"
+import { SqlClient } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
 import { Config, Context, Data, type Duration, Effect, Layer, Option, Redacted, type Scope } from "effect"
 import type { ConfigError } from "effect/ConfigError"
@@ -321,4 +322,53 @@ export const client = (
         )
       )
     )
+  )
+
+/** What has to be done on the server itself, by a connection that is gone again before anybody works. */
+const administer = <A, E>(effect: Effect.Effect<A, E, SqlClient.SqlClient>) =>
+  Effect.provide(effect, client({ maxConnections: 1, applicationName: "effecto-administration" }))
+
+/**
+ * A pool of connections, as {@link client} makes it, to a database of its own: created when the layer is built, dropped when it is closed. For
+ * tests, examples and consoles: whatever they do, they find an empty database and leave nothing on the server.
+ *
+ * Takes about 50 ms. The user of `DATABASE_URL` needs the right to create databases. A program that is killed leaves its database behind
+ * on a server that `DATABASE_URL` names; their names begin with `effecto_`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const temporaryDatabase = (
+  options: Omit<ClientOptions, "database"> = {}
+): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, PostgresServerError, PostgresServer> =>
+  Layer.unwrapScoped(
+    Effect.gen(function* () {
+      const { label } = yield* PostgresServer
+      const database = `effecto_${randomUUID().replaceAll("-", "")}`
+      yield* Effect.acquireRelease(
+        // From template0, which nobody else is ever connected to, and as a plain copy of its files: a third of the default's time.
+        administer(
+          Effect.flatMap(
+            SqlClient.SqlClient,
+            (sql) => sql`create database ${sql(database)} template template0 strategy file_copy`
+          )
+        ),
+        () =>
+          administer(
+            Effect.flatMap(SqlClient.SqlClient, (sql) => sql`drop database if exists ${sql(database)} with (force)`)
+            // When the server is gone, so is the database.
+          ).pipe(Effect.ignore)
+      ).pipe(
+        Effect.catchTag("SqlError", (cause) =>
+          Effect.fail(
+            new PostgresServerError({
+              reason: "unreachable",
+              message: `could not create a database on ${label}: ${connectionProblem(cause)}`,
+              cause
+            })
+          )
+        )
+      )
+      return client({ ...options, database })
+    })
   )

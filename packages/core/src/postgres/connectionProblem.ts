@@ -11,6 +11,7 @@ const byCode: Readonly<Record<string, string>> = {
   "28P01": "it refused the password. Correct the user and password in DATABASE_URL.",
   "28000": "it refused the user. Correct DATABASE_URL, or allow the user in the server's pg_hba.conf.",
   "3D000": "it has no such database. Create it, or correct DATABASE_URL.",
+  "42501": "its user may not do that. Give it the right (alter role … createdb), or use another user in DATABASE_URL.",
   "53300": "it has no connection left. Close some, or raise its max_connections.",
   "57P03": "it is starting up or shutting down. Try again in a moment."
 }

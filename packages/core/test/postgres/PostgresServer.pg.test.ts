@@ -199,6 +199,24 @@ describe("PostgresServer.layer", () => {
     })
   )
 
+  it.scoped("says that the user may not create the database of temporaryDatabase", () =>
+    Effect.gen(function* () {
+      const server = yield* PostgresServer.make()
+      yield* Effect.flatMap(SqlClient.SqlClient, (sql) => sql`create role guest login`).pipe(
+        Effect.provide(PostgresServer.client().pipe(Layer.provide(service(server))))
+      )
+      const url = `postgresql://guest@localhost/postgres?host=${encodeURIComponent(folderOf(server))}`
+      const error = yield* PostgresServer.temporaryDatabase().pipe(
+        Layer.provide(service({ ...server, url: Redacted.make(url) })),
+        Layer.build,
+        Effect.flip
+      )
+      expect(error.message).toBe(
+        "could not create a database on the embedded PostgreSQL: its user may not do that. Give it the right (alter role … createdb), or use another user in DATABASE_URL."
+      )
+    })
+  )
+
   it.scoped("closes its pool when the layer is closed", () =>
     Effect.gen(function* () {
       const server = yield* PostgresServer.make()
