@@ -51,5 +51,9 @@ exec 3<&-
 wait "$server"
 : > "$dir/failed"
 wait "$watcher"
+
+# A server that was killed leaves its pid file, whose seventh line names the segment of shared memory that it could not give back.
+set -- $(sed -n 7p "$dir/data/postmaster.pid" 2> /dev/null)
+[ -n "$2" ] && ipcrm -m "$2" 2> /dev/null
 cd / && rm -rf "$dir"
 `
