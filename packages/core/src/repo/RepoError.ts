@@ -1,0 +1,274 @@
+/**
+ * What can go wrong between a program and its tables, one tagged class for each situation that a caller can act on.
+ *
+ * Messages name the table, the key or constraint, and the likely remedy. They never hold what a row or a parameter contains: PostgreSQL's own
+ * detail ("Key (email)=(ada@…) already exists") is dropped, and quoted values are cut out of its message, before an error is made.
+ *
+ * It is *not* for defects: a bug in the program dies, it does not fail.
+ *
+ * @since 0.1.0
+ */
+import { Data } from "effect"
+
+/**
+ * What the driver or the server said, without values: the SQLSTATE or the system's error code, the message, and the names it mentions.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class ServerAnswer extends Error {
+  override readonly name = "ServerAnswer"
+  readonly code: string | undefined
+  readonly constraint: string | undefined
+  readonly schema: string | undefined
+  readonly table: string | undefined
+  readonly column: string | undefined
+
+  constructor(fields: {
+    readonly message: string
+    readonly code?: string | undefined
+    readonly constraint?: string | undefined
+    readonly schema?: string | undefined
+    readonly table?: string | undefined
+    readonly column?: string | undefined
+  }) {
+    super(fields.message)
+    this.code = fields.code
+    this.constraint = fields.constraint
+    this.schema = fields.schema
+    this.table = fields.table
+    this.column = fields.column
+  }
+}
+
+/**
+ * There is no row with that key.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class NotFound<T extends string = string> extends Data.TaggedError("NotFound")<{
+  readonly table: T
+  /** The fields that were asked for; their values are in {@link NotFound.by}, never in the message. */
+  readonly fields: ReadonlyArray<string>
+  readonly by: unknown
+}> {
+  override get message() {
+    return `there is no row in ${this.table} with that ${this.fields.join(", ")}`
+  }
+}
+
+/**
+ * More than one row answered where one at most was expected.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class MultipleResults<T extends string = string> extends Data.TaggedError("MultipleResults")<{
+  readonly table: T
+  readonly fields: ReadonlyArray<string>
+}> {
+  override get message() {
+    return `more than one row in ${this.table} has that ${this.fields.join(", ")}: ask for a unique field, or use Repo.all`
+  }
+}
+
+/**
+ * A value that was to be written does not fit the model: nothing was sent to the database.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class InvalidInput<T extends string = string> extends Data.TaggedError("InvalidInput")<{
+  readonly table: T
+  readonly field: string
+  readonly expected: string
+}> {
+  override get message() {
+    return `field ${this.field} of ${this.table} does not fit its model: expected ${this.expected}`
+  }
+}
+
+/**
+ * Another row already has these values. `constraint` is one of the names that the table declares.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class UniqueViolation<C extends string = string> extends Data.TaggedError("UniqueViolation")<{
+  readonly table: string
+  readonly constraint: C
+  readonly fields: ReadonlyArray<string>
+  readonly operation: string
+  readonly cause: unknown
+}> {
+  override get message() {
+    return `could not ${this.operation} ${this.table}: key (${this.fields.join(", ")}) already exists (constraint ${this.constraint})`
+  }
+}
+
+/**
+ * The row refers to one that does not exist, or is still referred to.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ForeignKeyViolation<C extends string = string> extends Data.TaggedError("ForeignKeyViolation")<{
+  readonly table: string
+  readonly constraint: C
+  readonly fields: ReadonlyArray<string>
+  readonly operation: string
+  readonly cause: unknown
+}> {
+  override get message() {
+    return `could not ${this.operation} ${this.table}: (${this.fields.join(", ")}) refers to a row that does not exist, or other rows still refer to this one (constraint ${this.constraint})`
+  }
+}
+
+/**
+ * A value is not allowed by a check constraint.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class CheckViolation<C extends string = string> extends Data.TaggedError("CheckViolation")<{
+  readonly table: string
+  readonly constraint: C
+  readonly fields: ReadonlyArray<string>
+  readonly operation: string
+  readonly cause: unknown
+}> {
+  override get message() {
+    return `could not ${this.operation} ${this.table}: (${this.fields.join(", ")}) is not allowed by constraint ${this.constraint}`
+  }
+}
+
+/**
+ * Another row excludes this one (an `exclude` constraint).
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ExclusionViolation<C extends string = string> extends Data.TaggedError("ExclusionViolation")<{
+  readonly table: string
+  readonly constraint: C
+  readonly fields: ReadonlyArray<string>
+  readonly operation: string
+  readonly cause: unknown
+}> {
+  override get message() {
+    return `could not ${this.operation} ${this.table}: (${this.fields.join(", ")}) conflicts with another row (constraint ${this.constraint})`
+  }
+}
+
+/**
+ * PostgreSQL chose this transaction to give way to another: the whole of it may be tried again.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class SerializationFailure extends Data.TaggedError("SerializationFailure")<{
+  readonly operation: string
+  readonly code: "40001" | "40P01"
+  readonly cause: unknown
+}> {
+  override get message() {
+    const why = this.code === "40P01" ? "a deadlock with another transaction" : "a conflict with another transaction"
+    return `could not ${this.operation}: ${why} (${this.code}). Nothing of this transaction is kept; run the whole of it again.`
+  }
+}
+
+/**
+ * A lock was not to be had in the time allowed.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class LockTimeout extends Data.TaggedError("LockTimeout")<{
+  readonly resource: string
+  readonly cause: unknown
+}> {
+  override get message() {
+    return `could not lock ${this.resource}: another transaction held it for the whole of the time allowed`
+  }
+}
+
+/**
+ * There is no open transaction where one is needed: a fiber outlived the transaction it was forked in, or the types were forced.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class TransactionClosed extends Data.TaggedError("TransactionClosed")<{
+  readonly operation: string
+  readonly reason: "ended" | "none"
+}> {
+  override get message() {
+    return this.reason === "ended"
+      ? `could not ${this.operation}: the transaction it belongs to has ended. Await forked fibers inside of the transaction, or fork them outside.`
+      : `could not ${this.operation}: there is no transaction. Wrap it in Repo.transact.`
+  }
+}
+
+/**
+ * COMMIT did not do what it was asked to.
+ *
+ * `outcome: "rolledBack"`: nothing was kept. `outcome: "unknown"`: the connection died between COMMIT and its answer, so everything or nothing
+ * was kept: look before trying again.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class CommitFailed extends Data.TaggedError("CommitFailed")<{
+  readonly code: string | undefined
+  readonly outcome: "rolledBack" | "unknown"
+  readonly reason: string
+  readonly cause: unknown
+}> {
+  override get message() {
+    return this.outcome === "rolledBack"
+      ? `could not commit: ${this.reason}. Nothing of this transaction was kept.`
+      : `could not commit: ${this.reason}. Whether the transaction was committed is not known: look for its rows before running it again.`
+  }
+}
+
+/**
+ * Anything else that the database or the way to it reported.
+ *
+ * `kind` says where to look: `connection` (the server or the network), `constraint` (one that the table does not declare), `aborted` (an earlier
+ * statement of the transaction failed), `decode` (a row does not fit its model), `statement` (everything else). `retryable` is true where the same
+ * call can succeed later.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class DbError extends Data.TaggedError("DbError")<{
+  readonly operation: string
+  readonly kind: "connection" | "constraint" | "aborted" | "decode" | "statement"
+  readonly code: string | undefined
+  readonly retryable: boolean
+  readonly reason: string
+  readonly cause: unknown
+}> {
+  override get message() {
+    return `could not ${this.operation}: ${this.reason}`
+  }
+}
+
+/**
+ * What any statement can fail with, whatever it does.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type StatementError = DbError | SerializationFailure | TransactionClosed
+
+/**
+ * Says whether running the same thing again can succeed: the whole transaction after a serialization failure, the statement after a
+ * connection that was refused.
+ *
+ * @since 0.1.0
+ * @category guards
+ */
+export const isRetryable = (error: unknown): boolean =>
+  error instanceof SerializationFailure || (error instanceof DbError && error.retryable)

@@ -1,0 +1,193 @@
+/**
+ * Transactions that say what became of them.
+ *
+ * `transact` commits when its effect succeeds and rolls back when it fails, is interrupted or dies. What it reports is what happened: a COMMIT that
+ * PostgreSQL refuses, or answers with ROLLBACK, is a typed `CommitFailed`. Inside of another `transact` it is a savepoint, which fails alone.
+ *
+ * ```text
+ *   take a connection ─ BEGIN ─▶ the effect ─▶ COMMIT ──┬─▶ committed ──▶ connection back ─▶ afterCommit ─▶ the result
+ *                                    │                  ├─▶ rolled back ─▶ connection back ─▶ afterRollback ─▶ CommitFailed
+ *                                    │                  └─▶ unknown ─────▶ connection closed ─▶ CommitFailed (outcome "unknown")
+ *                                    └─ fails, dies, interrupted ─▶ ROLLBACK ─▶ connection back ─▶ afterRollback ─▶ its failure
+ * ```
+ *
+ * Fibers forked inside share the transaction's one connection, in turns. While a savepoint is open, statements of the fibers around it wait for
+ * its end, so a savepoint must not wait for such a fiber. A fiber that outlives the transaction gets `TransactionClosed`.
+ *
+ * It is *not* a unit of work: nothing is collected, every statement runs when it is called.
+ *
+ * @since 0.1.0
+ */
+import { SqlClient } from "@effect/sql"
+import { Context, Effect } from "effect"
+import { databaseOf } from "./database.js"
+import { currentFrame, type Frame, type Outcome, Transaction } from "./frame.js"
+import { TransactionClosed } from "./RepoError.js"
+import { type TransactError, type TransactOptions, transactOn } from "./transact.js"
+
+export {
+  /**
+   * Proof, in an effect's requirements, that it runs inside of a transaction.
+   *
+   * @since 0.1.0
+   * @category tags
+   */
+  Transaction
+} from "./frame.js"
+export type { Isolation, TransactError, TransactOptions } from "./transact.js"
+
+/**
+ * Runs an effect in a transaction of the `SqlClient` in its context. `Repo.transact` is the same for the Repo's own client.
+ *
+ * @since 0.1.0
+ * @category transactions
+ * @example
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import { SqlClient } from "@effect/sql"
+ * import { Transaction } from "@effecto/core"
+ * import { EmbeddedPostgres } from "@effecto/core/testing"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const sql = yield* SqlClient.SqlClient
+ *   yield* sql`create table accounts (name text primary key, amount int not null)`
+ *   yield* Transaction.transact(
+ *     Effect.gen(function* () {
+ *       yield* sql`insert into accounts values ('ada', 10)`
+ *       yield* Transaction.afterCommit(Effect.log("ada has an account"))
+ *     })
+ *   )
+ * })
+ *
+ * Effect.runPromise(program.pipe(Effect.provide(EmbeddedPostgres)))
+ * ```
+ */
+export const transact: {
+  (
+    options?: TransactOptions
+  ): <A, E, R>(
+    self: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | TransactError, Exclude<R, Transaction> | SqlClient.SqlClient>
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    options?: TransactOptions
+  ): Effect.Effect<A, E | TransactError, Exclude<R, Transaction> | SqlClient.SqlClient>
+} = (first?: unknown, options?: TransactOptions): never => {
+  const run = (self: Effect.Effect<unknown, unknown, unknown>, chosen: TransactOptions) =>
+    Effect.flatMap(SqlClient.SqlClient, (client) => transactOn(databaseOf(client), self, chosen))
+  // Sound: the two signatures above are told apart by their first argument, and `run` keeps the types of what it is given.
+  return (
+    Effect.isEffect(first)
+      ? run(first as Effect.Effect<unknown, unknown, unknown>, options ?? {})
+      : (self: Effect.Effect<unknown, unknown, unknown>) => run(self, (first as TransactOptions | undefined) ?? {})
+  ) as never
+}
+
+/** The registering fiber's context, without the transaction: the work runs when that is over, and must not find its connection. */
+const outside = <R>(context: Context.Context<R>): Context.Context<R> =>
+  // Sound: nothing that runs after the end of a transaction can require it.
+  Context.omit(
+    Transaction,
+    SqlClient.TransactionConnection
+  )(context as Context.Context<R | Transaction | SqlClient.TransactionConnection>) as Context.Context<R>
+
+const register = <R>(
+  frame: Frame,
+  context: Context.Context<R>,
+  on: (outcome: Outcome) => Effect.Effect<void, never, R> | undefined,
+  key: unknown
+) => {
+  const later = outside(context)
+  frame.registrations.push({
+    key,
+    forced: undefined,
+    on: (outcome) => {
+      const effect = on(outcome)
+      return effect === undefined ? undefined : Effect.mapInputContext(effect, () => later)
+    }
+  })
+}
+
+const registering = <R>(
+  operation: string,
+  on: (outcome: Outcome) => Effect.Effect<void, never, R> | undefined,
+  key: unknown
+): Effect.Effect<void, never, Exclude<R, Transaction> | Transaction> =>
+  Effect.contextWithEffect((context: Context.Context<R | Transaction>) => {
+    // Sound: only looked into.
+    const frame = currentFrame(context as Context.Context<never>)
+    if (frame === undefined || !frame.isOpen)
+      return Effect.die(new TransactionClosed({ operation, reason: frame === undefined ? "none" : "ended" }))
+    // Sound: a superset of what R asks for.
+    register(frame, context as Context.Context<R>, on, key)
+    return Effect.void
+  }) as Effect.Effect<void, never, Exclude<R, Transaction> | Transaction>
+
+/**
+ * Registers work that runs after COMMIT of the outermost transaction, and only then: in the order of registration, outside of any transaction,
+ * uninterruptibly, before `transact` returns. A savepoint that is rolled back drops its own. It cannot fail, so it cannot change what `transact`
+ * reports; should it die, that is logged and the rest still runs.
+ *
+ * With a `key`, of several registrations with the same key only the last one runs.
+ *
+ * It is not durable: a process that ends between COMMIT and the work never does it.
+ *
+ * @since 0.1.0
+ * @category after the end
+ */
+export const afterCommit = <R>(
+  effect: Effect.Effect<void, never, R>,
+  options?: { readonly key?: unknown }
+): Effect.Effect<void, never, Exclude<R, Transaction> | Transaction> =>
+  registering(
+    "register work for after the commit",
+    (outcome) => (outcome === "committed" ? effect : undefined),
+    options?.key
+  )
+
+/**
+ * Registers work that runs when what this part of the transaction did has been rolled back: after the end of the outermost transaction, whether
+ * that was rolled back as a whole or only the savepoint this was registered under.
+ *
+ * @since 0.1.0
+ * @category after the end
+ */
+export const afterRollback = <R>(
+  effect: Effect.Effect<void, never, R>
+): Effect.Effect<void, never, Exclude<R, Transaction> | Transaction> =>
+  registering(
+    "register work for after a rollback",
+    (outcome) => (outcome === "rolledBack" ? effect : undefined),
+    undefined
+  )
+
+/**
+ * Inside of a transaction: runs the effect after its COMMIT. Outside: runs it now. For what has to work in both, such as dropping a cache
+ * entry; so it also runs when the outcome of COMMIT is not known, because forgetting too much does no harm there.
+ *
+ * @since 0.1.0
+ * @category after the end
+ */
+export const onCommitOrNow = <R>(
+  effect: Effect.Effect<void, never, R>,
+  options?: { readonly key?: unknown }
+): Effect.Effect<void, never, R> =>
+  Effect.contextWithEffect((context: Context.Context<R>) => {
+    // Sound: only looked into.
+    let frame = currentFrame(context as Context.Context<never>)
+    while (frame !== undefined && !frame.isOpen) frame = frame.parent
+    if (frame === undefined) return effect
+    register(frame, context, (outcome) => (outcome === "rolledBack" ? undefined : effect), options?.key)
+    return Effect.void
+  })
+
+/**
+ * Whether the effect that asks runs inside of an open transaction.
+ *
+ * @since 0.1.0
+ * @category transactions
+ */
+export const inTransaction: Effect.Effect<boolean> = Effect.contextWith(
+  (context: Context.Context<never>) => currentFrame(context)?.isOpen ?? false
+)

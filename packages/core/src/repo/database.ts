@@ -1,0 +1,218 @@
+/**
+ * The one place that knows how @effect/sql's clients work inside: how to find a client's pool, how to reserve a connection without losing it, how to
+ * make a client whose `withTransaction` is ours. Everything else of this folder sees a {@link Database}.
+ */
+import { SqlClient, type SqlConnection, type SqlError, Statement } from "@effect/sql"
+import { Context, Effect, Exit, Fiber, Predicate, Scope } from "effect"
+import { type Answer, type Channel, FrameChannel, PoolChannel } from "./connection.js"
+import { type Frame, frameOf } from "./frame.js"
+import type { Source } from "./statementlog.js"
+
+export interface DatabaseOptions {
+  /** Whether parameters may be shown in the log. */
+  readonly logParameters: boolean
+}
+
+/** A connection that was taken from the pool, and how to give it back. */
+export interface Reserved {
+  readonly connection: SqlConnection.Connection
+  readonly giveBack: Effect.Effect<void>
+}
+
+type Restore = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** The parts of a statement of @effect/sql 0.52 that it keeps but does not declare: what its client makes statements from. */
+interface StatementParts {
+  readonly acquirer: SqlConnection.Connection.Acquirer
+  readonly compiler: Statement.Compiler
+  readonly spanAttributes: ReadonlyArray<readonly [string, unknown]>
+  readonly transformRows: Parameters<typeof Statement.make>[3]
+}
+
+const partsOf = (client: SqlClient.SqlClient): StatementParts => {
+  const statement: unknown = client.unsafe("select 1")
+  if (
+    !Predicate.hasProperty(statement, "acquirer") ||
+    !Effect.isEffect(statement.acquirer) ||
+    !Predicate.hasProperty(statement, "compiler") ||
+    !Predicate.hasProperty(statement, "spanAttributes")
+  )
+    throw new Error("@effecto/core does not know this version of @effect/sql: it expects 0.52")
+  // Sound: the fields that are relied on were looked at above.
+  return statement as unknown as StatementParts
+}
+
+const withoutTransaction = <A, E>(self: Effect.Effect<A, E, Scope.Scope>): Effect.Effect<A, E, Scope.Scope> =>
+  Effect.mapInputContext(self, (context: Context.Context<Scope.Scope>) =>
+    // Sound: the scope, which is all that is required, stays.
+    Context.omit(SqlClient.TransactionConnection)(
+      context as Context.Context<Scope.Scope | SqlClient.TransactionConnection>
+    )
+  )
+
+export class Database {
+  private readonly pool: Effect.Effect<Channel, SqlError.SqlError, Scope.Scope>
+  /** The pool's channel, where it is always the same one: then statements need no scope. */
+  private readonly constantPool: Channel | undefined
+
+  constructor(
+    readonly client: SqlClient.SqlClient,
+    readonly options: DatabaseOptions
+  ) {
+    const acquirer = withoutTransaction(partsOf(client).acquirer)
+    const channel = (connection: SqlConnection.Connection) =>
+      new PoolChannel(connection, options.logParameters, this.reserveScoped)
+    const look = () => Effect.runSyncExit(Effect.scoped(acquirer))
+    const [one, other] = [look(), look()]
+    this.constantPool =
+      Exit.isSuccess(one) && Exit.isSuccess(other) && one.value === other.value ? channel(one.value) : undefined
+    this.pool =
+      this.constantPool === undefined ? Effect.map(acquirer, channel) : Effect.succeed<Channel>(this.constantPool)
+  }
+
+  /**
+   * Takes a connection from the pool; to be called in an uninterruptible region, whose `restore` makes the waiting interruptible. The driver's own
+   * waiting loses the connection when it is interrupted, so that happens in a fiber nobody interrupts, and what arrives too late goes straight back.
+   */
+  take(restore: Restore): Effect.Effect<Reserved, SqlError.SqlError> {
+    return Effect.flatMap(Scope.make(), (scope) => {
+      const giveBack = Scope.close(scope, Exit.void)
+      return Effect.flatMap(Effect.forkDaemon(Scope.extend(this.client.reserve, scope)), (arriving) =>
+        restore(Effect.flatten(Fiber.await(arriving))).pipe(
+          Effect.map((connection): Reserved => ({ connection, giveBack })),
+          Effect.onError(() => Effect.forkDaemon(Effect.zipRight(Fiber.await(arriving), giveBack)))
+        )
+      )
+    })
+  }
+
+  /** A connection for the length of a scope. */
+  readonly reserveScoped: SqlConnection.Connection.Acquirer = Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(this.take(restore), (reserved) =>
+      Effect.as(
+        Effect.addFinalizer(() => reserved.giveBack),
+        reserved.connection
+      )
+    )
+  )
+
+  /** Whom a statement talks to: the transaction its fiber is in, or the pool. */
+  channel(context: Context.Context<never>): Effect.Effect<Channel, SqlError.SqlError, Scope.Scope> {
+    const known = this.knownChannel(context)
+    return known === undefined ? this.pool : Effect.succeed(known)
+  }
+
+  private knownChannel(context: Context.Context<never>): Channel | undefined {
+    const frame = frameOf(context, this.client)
+    if (frame !== undefined) return this.channelOf(frame)
+    const foreign = foreignConnection(context)
+    if (foreign !== undefined) return new PoolChannel(foreign, this.options.logParameters, this.reserveScoped)
+    return this.constantPool
+  }
+
+  channelOf(frame: Frame): Channel {
+    frame.channel ??= new FrameChannel(frame, this.options.logParameters)
+    return frame.channel
+  }
+
+  /** One statement, wherever the fiber that runs it stands. */
+  query(text: string, parameters: ReadonlyArray<unknown>, about: Source): Effect.Effect<Answer, SqlError.SqlError> {
+    return Effect.withFiberRuntime((fiber) => {
+      const known = this.knownChannel(fiber.currentContext)
+      return known === undefined
+        ? Effect.scoped(Effect.flatMap(this.pool, (channel) => channel.query(text, parameters, about)))
+        : known.query(text, parameters, about)
+    })
+  }
+}
+
+/** The connection of a transaction that @effect/sql's own `withTransaction` opened: its client was not given by `Repo.layer`. */
+export const foreignConnection = (context: Context.Context<never>): SqlConnection.Connection | undefined => {
+  const found = Context.getOption(context, SqlClient.TransactionConnection)
+  return found._tag === "Some" && !(found.value[0] instanceof FrameChannel) ? found.value[0] : undefined
+}
+
+const databases = new WeakMap<SqlClient.SqlClient, Database>()
+
+/** The database that a client reaches: one for each client, however often it is asked for. */
+export const databaseOf = (client: SqlClient.SqlClient): Database => {
+  let database = databases.get(client)
+  if (database === undefined) {
+    database = new Database(client, { logParameters: false })
+    databases.set(client, database)
+  }
+  return database
+}
+
+type WithTransaction = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError.SqlError, R>
+
+/**
+ * A client like `base`, whose statements find the transaction of *this* client (the tag of @effect/sql is one for all clients), whose `reserve` loses
+ * no connection, and whose `withTransaction` is the one given.
+ */
+export const clientFor = (
+  base: SqlClient.SqlClient,
+  options: DatabaseOptions,
+  withTransaction: (database: Database) => WithTransaction
+): { readonly client: SqlClient.SqlClient; readonly database: Database } => {
+  const database = new Database(databases.get(base)?.client ?? base, options)
+  const acquirer: SqlConnection.Connection.Acquirer = Effect.withFiberRuntime((fiber) =>
+    database.channel(fiber.currentContext)
+  )
+  const copy = (original: SqlClient.SqlClient): SqlClient.SqlClient => {
+    const { compiler, spanAttributes, transformRows } = partsOf(original)
+    // A fresh acquirer for each copy: @effect/sql keeps one constructor for each.
+    const statements = Statement.make(
+      Effect.suspend(() => acquirer),
+      compiler,
+      spanAttributes,
+      transformRows
+    )
+    const {
+      insert,
+      unsafe,
+      literal,
+      in: within,
+      update,
+      updateValues,
+      and,
+      or,
+      csv,
+      join,
+      onDialect,
+      onDialectOrElse
+    } = statements
+    const client: SqlClient.SqlClient = Object.assign(statements, original, {
+      insert,
+      unsafe,
+      literal,
+      in: within,
+      update,
+      updateValues,
+      and,
+      or,
+      csv,
+      join,
+      onDialect,
+      onDialectOrElse,
+      withTransaction: withTransaction(database),
+      reserve: database.reserveScoped,
+      safe: original,
+      withoutTransforms: () => plain()
+    })
+    Object.assign(client, { safe: client })
+    if (Predicate.hasProperty(original, "notify"))
+      // The driver's own sends a parameter where NOTIFY takes none; this one also waits for the commit of the transaction it is in.
+      Object.assign(client, {
+        notify: (channel: string, payload: string) => Effect.asVoid(client`select pg_notify(${channel}, ${payload})`)
+      })
+    databases.set(client, database)
+    return client
+  }
+  let untransformed: SqlClient.SqlClient | undefined
+  const plain = () => {
+    untransformed ??= copy(base.withoutTransforms())
+    return untransformed
+  }
+  return { client: copy(base), database }
+}

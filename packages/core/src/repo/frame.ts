@@ -1,0 +1,181 @@
+/**
+ * One open level of a transaction, and who may use the transaction's one connection now.
+ *
+ * A transaction is a chain of frames: the outermost (`BEGIN`) and, below it, at most one open savepoint at each level. Three rules keep it honest:
+ *
+ *   - one statement at a time: fibers that share a transaction queue here and not in the driver, where interrupting a queued statement would
+ *     cancel the running one;
+ *   - a frame waits while it has an open child: a sibling's statement between a savepoint and its rollback would be rolled back with it;
+ *   - a frame that has ended refuses: the connection may belong to a stranger's transaction by then.
+ *
+ *        open ──end()──▶ ending ──(the connection is ours)──▶ ended
+ *          └──────────── an enclosing frame ends ───────────▶ abandoned (rolled back to its savepoint by the frame that ends)
+ *
+ * Everything here is synchronous: look, decide and write happen in one step.
+ */
+import type { SqlClient, SqlConnection } from "@effect/sql"
+import { Context, type Effect } from "effect"
+import type { Channel } from "./connection.js"
+
+/** What an open transaction tells about itself. */
+export interface TransactionState {
+  /** 0 for the outermost transaction, 1 for a savepoint in it, and so on. */
+  readonly depth: number
+  /** The client whose connection this transaction holds. */
+  readonly client: SqlClient.SqlClient
+}
+
+/**
+ * Proof, in an effect's requirements, that it runs inside of a transaction. `transact` provides it.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class Transaction extends Context.Tag("@effecto/core/Transaction")<Transaction, TransactionState>() {}
+
+export type Outcome = "committed" | "rolledBack" | "unknown"
+
+/** Work that waits for the transaction's end. `forced` is set when the savepoint it was registered under was rolled back. */
+export interface Registration {
+  readonly key: unknown
+  readonly on: (outcome: Outcome) => Effect.Effect<void> | undefined
+  forced: "rolledBack" | undefined
+}
+
+/** A place in the queue for the connection. */
+export interface Ticket {
+  readonly frame: Frame
+  /** A frame that ends needs the connection although it is no longer open. */
+  readonly ends: boolean
+  state: "waiting" | "granted" | "refused"
+  wake: (() => void) | undefined
+}
+
+/** What the frames of one transaction share. */
+export class Session {
+  private busy = false
+  private readonly waiting: Array<Ticket> = []
+  private savepoints = 0
+  /** Set when a rollback failed: whatever the server would answer to COMMIT, it must not be sent. */
+  broken = false
+
+  constructor(
+    readonly client: SqlClient.SqlClient,
+    readonly connection: SqlConnection.Connection
+  ) {}
+
+  nextSavepoint(): string {
+    this.savepoints += 1
+    return `effecto_${this.savepoints}`
+  }
+
+  request(frame: Frame, ends: boolean): Ticket {
+    const ticket: Ticket = { frame, ends, state: "waiting", wake: undefined }
+    if (!this.decide(ticket)) this.waiting.push(ticket)
+    return ticket
+  }
+
+  /** Gives back what a ticket holds: the connection, or its place in the queue. */
+  giveBack(ticket: Ticket): void {
+    if (ticket.state === "granted") {
+      this.busy = false
+      this.pump()
+    } else if (ticket.state === "waiting") {
+      const place = this.waiting.indexOf(ticket)
+      if (place >= 0) this.waiting.splice(place, 1)
+    }
+    ticket.state = "refused"
+  }
+
+  /** Looks again at everybody who waits: something was given back, or a frame changed. */
+  pump(): void {
+    for (let place = 0; place < this.waiting.length; ) {
+      const ticket = this.waiting[place]
+      if (ticket !== undefined && this.decide(ticket)) {
+        this.waiting.splice(place, 1)
+        ticket.wake?.()
+      } else place += 1
+    }
+  }
+
+  private decide(ticket: Ticket): boolean {
+    if (!ticket.ends && !ticket.frame.isOpen) ticket.state = "refused"
+    else if (!this.busy && (ticket.ends || ticket.frame.child === undefined)) {
+      ticket.state = "granted"
+      this.busy = true
+    }
+    return ticket.state !== "waiting"
+  }
+}
+
+export class Frame implements TransactionState {
+  private state: "open" | "ending" | "ended" | "abandoned" = "open"
+  /** The savepoint that is open below this frame. */
+  child: Frame | undefined = undefined
+  registrations: Array<Registration> = []
+  /** Why nothing of this frame may be kept, although its effect succeeds: a transaction that joined it failed. */
+  spoiled: string | undefined = undefined
+  /** What statements of this frame run on; made by the database that opened it. */
+  channel: Channel | undefined = undefined
+
+  constructor(
+    readonly session: Session,
+    readonly parent: Frame | undefined,
+    /** The transaction of another client that this one was opened inside of. */
+    readonly enclosing: Frame | undefined,
+    readonly depth: number,
+    /** The savepoint's name; nothing for the outermost frame. */
+    readonly savepoint: string | undefined
+  ) {}
+
+  get client(): SqlClient.SqlClient {
+    return this.session.client
+  }
+
+  get isOpen(): boolean {
+    return this.state === "open"
+  }
+
+  get isAbandoned(): boolean {
+    return this.state === "abandoned"
+  }
+
+  /** From here on no statement of this frame begins, nor of the savepoints below it: what is left of those is abandoned. */
+  end(): void {
+    if (this.state === "open") this.state = "ending"
+    for (let below = this.child; below !== undefined; below = below.child) {
+      if (below.state === "open") below.state = "abandoned"
+    }
+    this.session.pump()
+  }
+
+  /** The frame is over and its parent may go on, which takes over what waits for the end of the transaction. */
+  leave(kept: boolean): void {
+    if (this.state !== "abandoned") this.state = "ended"
+    const parent = this.parent
+    if (parent === undefined) return
+    if (!kept) for (const registration of this.registrations) registration.forced = "rolledBack"
+    parent.registrations.push(...this.registrations)
+    this.registrations = []
+    if (parent.child === this) parent.child = undefined
+  }
+
+  /** What was left open below this frame and has been rolled back. */
+  dropChild(): void {
+    this.child?.dropChild()
+    this.child?.leave(false)
+  }
+}
+
+/** The innermost frame of this context, open or not. Whatever else somebody may have put there under our tag is none. */
+export const currentFrame = (context: Context.Context<never>): Frame | undefined => {
+  const found: unknown = context.unsafeMap.get(Transaction.key)
+  return found instanceof Frame ? found : undefined
+}
+
+/** The innermost frame of this context that belongs to this client: two databases may both be in a transaction. */
+export const frameOf = (context: Context.Context<never>, client: SqlClient.SqlClient): Frame | undefined => {
+  let frame = currentFrame(context)
+  while (frame !== undefined && frame.session.client !== client) frame = frame.enclosing
+  return frame
+}

@@ -1,0 +1,384 @@
+/**
+ * How a transaction begins and ends.
+ *
+ * The effect runs interruptibly between two parts that are not: taking a connection and BEGIN before it; COMMIT or ROLLBACK, the connection's way
+ * back and the registered work after it. So "committed", "reported as committed" and "after-commit work ran" are one thing, whatever is
+ * interrupted when.
+ *
+ * COMMIT is not believed until its command tag is read: PostgreSQL answers ROLLBACK, without any error, when a statement of the transaction had
+ * failed and the program went on regardless.
+ */
+import { SqlClient, type SqlConnection } from "@effect/sql"
+import { Cause, Context, type Duration, Effect, Exit, FiberRef, Schedule } from "effect"
+import { type Answer, holding } from "./connection.js"
+import { type Database, foreignConnection, type Reserved } from "./database.js"
+import { currentFrame, Frame, frameOf, type Outcome, type Registration, Session, Transaction } from "./frame.js"
+import {
+  CommitFailed,
+  DbError,
+  SerializationFailure,
+  ServerAnswer,
+  type StatementError,
+  TransactionClosed
+} from "./RepoError.js"
+import { answerOf, classified, isConnectionProblem, statementError } from "./sqlstate.js"
+import { observed, transactionSource } from "./statementlog.js"
+
+/**
+ * How strictly concurrent transactions are kept apart. PostgreSQL's default is `"read committed"`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Isolation = "read committed" | "repeatable read" | "serializable"
+
+/**
+ * What a transaction may be asked for. Isolation, `readOnly` and `deferrable` count for the outermost transaction only.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TransactOptions {
+  readonly isolation?: Isolation | undefined
+  readonly readOnly?: boolean | undefined
+  readonly deferrable?: boolean | undefined
+  /**
+   * Inside of another transaction: `"savepoint"` (the default) fails alone, `"join"` takes part in the outer one and spoils it when it fails, `"forbid"`
+   * fails with `DbError` at once.
+   */
+  readonly nested?: "savepoint" | "join" | "forbid" | undefined
+  /**
+   * Runs the whole effect again after a serialization failure or a deadlock, up to `times` times, after `base` (20 ms), twice that, and so on. Only the
+   * outermost transaction does; work registered by an attempt that failed is dropped.
+   */
+  readonly retry?: { readonly times: number; readonly base?: Duration.DurationInput | undefined } | undefined
+}
+
+type Restore = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** Ending a frame is not interruptible, waiting for its turn included. */
+const stay: Restore = (self) => self
+
+/** What a transaction itself adds to the errors of its effect. */
+export type TransactError = CommitFailed | StatementError
+
+const control = (connection: SqlConnection.Connection, text: string) =>
+  observed(connection.executeRaw(text, []), transactionSource, text, undefined)
+
+/** BEGIN with its options: all of them are ours, none is a user's text. */
+const beginText = (options: TransactOptions): string =>
+  [
+    "begin",
+    options.isolation === undefined ? "" : ` isolation level ${options.isolation}`,
+    options.readOnly === undefined ? "" : options.readOnly ? " read only" : " read write",
+    options.deferrable === undefined ? "" : options.deferrable ? " deferrable" : " not deferrable"
+  ].join("")
+
+/** Closes a connection whose state is not known, so that the pool does not lend it again. The server rolls back whatever was open on it. */
+const discard = (connection: SqlConnection.Connection) =>
+  Effect.sync(() => {
+    // @effect/sql-pg keeps the driver's client in `pg`; a connection without it is broken already and is noticed by its pool.
+    const driver = "pg" in connection ? connection.pg : undefined
+    if (typeof driver !== "object" || driver === null || !("end" in driver) || typeof driver.end !== "function") return
+    Promise.resolve(driver.end()).catch(() => {})
+  })
+
+/** Runs what was registered, in order and each on its own: none of it can change what became of the transaction. */
+const runRegistrations = (registrations: ReadonlyArray<Registration>, outcome: Outcome) => {
+  if (registrations.length === 0) return Effect.void
+  const work: Array<Effect.Effect<void>> = []
+  const last = new Map<unknown, number>()
+  for (const registration of registrations) {
+    const effect = registration.on(registration.forced ?? outcome)
+    if (effect === undefined) continue
+    if (registration.key !== undefined) {
+      const earlier = last.get(registration.key)
+      if (earlier !== undefined) work[earlier] = Effect.void
+      last.set(registration.key, work.length)
+    }
+    work.push(effect)
+  }
+  return Effect.forEach(
+    work,
+    (effect) =>
+      Effect.catchAllCause(effect, (cause) =>
+        Effect.logError(
+          "work registered for the end of a transaction failed; the transaction is not changed by it",
+          cause
+        )
+      ),
+    { discard: true }
+  )
+}
+
+/** The effect, inside of the frame. */
+const inside = <A, E, R>(
+  database: Database,
+  frame: Frame,
+  context: Context.Context<never>,
+  self: Effect.Effect<A, E, R>
+) =>
+  Effect.locally(
+    self,
+    FiberRef.currentContext,
+    context.pipe(
+      Context.add(Transaction, frame),
+      // What @effect/sql's own statements, and a client that was not made by us, look for.
+      Context.add(SqlClient.TransactionConnection, [database.channelOf(frame), frame.depth] as const)
+    )
+  )
+
+const rolledBack = (reason: string, code?: string, cause?: unknown) =>
+  new CommitFailed({ code, outcome: "rolledBack", reason, cause })
+
+/** What became of COMMIT: nothing to report, or why not. */
+type Ending = { readonly outcome: Outcome; readonly failure: CommitFailed | SerializationFailure | undefined }
+
+const commitFailure = (error: unknown): Ending => {
+  const answer = answerOf(error)
+  if (answer instanceof TransactionClosed) return { outcome: "rolledBack", failure: rolledBack(answer.message) }
+  if (answer.code === undefined || isConnectionProblem(answer)) {
+    const said = answer.code === undefined ? answer.message : `${answer.code} ${answer.message}`
+    const reason = `the connection to PostgreSQL was lost while it committed (${said})`
+    return {
+      outcome: "unknown",
+      failure: new CommitFailed({ code: answer.code, outcome: "unknown", reason, cause: answer })
+    }
+  }
+  const failure = classified(answer, "commit")
+  if (failure instanceof SerializationFailure) return { outcome: "rolledBack", failure }
+  const where = answer.table === undefined ? "" : ` on ${answer.table}`
+  const reason =
+    answer.constraint === undefined
+      ? `${answer.message} (${answer.code})`
+      : `deferred constraint ${answer.constraint}${where} is not satisfied (${answer.code})`
+  return { outcome: "rolledBack", failure: rolledBack(reason, answer.code, answer) }
+}
+
+const swallowed =
+  "a statement of this transaction failed and the program went on, so PostgreSQL rolled it back (25P02). Let the failure end the transaction, or wrap the part that may fail in a transact of its own"
+
+/** Rolls back what fibers that outlived this frame had begun below it. */
+const dropOpenChild = (frame: Frame) =>
+  frame.child === undefined
+    ? Effect.void
+    : Effect.zipRight(
+        control(frame.session.connection, `rollback to savepoint ${frame.child.savepoint}`),
+        Effect.sync(() => frame.dropChild())
+      )
+
+const commit = (frame: Frame): Effect.Effect<Ending> =>
+  dropOpenChild(frame).pipe(
+    Effect.zipRight(control(frame.session.connection, "commit")),
+    Effect.map((raw): Ending => {
+      // Sound: `pg` answers a single statement with one result.
+      const { command } = raw as Answer
+      return command === "COMMIT"
+        ? { outcome: "committed", failure: undefined }
+        : {
+            outcome: "rolledBack",
+            failure: rolledBack(
+              swallowed,
+              "25P02",
+              new ServerAnswer({ message: `COMMIT was answered with ${command}`, code: "25P02" })
+            )
+          }
+    }),
+    Effect.catchAll((error) => Effect.succeed(commitFailure(error))),
+    Effect.tap((ending) => (ending.outcome === "unknown" ? discard(frame.session.connection) : Effect.void))
+  )
+
+const rollback = (frame: Frame): Effect.Effect<Ending> =>
+  Effect.as(
+    Effect.catchAll(control(frame.session.connection, "rollback"), () => discard(frame.session.connection)),
+    { outcome: "rolledBack", failure: undefined }
+  )
+
+/** What the effect came to, unless it succeeded and its end did not. */
+const reported = <A, E, F>(exit: Exit.Exit<A, E>, failure: F | undefined): Exit.Exit<A, E | F> =>
+  failure === undefined || Exit.isFailure(exit) ? exit : Exit.fail(failure)
+
+const outermost = <A, E, R>(
+  database: Database,
+  context: Context.Context<never>,
+  self: Effect.Effect<A, E, R>,
+  options: TransactOptions,
+  restore: Restore
+): Effect.Effect<A, E | TransactError, R> => {
+  const begin = (reserved: Reserved) =>
+    Effect.onError(control(reserved.connection, beginText(options)), () =>
+      Effect.zipRight(discard(reserved.connection), reserved.giveBack)
+    )
+  const within = (reserved: Reserved) => {
+    const session = new Session(database.client, reserved.connection)
+    const frame = new Frame(session, undefined, currentFrame(context), 0, undefined)
+    return Effect.flatMap(Effect.exit(inside(database, frame, context, restore(self))), (exit) => {
+      frame.end()
+      const spoiled = frame.spoiled ?? (session.broken ? "a savepoint could not be rolled back" : undefined)
+      const ending = Exit.isFailure(exit)
+        ? rollback(frame)
+        : spoiled === undefined
+          ? commit(frame)
+          : Effect.map(rollback(frame), (): Ending => ({ outcome: "rolledBack", failure: rolledBack(spoiled) }))
+      return holding(frame, true, stay, ending, ending).pipe(
+        Effect.flatMap(({ failure, outcome }) => {
+          frame.dropChild()
+          frame.leave(outcome === "committed")
+          return Effect.zipRight(
+            Effect.zipRight(reserved.giveBack, runRegistrations(frame.registrations, outcome)),
+            reported(exit, failure)
+          )
+        })
+      )
+    })
+  }
+  return Effect.flatMap(
+    Effect.mapError(Effect.tap(database.take(restore), begin), (error) => statementError(error, "begin a transaction")),
+    within
+  )
+}
+
+/** A savepoint: fails alone, and hands what waits for the commit to the transaction around it when it succeeds. */
+const savepoint = <A, E, R>(
+  database: Database,
+  parent: Frame,
+  context: Context.Context<never>,
+  self: Effect.Effect<A, E, R>,
+  restore: Restore
+): Effect.Effect<A, E | TransactError, R> => {
+  const { session } = parent
+  const name = session.nextSavepoint()
+  const frame = new Frame(session, parent, parent.enclosing, parent.depth + 1, name)
+  const closed = new TransactionClosed({ operation: "open a savepoint", reason: "ended" })
+  const open = holding(
+    parent,
+    false,
+    restore,
+    Effect.mapError(control(session.connection, `savepoint ${name}`), (error) =>
+      statementError(error, "open a savepoint")
+    ).pipe(
+      Effect.flatMap(() => {
+        if (!parent.isOpen) return Effect.fail(closed)
+        parent.child = frame
+        return Effect.void
+      })
+    ),
+    Effect.fail(closed)
+  )
+  const undo = Effect.catchAll(
+    control(session.connection, `rollback to savepoint ${name}; release savepoint ${name}`),
+    () =>
+      Effect.sync(() => {
+        session.broken = true
+      })
+  ).pipe(
+    Effect.zipRight(
+      Effect.sync(() => {
+        frame.dropChild()
+        frame.leave(false)
+      })
+    )
+  )
+  const keep: Effect.Effect<CommitFailed | undefined> = dropOpenChild(frame).pipe(
+    Effect.zipRight(control(session.connection, `release savepoint ${name}`)),
+    Effect.map(() => {
+      frame.leave(true)
+      return undefined
+    }),
+    Effect.catchAll((error) => {
+      const answer = answerOf(error)
+      const reason = answer instanceof ServerAnswer && answer.code === "25P02" ? swallowed : answer.message
+      const code = answer instanceof ServerAnswer ? answer.code : undefined
+      return Effect.as(undo, rolledBack(reason, code, answer))
+    })
+  )
+  return Effect.zipRight(
+    open,
+    Effect.flatMap(Effect.exit(inside(database, frame, context, restore(self))), (exit) => {
+      frame.end()
+      const spoiled = frame.spoiled
+      const ending: Effect.Effect<CommitFailed | undefined> = Effect.suspend(() => {
+        if (frame.isAbandoned) {
+          frame.leave(false)
+          return Effect.succeed(rolledBack("the transaction around it ended before it did"))
+        }
+        if (Exit.isFailure(exit)) return Effect.as(undo, undefined)
+        return spoiled === undefined ? keep : Effect.as(undo, rolledBack(spoiled))
+      })
+      return Effect.flatMap(holding(frame, true, stay, ending, ending), (failure) => reported(exit, failure))
+    })
+  )
+}
+
+/** Takes part in the transaction around it: a failure that is handled outside leaves nothing to keep all the same. */
+const join = <A, E, R>(parent: Frame, self: Effect.Effect<A, E, R>): Effect.Effect<A, E | TransactError, R> =>
+  parent.isOpen
+    ? Effect.onError(self, (cause) =>
+        Effect.sync(() => {
+          parent.spoiled ??= Cause.isInterruptedOnly(cause)
+            ? "a transaction that joined this one was interrupted"
+            : "a transaction that joined this one failed"
+        })
+      )
+    : Effect.fail(new TransactionClosed({ operation: "join a transaction", reason: "ended" }))
+
+const misuse = (reason: string) =>
+  Effect.fail(
+    new DbError({
+      operation: "begin a transaction",
+      kind: "statement",
+      code: undefined,
+      retryable: false,
+      reason,
+      cause: undefined
+    })
+  )
+
+/** A raw statement's error is not ours yet, but its SQLSTATE says as much. */
+const mayBeRetried = (error: unknown): boolean => {
+  if (error instanceof SerializationFailure) return true
+  const answer = answerOf(error)
+  return answer instanceof ServerAnswer && (answer.code === "40001" || answer.code === "40P01")
+}
+
+export const transactOn = <A, E, R>(
+  database: Database,
+  self: Effect.Effect<A, E, R>,
+  options: TransactOptions
+): Effect.Effect<A, E | TransactError, Exclude<R, Transaction>> => {
+  const once = Effect.uninterruptibleMask((restore) =>
+    Effect.withFiberRuntime<A, E | TransactError, R>((fiber) => {
+      const context = fiber.currentContext
+      const parent = frameOf(context, database.client)
+      if (parent === undefined) {
+        if (foreignConnection(context) === undefined) return outermost(database, context, self, options, restore)
+        return misuse(
+          "it is inside of a withTransaction of @effect/sql's own client, whose end cannot be observed. Use the SqlClient that Repo.layer provides for both."
+        )
+      }
+      switch (options.nested) {
+        case "join":
+          return join(parent, restore(self))
+        case "forbid":
+          return misuse('a transaction is open, and nested: "forbid" was asked for.')
+        default:
+          return savepoint(database, parent, context, self, restore)
+      }
+    })
+  )
+  const { retry } = options
+  const attempts =
+    retry === undefined
+      ? once
+      : Effect.withFiberRuntime<A, E | TransactError, R>((fiber) =>
+          frameOf(fiber.currentContext, database.client) === undefined
+            ? Effect.retry(once, {
+                while: mayBeRetried,
+                times: retry.times,
+                schedule: Schedule.exponential(retry.base ?? "20 millis")
+              })
+            : once
+        )
+  // Sound: `inside` provides the Transaction.
+  return attempts as Effect.Effect<A, E | TransactError, Exclude<R, Transaction>>
+}

@@ -1,0 +1,281 @@
+import { SqlClient } from "@effect/sql"
+import { describe, expect, layer } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Option } from "effect"
+import * as Transaction from "../../src/repo/Transaction.js"
+import { EmbeddedPostgres } from "../../src/testing.js"
+
+const table = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  yield* sql`drop table if exists notes, parents cascade`
+  yield* sql`create table notes (id int primary key, body text)`
+  return sql
+})
+
+const ids = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const rows = yield* sql<{ id: number }>`select id from notes order by id`
+  return rows.map((row) => row.id)
+})
+
+const insert = (id: number) => Effect.flatMap(SqlClient.SqlClient, (sql) => sql`insert into notes (id) values (${id})`)
+
+/** Connections that some transaction was left open on. */
+const idleInTransaction = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const rows = yield* sql<{
+    n: number
+  }>`select count(*)::int as n from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'`
+  return rows[0]?.n
+})
+
+describe("Transaction", () => {
+  layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
+    describe("transact", () => {
+      it.effect("keeps what it did when it succeeds, and returns the value", () =>
+        Effect.gen(function* () {
+          yield* table
+          const value = yield* Transaction.transact(Effect.as(insert(1), "done"))
+          expect(value).toBe("done")
+          expect(yield* ids).toEqual([1])
+        })
+      )
+
+      it.effect("keeps nothing when it fails, and fails with that failure", () =>
+        Effect.gen(function* () {
+          yield* table
+          const failure = yield* Effect.flip(
+            Transaction.transact(Effect.zipRight(insert(1), Effect.fail("no" as const)))
+          )
+          expect(failure).toBe("no")
+          expect(yield* ids).toEqual([])
+          expect(yield* idleInTransaction).toBe(0)
+        })
+      )
+
+      it.effect("keeps nothing when it dies", () =>
+        Effect.gen(function* () {
+          yield* table
+          const exit = yield* Effect.exit(Transaction.transact(Effect.zipRight(insert(1), Effect.die("bug"))))
+          expect(exit).toEqual(Exit.die("bug"))
+          expect(yield* ids).toEqual([])
+        })
+      )
+
+      it.effect("keeps nothing when it is interrupted, and gives its connection back", () =>
+        Effect.gen(function* () {
+          yield* table
+          const inserted = yield* Deferred.make<void>()
+          const fiber = yield* Effect.fork(
+            Transaction.transact(
+              insert(1).pipe(Effect.zipRight(Deferred.succeed(inserted, undefined)), Effect.zipRight(Effect.never))
+            )
+          )
+          yield* Deferred.await(inserted)
+          yield* Fiber.interrupt(fiber)
+          expect(yield* ids).toEqual([])
+          expect(yield* idleInTransaction).toBe(0)
+        })
+      )
+
+      it.effect("fails with CommitFailed when a failed statement was swallowed: nothing was kept", () =>
+        Effect.gen(function* () {
+          yield* table
+          const failure = yield* Effect.flip(Transaction.transact(Effect.zipRight(insert(1), Effect.ignore(insert(1)))))
+          expect(failure).toMatchObject({ _tag: "CommitFailed", code: "25P02", outcome: "rolledBack" })
+          expect(yield* ids).toEqual([])
+        })
+      )
+
+      it.effect("fails with CommitFailed when a deferred constraint refuses the commit, and names it", () =>
+        Effect.gen(function* () {
+          const sql = yield* table
+          yield* sql`create table parents (note int constraint parents_note_fkey references notes deferrable initially deferred)`
+          const failure = yield* Effect.flip(Transaction.transact(sql`insert into parents values (404)`))
+          expect(failure).toMatchObject({ _tag: "CommitFailed", code: "23503", outcome: "rolledBack" })
+          expect(failure.message).toContain("parents_note_fkey")
+          expect(failure.message).not.toContain("404")
+        })
+      )
+
+      it.effect("inside of another fails alone, and the rest is kept", () =>
+        Effect.gen(function* () {
+          yield* table
+          yield* Transaction.transact(
+            Effect.gen(function* () {
+              yield* insert(1)
+              yield* Effect.either(Transaction.transact(Effect.zipRight(insert(2), Effect.fail("no"))))
+              yield* Transaction.transact(insert(3))
+            })
+          )
+          expect(yield* ids).toEqual([1, 3])
+        })
+      )
+
+      it.effect("inside of another is rolled back with it", () =>
+        Effect.gen(function* () {
+          yield* table
+          yield* Effect.flip(
+            Transaction.transact(Effect.zipRight(Transaction.transact(insert(1)), Effect.fail("no" as const)))
+          )
+          expect(yield* ids).toEqual([])
+        })
+      )
+
+      it.effect("inside of another reports a swallowed failure and leaves the outer one usable", () =>
+        Effect.gen(function* () {
+          yield* table
+          yield* Transaction.transact(
+            Effect.gen(function* () {
+              yield* insert(1)
+              const failure = yield* Effect.flip(Transaction.transact(Effect.ignore(insert(1))))
+              expect(failure).toMatchObject({ _tag: "CommitFailed", code: "25P02", outcome: "rolledBack" })
+              yield* insert(2)
+            })
+          )
+          expect(yield* ids).toEqual([1, 2])
+        })
+      )
+    })
+
+    describe("afterCommit", () => {
+      it.effect("runs after the commit, in order, on a connection that sees it, outside of the transaction", () =>
+        Effect.gen(function* () {
+          yield* table
+          const events: Array<unknown> = []
+          yield* Transaction.transact(
+            Effect.gen(function* () {
+              yield* insert(1)
+              yield* Transaction.afterCommit(
+                Effect.flatMap(Effect.all([Effect.orDie(ids), Transaction.inTransaction]), (seen) =>
+                  Effect.sync(() => events.push(["first", ...seen]))
+                )
+              )
+              yield* Transaction.afterCommit(Effect.sync(() => events.push("second")))
+              events.push("body", yield* Transaction.inTransaction)
+            })
+          )
+          expect(events).toEqual(["body", true, ["first", [1], false], "second"])
+        })
+      )
+
+      it.effect(
+        "does not run when the transaction fails, when its commit fails, or when its savepoint was rolled back",
+        () =>
+          Effect.gen(function* () {
+            yield* table
+            const events: Array<string> = []
+            const note = (event: string) => Transaction.afterCommit(Effect.sync(() => events.push(event)))
+            yield* Effect.exit(Transaction.transact(Effect.zipRight(note("failed"), Effect.fail("no"))))
+            yield* Effect.exit(
+              Transaction.transact(
+                note("refused").pipe(Effect.zipRight(insert(1)), Effect.zipRight(Effect.ignore(insert(1))))
+              )
+            )
+            yield* Transaction.transact(
+              Effect.gen(function* () {
+                yield* Effect.either(Transaction.transact(Effect.zipRight(note("rolled back"), Effect.fail("no"))))
+                yield* Transaction.transact(note("released"))
+                expect(events).toEqual([])
+              })
+            )
+            expect(events).toEqual(["released"])
+          })
+      )
+
+      it.effect("that dies changes nothing, and the others still run", () =>
+        Effect.gen(function* () {
+          yield* table
+          const events: Array<string> = []
+          yield* Transaction.transact(
+            Effect.gen(function* () {
+              yield* insert(1)
+              yield* Transaction.afterCommit(Effect.die("bug"))
+              yield* Transaction.afterCommit(Effect.sync(() => events.push("ran")))
+            })
+          )
+          expect(events).toEqual(["ran"])
+          expect(yield* ids).toEqual([1])
+        })
+      )
+
+      it.effect("with a key runs only the last registration that is left", () =>
+        Effect.gen(function* () {
+          yield* table
+          const events: Array<string> = []
+          const note = (event: string) =>
+            Transaction.afterCommit(
+              Effect.sync(() => events.push(event)),
+              { key: "k" }
+            )
+          yield* Transaction.transact(
+            Effect.gen(function* () {
+              yield* note("first")
+              yield* note("second")
+              yield* Effect.either(Transaction.transact(Effect.zipRight(note("rolled back"), Effect.fail("no"))))
+            })
+          )
+          expect(events).toEqual(["second"])
+        })
+      )
+    })
+
+    describe("afterRollback", () => {
+      it.effect("runs for what was rolled back, the whole or a savepoint, after the end", () =>
+        Effect.gen(function* () {
+          yield* table
+          const events: Array<string> = []
+          const note = (event: string) => Transaction.afterRollback(Effect.sync(() => events.push(event)))
+          yield* Effect.exit(Transaction.transact(Effect.zipRight(note("whole"), Effect.fail("no"))))
+          yield* Transaction.transact(
+            Effect.gen(function* () {
+              yield* note("kept")
+              yield* Effect.either(Transaction.transact(Effect.zipRight(note("savepoint"), Effect.fail("no"))))
+              events.push("end of the body")
+            })
+          )
+          expect(events).toEqual(["whole", "end of the body", "savepoint"])
+        })
+      )
+    })
+
+    describe("onCommitOrNow", () => {
+      it.effect("runs now outside of a transaction, and after the commit inside of one", () =>
+        Effect.gen(function* () {
+          yield* table
+          const events: Array<string> = []
+          const note = (event: string) => Transaction.onCommitOrNow(Effect.sync(() => events.push(event)))
+          yield* note("now")
+          yield* Transaction.transact(
+            Effect.gen(function* () {
+              yield* note("later")
+              events.push("body")
+            })
+          )
+          yield* Effect.exit(Transaction.transact(Effect.zipRight(note("never"), Effect.fail("no"))))
+          expect(events).toEqual(["now", "body", "later"])
+        })
+      )
+    })
+
+    describe("inTransaction", () => {
+      it.effect("is true inside only, and false in a fiber that outlived it", () =>
+        Effect.gen(function* () {
+          yield* table
+          const ended = yield* Deferred.make<void>()
+          const [inside, daemon] = yield* Transaction.transact(
+            Effect.all([
+              Transaction.inTransaction,
+              Effect.forkDaemon(
+                Effect.zipRight(Deferred.await(ended), Effect.all([Transaction.inTransaction, Effect.option(ids)]))
+              )
+            ])
+          )
+          yield* Deferred.succeed(ended, undefined)
+          expect(inside).toBe(true)
+          expect(yield* Transaction.inTransaction).toBe(false)
+          expect(yield* Fiber.join(daemon)).toEqual([false, Option.none()])
+        })
+      )
+    })
+  })
+})
