@@ -1,8 +1,9 @@
-// How pnpm is started: exactly the version that package.json pins, through the npx that came with this Node, with a home of
+// How pnpm is started: exactly the version that package.json pins, fetched by the npx that came with this Node, with a home of
 // its own inside node_modules where the user's cannot be written to.
-const { accessSync, constants, existsSync, readFileSync, realpathSync } = require("node:fs")
+const { accessSync, constants, existsSync, readdirSync, readFileSync, realpathSync } = require("node:fs")
 const { homedir } = require("node:os")
 const { basename, delimiter, dirname, isAbsolute, join } = require("node:path")
+const { readIfThere } = require("./stamp.cjs")
 const { StepFailed } = require("./step.cjs")
 
 /**
@@ -14,8 +15,36 @@ const { StepFailed } = require("./step.cjs")
  * @returns {{ command: string, args: string[], env: NodeJS.ProcessEnv }}
  */
 function pnpm(root, args, env = process.env) {
+  /** @type {string} */
   const pinned = JSON.parse(readFileSync(join(root, "package.json"), "utf8")).packageManager
-  return { command: process.execPath, args: [findNpx(env), "-y", pinned, ...args], env: pnpmEnvironment(root, env) }
+  const own = pnpmEnvironment(root, env)
+  const fetched = findFetched(own, pinned.slice("pnpm@".length))
+  return {
+    command: process.execPath,
+    args: fetched === undefined ? [findNpx(env), "-y", pinned, ...args] : [fetched, ...args],
+    env: own
+  }
+}
+
+/**
+ * The pnpm that an earlier npx has fetched. Asked for an exact version that it has, npx still asks the registry first, which
+ * costs a second, and more than a minute of retries without a network.
+ *
+ * @param {NodeJS.ProcessEnv} env
+ * @param {string} version
+ * @returns {string | undefined}
+ */
+function findFetched(env, version) {
+  const folder = join(npmCache(env), "_npx")
+  if (!existsSync(folder)) return undefined
+  for (const name of readdirSync(folder)) {
+    const modules = join(folder, name, "node_modules")
+    const manifest = readIfThere(join(modules, "pnpm", "package.json"))
+    // npm writes its hidden lockfile last: without it the package may be half unpacked.
+    if (manifest === undefined || !existsSync(join(modules, ".package-lock.json"))) continue
+    if (JSON.parse(manifest).version === version) return join(modules, "pnpm", "bin", "pnpm.cjs")
+  }
+  return undefined
 }
 
 /** @param {NodeJS.ProcessEnv} env */
@@ -89,12 +118,15 @@ function homeOf(env) {
   }
 }
 
+/** @param {NodeJS.ProcessEnv} env */
+const npmCache = (env) => env.npm_config_cache ?? join(homeOf(env) ?? "", ".npm")
+
 /** Can npm and pnpm write where they want to write? @param {NodeJS.ProcessEnv} env */
 function homeIsUsable(env) {
   const home = homeOf(env)
   if (home === undefined || !isAbsolute(home)) return false
   return [
-    env.npm_config_cache ?? join(home, ".npm"),
+    npmCache(env),
     join(env.XDG_CACHE_HOME ?? join(home, ".cache"), "pnpm"),
     join(env.XDG_DATA_HOME ?? join(home, ".local", "share"), "pnpm"),
     join(env.XDG_STATE_HOME ?? join(home, ".local", "state"), "pnpm")
