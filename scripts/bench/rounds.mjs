@@ -1,0 +1,145 @@
+// Runs a bench: in each round one child process per contestant, one after the other, so that whatever the machine does
+// meanwhile happens to all of them.
+import { fork } from "node:child_process"
+import { readFileSync } from "node:fs"
+import { cpus, loadavg, platform, release, totalmem } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { compiledFile, loadQuestion } from "./benches.mjs"
+import { compileBench } from "./compile.mjs"
+import { spread } from "./statistics.mjs"
+
+/**
+ * @typedef {{ median: number, lowerQuartile: number, upperQuartile: number }} Spread
+ * @typedef {{ name: string, nanosecondsPerOp: Spread & { rounds: number[] }, ratio: Spread }} Result
+ * @typedef {object} Report
+ * @property {string} bench
+ * @property {string} question
+ * @property {string} doesNotShow
+ * @property {string} baseline
+ * @property {number} rounds
+ * @property {string} date
+ * @property {{ processor: string, cores: number, memoryMiB: number, system: string, loadBefore: number, loadAfter: number }} machine
+ * @property {Record<string, string>} versions
+ * @property {Result[]} results fastest first
+ */
+
+/**
+ * @param {import("./benches.mjs").Bench} bench
+ * @param {object} options
+ * @param {number} options.rounds
+ * @param {string | undefined} [options.baseline]
+ * @param {readonly string[] | undefined} [options.only]
+ * @param {number} [options.warmUp] milliseconds
+ * @param {number} [options.onTheClock] milliseconds
+ * @param {(line: string) => void} [options.onProgress]
+ * @returns {Promise<Report>}
+ */
+export async function runBench(bench, options) {
+  const { rounds, warmUp = 300, onTheClock = 500, onProgress = () => {} } = options
+  await compileBench(bench)
+  const question = await loadQuestion(bench)
+  const baseline = options.baseline ?? question.baseline
+  for (const name of [baseline, ...(options.only ?? [])]) {
+    if (!bench.contestants.includes(name)) {
+      throw new Error(`${bench.name} has no contestant "${name}"; it has: ${bench.contestants.join(", ")}`)
+    }
+  }
+  // The baseline always runs, since the ratios need it.
+  const contestants = bench.contestants.filter((name) => name === baseline || (options.only?.includes(name) ?? true))
+  const loadBefore = loadavg()[0] ?? 0
+
+  /** @type {Map<string, number[]>} */
+  const times = new Map(contestants.map((name) => [name, []]))
+  for (let round = 0; round < rounds; round++) {
+    onProgress(`round ${round + 1} of ${rounds}`)
+    for (let turn = 0; turn < contestants.length; turn++) {
+      // Another one begins each round: nobody always runs on a machine that has just cooled down.
+      const name = contestants[(round + turn) % contestants.length] ?? baseline
+      times.get(name)?.push(await measure(bench, name, warmUp, onTheClock))
+    }
+  }
+
+  const base = times.get(baseline) ?? []
+  const results = [...times].map(([name, measured]) => ({
+    name,
+    nanosecondsPerOp: { ...spread(measured), rounds: measured },
+    ratio: spread(measured.map((time, round) => time / (base[round] ?? Number.NaN)))
+  }))
+  const processors = cpus()
+  return {
+    bench: bench.name,
+    question: question.question,
+    doesNotShow: question.doesNotShow,
+    baseline,
+    rounds,
+    date: new Date().toISOString(),
+    machine: {
+      processor: processors[0]?.model.trim() ?? "unknown",
+      cores: processors.length,
+      memoryMiB: Math.round(totalmem() / 2 ** 20),
+      system: `${platform()} ${release()}`,
+      loadBefore,
+      loadAfter: loadavg()[0] ?? 0
+    },
+    versions: versions(bench),
+    results: results.sort((left, right) => left.nanosecondsPerOp.median - right.nanosecondsPerOp.median)
+  }
+}
+
+/**
+ * One contestant in a process of its own; answers nanoseconds for one operation.
+ *
+ * @param {import("./benches.mjs").Bench} bench
+ * @param {string} name
+ * @param {number} warmUp
+ * @param {number} onTheClock
+ * @returns {Promise<number>}
+ */
+function measure(bench, name, warmUp, onTheClock) {
+  return new Promise((resolve, reject) => {
+    const script = fileURLToPath(new URL("measure.mjs", import.meta.url))
+    const child = fork(script, [compiledFile(bench, name), String(warmUp), String(onTheClock)], {
+      cwd: bench.folder,
+      execArgv: ["--expose-gc"],
+      env: { ...process.env, NODE_ENV: "production" },
+      stdio: ["ignore", "pipe", "pipe", "ipc"]
+    })
+    /** @type {Buffer[]} */
+    const printed = []
+    child.stdout?.on("data", (chunk) => printed.push(chunk))
+    child.stderr?.on("data", (chunk) => printed.push(chunk))
+    /** @type {number | undefined} */
+    let sample
+    child.on("message", (message) => {
+      if (typeof message === "object" && message !== null && "nanosecondsPerOp" in message) {
+        sample = Number(message.nanosecondsPerOp)
+        // It has been torn down and said all it has to say; a timer that it left running would keep it.
+        child.kill("SIGKILL")
+      }
+    })
+    child.on("error", reject)
+    child.on("close", (code) => {
+      if (sample !== undefined) return resolve(sample)
+      const output = Buffer.concat(printed).toString().trim()
+      reject(
+        new Error(`${bench.name}: contestant "${name}" failed (exit code ${code}) and nothing is reported\n${output}`)
+      )
+    })
+  })
+}
+
+/** Node's version and those of the packages that the bench's package names. @param {import("./benches.mjs").Bench} bench */
+function versions(bench) {
+  /** @param {string} file @returns {{ version: string, dependencies?: object, devDependencies?: object }} */
+  const read = (file) => JSON.parse(readFileSync(file, "utf8"))
+  const manifest = read(join(bench.folder, "package.json"))
+  const names = Object.keys({ ...manifest.dependencies, ...manifest.devDependencies }).sort()
+  return {
+    node: process.versions.node,
+    v8: process.versions.v8,
+    ...Object.fromEntries(
+      names.map((name) => [name, read(join(bench.folder, "node_modules", name, "package.json")).version])
+    )
+  }
+}
