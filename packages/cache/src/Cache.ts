@@ -1,0 +1,233 @@
+/**
+ * A cache that lives in a fiber of its own, loads each key once whoever asks, and never brings back what was removed.
+ *
+ * Make one with `make` in a scope, or provide it with `layer`, and supervise it as `Supervised.layer(Cache.layer(People, …), { id: "people" })`: should its
+ * fiber die, what it held is gone with it and the next instance begins empty.
+ *
+ * ```text
+ *              get, fetch                    what lookup brought
+ *   nothing ───────────────▶ being loaded ───────────────────────▶ held ──▶ expired, evicted
+ *      ▲                          │                                 │
+ *      └──────────────────────────┴────── put, delete, clear ◀──────┘     (a load that is overtaken is never published)
+ * ```
+ *
+ * Keys are compared as Effect compares: primitives by value, `Data.tuple`, `Data.struct` and other `Equal` objects by their contents, anything else by reference.
+ *
+ * It is *not* shared between processes, and it does not know by itself what a database has changed: say so with `evicting`.
+ *
+ * @since 0.1.0
+ */
+import { type Context, type Duration, Effect, Layer, type Option, type Scope } from "effect"
+import type { NotCached } from "./CacheError.js"
+import type { Hook } from "./CommandHook.js"
+import { commandsOf } from "./commands.js"
+import { type Lifetime, toSpan } from "./lifetime.js"
+import { Service } from "./service.js"
+
+export { CacheClosed, CyclicLoad, NotCached } from "./CacheError.js"
+export {
+  type Action,
+  type After,
+  after,
+  type Before,
+  before,
+  type Command,
+  type Failure,
+  type Hook,
+  type HookOptions,
+  type Results,
+  replace
+} from "./CommandHook.js"
+export type { Lifetime } from "./lifetime.js"
+
+/**
+ * What a cache has done since it was made.
+ *
+ * `misses` are reads that found nothing to serve, whether or not something could then be loaded; `revokedLoads` are loads that `put`, `delete` or `clear`
+ * overtook, so that what they brought was not kept; `size` counts what can be served now.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Stats {
+  readonly size: number
+  readonly hits: number
+  readonly misses: number
+  readonly loads: number
+  readonly loadFailures: number
+  readonly revokedLoads: number
+  readonly expirations: number
+  readonly evictions: number
+}
+
+/**
+ * A cache of values `V` under keys `K`, whose loads fail with `E`.
+ *
+ * After its scope has ended, every operation is a `CacheClosed` defect.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Cache<in out K, in out V, in out E = never> {
+  readonly name: string
+
+  /**
+   * The value under the key: the one that is held, whose idle lifetime starts anew, or else the one that `lookup` brings.
+   *
+   * However many ask for a missing key, it is loaded once, by a fiber of the cache: no caller's interruption stops it, a failure is shared by those who
+   * wait and is not kept, and neither is a `None`. A load that asks for a key that waits for it dies with `CyclicLoad`.
+   *
+   * Inside of a transaction a missing key is looked up by the caller's own fiber in that transaction, and not kept.
+   */
+  readonly get: (key: K) => Effect.Effect<Option.Option<V>, E>
+
+  /** As `get`, failing with `NotCached` where there is no value. */
+  readonly fetch: (key: K) => Effect.Effect<V, E | NotCached>
+
+  /** The value that is held, without loading; its idle lifetime starts anew. */
+  readonly getOption: (key: K) => Effect.Effect<Option.Option<V>>
+
+  /**
+   * The value under the key: the one that is held, or else what `effect` brings, kept for `lifetime` (by default the cache's own). All that is said of `get`
+   * holds; the effect runs with the caller's services and the cache's everything else. A function as `lifetime` chooses by the value.
+   */
+  readonly getOrLoad: <R>(
+    key: K,
+    effect: Effect.Effect<V, E, R>,
+    lifetime?: Lifetime | ((value: V) => Lifetime)
+  ) => Effect.Effect<V, E, R>
+
+  /**
+   * Keeps a value, whatever was there and whatever is being loaded. Inside of a transaction nothing is kept, for it may yet be rolled back: the key
+   * is removed after the commit instead.
+   */
+  readonly put: (key: K, value: V, lifetime?: Lifetime) => Effect.Effect<void>
+
+  /**
+   * Removes what is under the key and says whether there was something. Who asks from now on does not get what was read before. Inside of a transaction
+   * it is removed once more after the commit, as others may have loaded the old state in between.
+   */
+  readonly delete: (key: K) => Effect.Effect<boolean>
+
+  /** `delete` for every key. */
+  readonly clear: Effect.Effect<void>
+
+  /** Whether there is a value to serve; renews nothing and loads nothing. */
+  readonly has: (key: K) => Effect.Effect<boolean>
+
+  /** How many values there are to serve. */
+  readonly size: Effect.Effect<number>
+
+  readonly stats: Effect.Effect<Stats>
+
+  /**
+   * Removes the key when the effect has succeeded, or was interrupted and may have: for a write of what is cached.
+   * Inside of a transaction it is removed after the commit, and not if there is none; until then the transaction itself reads around the cache, and everybody
+   * else reads the old value. A failure leaves the cache alone.
+   */
+  readonly evicting: (key: K) => <A, E2, R>(self: Effect.Effect<A, E2, R>) => Effect.Effect<A, E2, R>
+}
+
+/**
+ * How a cache behaves.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options<K, V, E = never, R = never> {
+  /** What the cache is called in errors, logs and the supervision tree. */
+  readonly name: string
+  /** Brings the value of a missing key, `None` if there is none (as `Repo.get` does): that is not kept. Runs with the services of `make`. */
+  readonly lookup?: ((key: K) => Effect.Effect<Option.Option<V>, E, R>) | undefined
+  /** How long a value is kept after it was last read or written. Infinite by default. */
+  readonly idle?: Duration.DurationInput | undefined
+  /** How long a value is kept after it was written, however often it is read. Infinite by default. */
+  readonly max?: Duration.DurationInput | undefined
+  /** How many values are held at most, at every instant; the least recently used one gives way. Unbounded by default. */
+  readonly capacity?: number | undefined
+  /** What runs before and after each command: see `before`, `after` and `replace`. */
+  readonly hooks?: ReadonlyArray<Hook<K, V, E, R>> | undefined
+}
+
+/**
+ * Makes a cache that lives as long as its scope.
+ *
+ * Dies with a `RangeError` if a lifetime is no duration of zero or more, or the capacity no whole number above zero.
+ *
+ * @since 0.1.0
+ * @category constructors
+ * @example
+ * ```ts
+ * import { Cache } from "@effecto/cache"
+ * import { Effect, Option } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const squares = yield* Cache.make({
+ *     name: "squares",
+ *     idle: "10 minutes",
+ *     lookup: (n: number) => Effect.as(Effect.log(`computing ${n}²`), Option.some(n * n))
+ *   })
+ *   yield* squares.get(7) // computes
+ *   return yield* squares.get(7) // does not
+ * })
+ *
+ * Effect.runPromise(Effect.scoped(program)).then((answer) => console.log(Option.getOrNull(answer))) // 49
+ * ```
+ */
+export const make = <K, V, E = never, R = never>(
+  options: Options<K, V, E, R>
+): Effect.Effect<Cache<K, V, E>, never, R | Scope.Scope> =>
+  Effect.gen(function* () {
+    const span = toSpan({ idle: options.idle, max: options.max }, `cache ${JSON.stringify(options.name)}`)
+    const capacity = options.capacity
+    if (capacity !== undefined && !(Number.isSafeInteger(capacity) && capacity > 0)) {
+      throw new RangeError(
+        `cache ${JSON.stringify(options.name)} cannot have a capacity of ${capacity}: give a whole number above zero, or leave it out for none`
+      )
+    }
+    const context = yield* Effect.context<R>()
+    const service = new Service<K, V, E>(
+      {
+        name: options.name,
+        span,
+        capacity,
+        // Sound: what runs for the cache runs in the context of `make`, which has all that R asks for.
+        lookup: options.lookup as ((key: K) => Effect.Effect<Option.Option<V>, E>) | undefined
+      },
+      yield* Effect.clock,
+      context as Context.Context<never>,
+      yield* Effect.getFiberRefs
+    )
+    yield* Effect.forkScoped(Effect.interruptible(service.serve))
+    // After the fiber, so that it runs before that is interrupted.
+    yield* Effect.addFinalizer(() => service.shutdown)
+    return commandsOf(service, (options.hooks ?? []) as ReadonlyArray<Hook<K, V, E>>) // sound: as above
+  })
+
+/**
+ * Provides a cache under a tag.
+ *
+ * @since 0.1.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { Cache } from "@effecto/cache"
+ * import { Context, Effect, Option } from "effect"
+ *
+ * class Greetings extends Context.Tag("Greetings")<Greetings, Cache.Cache<string, string>>() {}
+ *
+ * const GreetingsLive = Cache.layer(Greetings, {
+ *   name: "greetings",
+ *   max: "1 hour",
+ *   lookup: (name) => Effect.succeed(Option.some(`hello, ${name}`))
+ * })
+ *
+ * const program = Effect.flatMap(Greetings, (greetings) => greetings.fetch("ada"))
+ *
+ * Effect.runPromise(program.pipe(Effect.provide(GreetingsLive))).then(console.log) // hello, ada
+ * ```
+ */
+export const layer = <I, K, V, E, R = never>(
+  tag: Context.Tag<I, Cache<K, V, E>>,
+  options: Options<K, V, E, R>
+): Layer.Layer<I, never, Exclude<R, Scope.Scope>> => Layer.scoped(tag, make(options))

@@ -1,0 +1,167 @@
+/**
+ * Command hooks run before and after what is asked of a cache.
+ *
+ * A hook sees every command with its arguments, and afterwards with its result: to log, to count, to announce, or, with `replace`, to answer
+ * something else. Hooks run in the order of the list. What a hook itself asks of the cache is a command again.
+ *
+ *        before … before ──▶ the command ──▶ after, replace … in the order given ──▶ the caller
+ *
+ * Not for reacting to expiry or eviction: those are no commands. And a read of a cache with hooks is an ordinary effect, several times dearer than a
+ * hit without: what only fills the cache is better a `lookup`.
+ *
+ * @since 0.1.0
+ */
+import type { Effect, Option } from "effect"
+import type { Cache } from "./Cache.js"
+
+/**
+ * What can be asked of a cache, with its arguments.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Command<K, V> =
+  | { readonly action: "get"; readonly key: K }
+  | { readonly action: "getOption"; readonly key: K }
+  | { readonly action: "getOrLoad"; readonly key: K }
+  | { readonly action: "put"; readonly key: K; readonly value: V }
+  | { readonly action: "delete"; readonly key: K }
+  | { readonly action: "has"; readonly key: K }
+  | { readonly action: "clear" }
+  | { readonly action: "size" }
+
+/**
+ * What each command answers. `fetch` is a `get` to hooks, and `evicting` a `delete`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Results<V> {
+  readonly get: Option.Option<V>
+  readonly getOption: Option.Option<V>
+  readonly getOrLoad: V
+  // biome-ignore lint/suspicious/noConfusingVoidType: what an Effect<void> succeeds with
+  readonly put: void
+  readonly delete: boolean
+  readonly has: boolean
+  // biome-ignore lint/suspicious/noConfusingVoidType: as above
+  readonly clear: void
+  readonly size: number
+}
+
+/**
+ * The name of a command.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Action = keyof Results<unknown>
+
+/**
+ * A command that is about to run, and the cache it will run on.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Before<K, V, E> = Command<K, V> & { readonly cache: Cache<K, V, E> }
+
+/**
+ * A command that has run, with its result.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type After<K, V, E, A extends Action = Action> = {
+  readonly [P in A]: Extract<Command<K, V>, { readonly action: P }> & {
+    readonly cache: Cache<K, V, E>
+    readonly result: Results<V>[P]
+  }
+}[A]
+
+/**
+ * Whether the caller waits for a hook (`"sync"`, the default), or the hook runs in the background for as long as the cache exists (`"fork"`), where a
+ * failure is logged and touches nobody.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface HookOptions {
+  readonly mode?: "sync" | "fork" | undefined
+}
+
+/**
+ * One hook of a cache: see `before`, `after` and `replace`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Hook<K, V, E = never, R = never> =
+  | {
+      readonly _tag: "Before"
+      readonly mode: "sync" | "fork"
+      readonly run: (command: Before<K, V, E>) => Effect.Effect<void, never, R>
+    }
+  | {
+      readonly _tag: "After"
+      readonly mode: "sync" | "fork"
+      readonly run: (command: After<K, V, E>) => Effect.Effect<void, never, R>
+    }
+  | {
+      readonly [A in Action]: {
+        readonly _tag: "Replace"
+        readonly action: A
+        readonly run: (command: After<K, V, E, A>) => Effect.Effect<Results<V>[A], Failure<E>[A], R>
+      }
+    }[Action]
+
+/**
+ * What a replacing hook may fail with: where the command itself can fail, the cache's own error; elsewhere nothing.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Failure<E> {
+  readonly get: E
+  readonly getOption: never
+  readonly getOrLoad: E
+  readonly put: never
+  readonly delete: never
+  readonly has: never
+  readonly clear: never
+  readonly size: never
+}
+
+/**
+ * Runs before each command. With `"sync"` a defect of the hook ends the command before it has done anything.
+ *
+ * @since 0.1.0
+ * @category hooks
+ */
+export const before = <K, V, E = never, R = never>(
+  run: (command: Before<K, V, E>) => Effect.Effect<void, never, R>,
+  options?: HookOptions
+): Hook<K, V, E, R> => ({ _tag: "Before", mode: options?.mode ?? "sync", run })
+
+/**
+ * Runs after each command that succeeded, and sees its result.
+ *
+ * @since 0.1.0
+ * @category hooks
+ */
+export const after = <K, V, E = never, R = never>(
+  run: (command: After<K, V, E>) => Effect.Effect<void, never, R>,
+  options?: HookOptions
+): Hook<K, V, E, R> => ({ _tag: "After", mode: options?.mode ?? "sync", run })
+
+/**
+ * Runs after each command of one name and answers in its place: what it succeeds with is what later hooks and the caller see.
+ *
+ * @since 0.1.0
+ * @category hooks
+ */
+export const replace = <K, V, E = never, R = never, A extends Action = Action>(
+  action: A,
+  run: (command: After<K, V, E, A>) => Effect.Effect<Results<V>[A], Failure<E>[A], R>
+): Hook<K, V, E, R> =>
+  // A is one action: the pair of it and its function is that action's member of the union, which TypeScript does not see through A.
+  ({ _tag: "Replace", action, run }) as Hook<K, V, E, R>

@@ -1,0 +1,47 @@
+import { KeyMap } from "./keyMap.js"
+
+interface Mark<K> {
+  readonly key: K
+  writers: number
+}
+
+/** The keys that open transactions have written, each counted as often as it was. A transaction reads them around the cache. */
+export class Dirt<K> {
+  private readonly marks = new KeyMap<K, Mark<K>>()
+  private all = 0
+
+  get isClean(): boolean {
+    return this.all === 0 && this.marks.size === 0
+  }
+
+  has(key: K): boolean {
+    return this.all > 0 || this.marks.get(key) !== undefined
+  }
+
+  /** Marks a key; the answer takes the mark back, once. */
+  one(key: K): () => void {
+    const mark = this.marks.get(key) ?? { key, writers: 0 }
+    mark.writers += 1
+    this.marks.set(mark)
+    return once(() => {
+      mark.writers -= 1
+      if (mark.writers === 0) this.marks.remove(mark)
+    })
+  }
+
+  everything(): () => void {
+    this.all += 1
+    return once(() => {
+      this.all -= 1
+    })
+  }
+}
+
+const once = (run: () => void): (() => void) => {
+  let done = false
+  return () => {
+    if (done) return
+    done = true
+    run()
+  }
+}

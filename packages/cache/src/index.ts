@@ -1,0 +1,6 @@
+/**
+ * A supervised cache: sliding lifetimes, one load per key, and nothing that was removed ever comes back.
+ *
+ * @since 0.1.0
+ */
+export * as Cache from "./Cache.js"

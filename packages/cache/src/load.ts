@@ -1,0 +1,74 @@
+/**
+ * Loads in flight, and who waits for whom.
+ *
+ * A load is known to the fibers that work for it (and to those they fork) by a FiberRef. When one of them waits for another load, that wait is an edge
+ * between the two; a wait that would close a circle is refused. The check is made in the same step that adds the edge, so of two fibers that
+ * close a circle from both ends, the later one is refused.
+ */
+import { type Exit, type Fiber, FiberRef, GlobalValue, type Option } from "effect"
+import { CyclicLoad } from "./CacheError.js"
+import type { Keyed } from "./keyMap.js"
+import type { Span } from "./lifetime.js"
+
+/** What the search for circles needs to know of a load; circles may pass through several caches. */
+export interface Waiting {
+  readonly cache: string
+  readonly key: unknown
+  readonly waitsFor: Array<Waiting>
+  readonly settled: boolean
+}
+
+export class Load<K, V, E> implements Keyed<K>, Waiting {
+  readonly waitsFor: Array<Waiting> = []
+  readonly waiters = new Set<(exit: Exit.Exit<Option.Option<V>, E>) => void>()
+  exit: Exit.Exit<Option.Option<V>, E> | undefined = undefined
+  fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined = undefined
+
+  constructor(
+    readonly cache: string,
+    readonly key: K,
+    readonly span: (value: V) => Span
+  ) {}
+
+  get settled(): boolean {
+    return this.exit !== undefined
+  }
+
+  settle(exit: Exit.Exit<Option.Option<V>, E>): void {
+    if (this.exit !== undefined) return
+    this.exit = exit
+    // A waiter that is resumed runs later, so nobody joins or leaves while this walks.
+    for (const waiter of this.waiters) waiter(exit)
+    this.waiters.clear()
+  }
+}
+
+/** The load that the running fiber works for. */
+export const currentLoad: FiberRef.FiberRef<Waiting | undefined> = GlobalValue.globalValue(
+  "@effecto/cache/currentLoad",
+  () => FiberRef.unsafeMake<Waiting | undefined>(undefined)
+)
+
+const pathTo = (from: Waiting, goal: Waiting, seen: Set<Waiting>): ReadonlyArray<Waiting> | undefined => {
+  if (from === goal) return [from]
+  if (seen.has(from)) return undefined
+  seen.add(from)
+  for (const next of from.waitsFor) {
+    const rest = pathTo(next, goal, seen)
+    if (rest !== undefined) return [from, ...rest]
+  }
+  return undefined
+}
+
+/** Says with which path `waiter` would wait for itself if it waited for `load`. */
+export const circle = (waiter: Waiting, load: Waiting): CyclicLoad | undefined => {
+  const path = pathTo(load, waiter, new Set())
+  return path === undefined
+    ? undefined
+    : new CyclicLoad({ path: [...path, load].map(({ cache, key }) => ({ cache, key })) })
+}
+
+export const leave = (waiter: Waiting, load: Waiting): void => {
+  const place = waiter.waitsFor.indexOf(load)
+  if (place >= 0) waiter.waitsFor.splice(place, 1)
+}

@@ -1,0 +1,376 @@
+/**
+ * One running cache: its state, the fiber that owns it, and the loads it has in flight.
+ *
+ *        make ──▶ Open(store) ──(its scope ends, or its fiber dies)──▶ Closed(why)
+ *
+ * The service fiber sweeps: it sleeps until the next bucket of expired entries is due and removes them in slices. It is the cache's process in the
+ * supervision tree: when it dies the cache is closed, and whoever supervises it sees the fiber's own failure.
+ *
+ * Loads run in fibers of the cache and not of the callers. Nothing of the first caller is theirs: not its interruption, not its transaction, not its
+ * FiberRefs; only for a load that the caller brought (`getOrLoad`) the services that this load asks for are the caller's.
+ */
+import {
+  Cause,
+  Clock,
+  Context,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  FiberId,
+  FiberRef,
+  FiberRefs,
+  MutableRef,
+  Option,
+  Runtime,
+  Tracer
+} from "effect"
+import { CacheClosed } from "./CacheError.js"
+import { Dirt } from "./dirt.js"
+import type { Span } from "./lifetime.js"
+import { circle, currentLoad, Load, leave } from "./load.js"
+import { Store } from "./store.js"
+import { isLive, Timeline } from "./timeline.js"
+import { inTransaction, settle, startedInTransaction, withoutTransaction } from "./transactions.js"
+
+export interface Closed {
+  readonly _tag: "Closed"
+  readonly error: CacheClosed
+}
+
+export type State<K, V, E> = Store<K, V, E> | Closed
+
+export interface Settings<K, V, E> {
+  readonly name: string
+  readonly span: Span
+  readonly capacity: number | undefined
+  readonly lookup: ((key: K) => Effect.Effect<Option.Option<V>, E>) | undefined
+}
+
+/** Entries looked at in one go; a few hundred microseconds of work. */
+const SLICE = 2_000
+/** The longest wait a JavaScript timer can be set to. */
+const LONGEST_TIMER = 2 ** 31 - 1
+/** A load is started on the caller's own stack so that one that needs no waiting costs none; loads inside of loads only so deep. */
+const DEEPEST = 16
+let depth = 0
+
+export class Service<K, V, E> {
+  /** What open transactions have written. */
+  readonly dirt = new Dirt<K>()
+  readonly state: MutableRef.MutableRef<State<K, V, E>>
+  readonly timeline: Timeline
+  /** The cache's own context, for what runs in a caller's fiber and for what runs in ours. */
+  readonly context: Context.Context<never>
+  private readonly runtime: Runtime.Runtime<never>
+  /** Loads that have not ended, those that have lost the right to publish included. */
+  readonly inFlight = new Set<Load<K, V, E>>()
+  readonly background = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
+
+  constructor(
+    readonly settings: Settings<K, V, E>,
+    clock: Clock.Clock,
+    context: Context.Context<never>,
+    fiberRefs: FiberRefs.FiberRefs
+  ) {
+    this.state = MutableRef.make<State<K, V, E>>(new Store(settings.capacity))
+    this.timeline = new Timeline(clock)
+    this.context = Context.omit(Tracer.ParentSpan)(withoutTransaction(context)) as Context.Context<never> // it lost two tags, and promised none
+    this.runtime = Runtime.make({
+      context: this.context,
+      runtimeFlags: Runtime.defaultRuntimeFlags,
+      // What a load fails with belongs to those who wait for it: its fiber is no process of the tree that the cache is supervised in.
+      fiberRefs: FiberRefs.delete(FiberRefs.delete(fiberRefs, currentLoad), FiberRef.currentSupervisor)
+    })
+  }
+
+  now(fiber: Fiber.RuntimeFiber<unknown, unknown>): number {
+    return this.timeline.now(Context.unsafeGet(fiber.currentDefaultServices, Clock.Clock))
+  }
+
+  // -- loads ----------------------------------------------------------------------------------------------------------------------------------
+
+  /**
+   * Waits for the load of this key, after starting one if there is none. In an open transaction the caller loads for itself: what it finds may depend on
+   * what it has not committed yet. `services` are those of a caller that brought the effect.
+   */
+  load(
+    fiber: Fiber.RuntimeFiber<unknown, unknown>,
+    key: K,
+    effect: (key: K) => Effect.Effect<Option.Option<V>, E>,
+    span: (value: V) => Span,
+    services?: Context.Context<never>
+  ): Effect.Effect<Option.Option<V>, E> {
+    if (!startedInTransaction(fiber)) return this.share(fiber, key, effect, span, services)
+    return Effect.flatMap(inTransaction, (inside) =>
+      inside
+        ? this.inline(Effect.suspend(() => effect(key)))
+        : Effect.withFiberRuntime((fiber) => this.share(fiber, key, effect, span, services))
+    )
+  }
+
+  /** Synchronous up to the wait: between looking for a load and starting one nobody else runs. */
+  private share(
+    fiber: Fiber.RuntimeFiber<unknown, unknown>,
+    key: K,
+    effect: (key: K) => Effect.Effect<Option.Option<V>, E>,
+    span: (value: V) => Span,
+    services: Context.Context<never> | undefined
+  ): Effect.Effect<Option.Option<V>, E> {
+    const state = this.state.current
+    if (state._tag === "Closed") return Effect.die(state.error)
+    const waiter = this.waiter(fiber)
+    let load = state.loads.get(key)
+    if (load === undefined) {
+      load = new Load<K, V, E>(this.settings.name, key, span)
+      state.loads.set(load)
+      state.counters.loads += 1
+      const own = services === undefined ? undefined : Context.merge(withoutTransaction(services), this.context)
+      // The edge is there while the load's first steps run on this very stack.
+      waiter?.waitsFor.push(load)
+      this.start(load, own === undefined ? effect : (key) => Effect.mapInputContext(effect(key), () => own))
+      if (waiter !== undefined) leave(waiter, load)
+    }
+    return load.exit ?? this.join(load, waiter)
+  }
+
+  private waiter(fiber: Fiber.RuntimeFiber<unknown, unknown>) {
+    const waiter = fiber.getFiberRef(currentLoad)
+    return waiter === undefined || waiter.settled ? undefined : waiter
+  }
+
+  private join(load: Load<K, V, E>, waiter: ReturnType<typeof this.waiter>): Effect.Effect<Option.Option<V>, E> {
+    return Effect.async((resume) => {
+      if (load.exit !== undefined) return resume(load.exit)
+      if (waiter !== undefined) {
+        const cyclic = circle(waiter, load)
+        if (cyclic !== undefined) return resume(Effect.die(cyclic))
+        waiter.waitsFor.push(load)
+      }
+      const settled = (exit: Exit.Exit<Option.Option<V>, E>) => {
+        if (waiter !== undefined) leave(waiter, load)
+        resume(exit)
+      }
+      load.waiters.add(settled)
+      return Effect.sync(() => {
+        load.waiters.delete(settled)
+        if (waiter !== undefined) leave(waiter, load)
+      })
+    })
+  }
+
+  private start(load: Load<K, V, E>, effect: (key: K) => Effect.Effect<Option.Option<V>, E>): void {
+    this.inFlight.add(load)
+    depth += 1
+    try {
+      load.fiber = Runtime.runFork(
+        this.runtime,
+        // The fiber itself always succeeds: a failed load is nobody's crash and no line in the log.
+        Effect.exit(Effect.suspend(() => effect(load.key))),
+        {
+          immediate: depth <= DEEPEST,
+          updateRefs: (refs, fiberId) => FiberRefs.updateAs(refs, { fiberId, fiberRef: currentLoad, value: load })
+        }
+      )
+    } finally {
+      depth -= 1
+    }
+    load.fiber.addObserver((exit) => this.finish(load, Exit.flatten(exit as Exit.Exit<Exit.Exit<Option.Option<V>, E>>)))
+  }
+
+  /** The end of a load, whatever its end is: the one place where it can publish. */
+  private finish(load: Load<K, V, E>, exit: Exit.Exit<Option.Option<V>, E>): void {
+    this.inFlight.delete(load)
+    const state = this.state.current
+    if (state._tag === "Open") exit = this.commit(state, load, exit)
+    load.settle(exit)
+  }
+
+  private commit(
+    store: Store<K, V, E>,
+    load: Load<K, V, E>,
+    exit: Exit.Exit<Option.Option<V>, E>
+  ): Exit.Exit<Option.Option<V>, E> {
+    try {
+      if (Exit.isSuccess(exit) && Option.isSome(exit.value)) {
+        // The caller's function comes first: if it throws, nothing has happened yet.
+        const span = load.span(exit.value.value)
+        store.publish(load, exit.value.value, span, this.timeline.now(this.timeline.clock))
+        return exit
+      }
+    } catch (thrown) {
+      exit = Exit.die(thrown)
+    }
+    if (Exit.isFailure(exit)) store.counters.loadFailures += 1
+    store.loads.remove(load)
+    return exit
+  }
+
+  // -- writes ---------------------------------------------------------------------------------------------------------------------------------
+
+  /** One synchronous step on the open store. */
+  step<A>(
+    use: (store: Store<K, V, E>, now: number, fiber: Fiber.RuntimeFiber<unknown, unknown>) => A
+  ): Effect.Effect<A> {
+    return Effect.withFiberRuntime((fiber) => {
+      const state = this.state.current
+      return state._tag === "Closed" ? Effect.die(state.error) : Effect.succeed(use(state, this.now(fiber), fiber))
+    })
+  }
+
+  /**
+   * Writes now or, in an open transaction, marks the key (or all of them) as dirty and does `later` after the commit: others keep what they have until then,
+   * and for good if there is none.
+   */
+  write(
+    key: K | undefined,
+    now: (store: Store<K, V, E>, now: number) => void,
+    later: (store: Store<K, V, E>, now: number) => void = now
+  ): Effect.Effect<void> {
+    const deferred = Effect.suspend(() => {
+      const clean = key === undefined ? this.dirt.everything() : this.dirt.one(key)
+      return settle(() => {
+        clean()
+        const state = this.state.current
+        if (state._tag === "Open") later(state, this.timeline.now(this.timeline.clock))
+      }, clean)
+    })
+    const direct = this.step((store, time) => now(store, time))
+    return Effect.withFiberRuntime((fiber) => {
+      if (!startedInTransaction(fiber)) return direct
+      return Effect.uninterruptible(Effect.flatMap(inTransaction, (inside) => (inside ? deferred : direct)))
+    })
+  }
+
+  /** Whether the fiber must not be served this key, because some transaction has written it: its own, for all we know. */
+  isDirty(key: K, fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean {
+    return !this.dirt.isClean && startedInTransaction(fiber) && this.dirt.has(key)
+  }
+
+  evicting<A, E2, R>(self: Effect.Effect<A, E2, R>, evict: Effect.Effect<unknown>): Effect.Effect<A, E2, R> {
+    // A cache that is closed holds nothing to evict, and must not fail a write that has succeeded.
+    const quietly = Effect.suspend(() => (this.state.current._tag === "Closed" ? Effect.void : evict))
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.onExit(restore(self), (exit) =>
+        Exit.isSuccess(exit) || Cause.isInterrupted(exit.cause) ? Effect.asVoid(quietly) : Effect.void
+      )
+    )
+  }
+
+  /** Runs in the caller's fiber what was given to `make`: with the caller's transaction, and the services of `make`. */
+  inline<A, E2>(effect: Effect.Effect<A, E2>): Effect.Effect<A, E2> {
+    return Effect.mapInputContext(effect, (caller: Context.Context<never>) => Context.merge(caller, this.context))
+  }
+
+  // -- the service fiber ----------------------------------------------------------------------------------------------------------------------
+
+  /** Runs something in the background for as long as the cache exists; what it fails with is logged. */
+  fork(effect: Effect.Effect<void>): void {
+    const fiber = Runtime.runFork(
+      this.runtime,
+      Effect.catchAllCause(effect, (cause) =>
+        Cause.isInterruptedOnly(cause)
+          ? Effect.void
+          : Effect.logWarning(`a hook of cache ${JSON.stringify(this.settings.name)} failed in the background`, cause)
+      )
+    )
+    this.background.add(fiber)
+    fiber.addObserver(() => this.background.delete(fiber))
+  }
+
+  /** The service fiber's whole life. */
+  readonly serve: Effect.Effect<never> = Effect.suspend(() => this.rest).pipe(
+    Effect.zipRight(Effect.suspend(() => this.sweep)),
+    Effect.forever,
+    Effect.onExit((exit) =>
+      Effect.sync(() => {
+        const cause = Exit.isFailure(exit) ? exit.cause : undefined
+        this.close(
+          new CacheClosed({
+            cache: this.settings.name,
+            reason: "its service fiber has ended",
+            ...(cause === undefined ? {} : { cause })
+          })
+        )
+      })
+    )
+  )
+
+  private readonly sweep: Effect.Effect<void> = Effect.suspend(() => {
+    const state = this.state.current
+    if (state._tag === "Closed" || state.sweep(this.timeline.now(this.timeline.clock), SLICE)) return Effect.void
+    return Effect.zipRight(this.pause, this.sweep)
+  })
+
+  /** Lets timers and sockets have their turn between two slices. */
+  private readonly pause: Effect.Effect<void> = Effect.suspend(() =>
+    isLive(this.timeline.clock)
+      ? Effect.async<void>((resume) => {
+          const handle = setImmediate(() => resume(Effect.void))
+          return Effect.sync(() => clearImmediate(handle))
+        })
+      : Effect.yieldNow()
+  )
+
+  /** Sleeps until something is due. One timer at most, and a process with nothing else to do may end. */
+  private readonly rest: Effect.Effect<void> = Effect.async<void>((resume) => {
+    const state = this.state.current
+    if (state._tag === "Closed") return
+    const due = state.expiry.due
+    const cancel =
+      due === Number.POSITIVE_INFINITY
+        ? undefined
+        : this.after(due - this.timeline.now(this.timeline.clock), () => wake())
+    const stop = () => {
+      state.armed = Number.NEGATIVE_INFINITY
+      state.wake = undefined
+      cancel?.()
+    }
+    const wake = () => {
+      stop()
+      resume(Effect.void)
+    }
+    state.armed = due
+    state.wake = wake
+    return Effect.sync(stop)
+  })
+
+  private after(millis: number, task: () => void): () => void {
+    // Rounded up: a timer that fires a fraction of a millisecond early would find nothing due and be set again.
+    const wait = Math.min(Math.max(Math.ceil(millis), 0), LONGEST_TIMER)
+    if (isLive(this.timeline.clock)) {
+      const timer = setTimeout(task, wait)
+      timer.unref?.()
+      return () => clearTimeout(timer)
+    }
+    const fiber = Runtime.runFork(this.runtime, this.timeline.clock.sleep(Duration.millis(wait)))
+    fiber.addObserver((exit) => {
+      if (Exit.isSuccess(exit)) task()
+    })
+    return () => fiber.unsafeInterruptAsFork(FiberId.none)
+  }
+
+  // -- the end ----------------------------------------------------------------------------------------------------------------------------------
+
+  /** Closes once: nobody is served from here on, everybody who waits is told, and what runs for the cache is asked to stop. */
+  close(error: CacheClosed): ReadonlyArray<Fiber.RuntimeFiber<unknown, unknown>> {
+    const state = this.state.current
+    if (state._tag === "Closed") return []
+    MutableRef.set(this.state, { _tag: "Closed", error })
+    const running = [...this.background]
+    for (const load of this.inFlight) {
+      load.settle(Exit.die(error))
+      if (load.fiber !== undefined) running.push(load.fiber)
+    }
+    state.clear()
+    for (const fiber of running) fiber.unsafeInterruptAsFork(FiberId.none)
+    return running
+  }
+
+  /** The scope's finalizer: as `close`, and waits until what runs for the cache has stopped. */
+  readonly shutdown: Effect.Effect<void> = Effect.suspend(() =>
+    Fiber.awaitAll(
+      this.close(new CacheClosed({ cache: this.settings.name, reason: "the scope that owns it has ended" }))
+    )
+  )
+}

@@ -1,0 +1,164 @@
+/**
+ * The map of a cache and whatever is filed beside it, as one synchronous object.
+ *
+ * There is no effect in here: each method looks, decides and writes in one step, so between two fibers there is nothing to interleave. Two tables
+ * hold a key's state: `entries` what can be served, `loads` what is being loaded. Identity decides in both:
+ *
+ *   - a load is allowed to publish only while `loads` still holds that very load; `put`, `remove` and `clear` take it out, so what it read
+ *     before them is handed to those who were already waiting and to nobody else;
+ *   - expiry and eviction remove the very entry they looked at; what was written in its place stays.
+ *
+ * So there is no generation to count and no tombstone to keep, and all memory for a key goes when its entry does.
+ */
+import { Entry } from "./entry.js"
+import { BoundedEntry, Recency } from "./eviction.js"
+import { Expiry, type Timed } from "./expiry.js"
+import { KeyMap } from "./keyMap.js"
+import type { Span } from "./lifetime.js"
+import type { Load } from "./load.js"
+
+/** What a cache has done so far. */
+export interface Counters {
+  hits: number
+  misses: number
+  loads: number
+  loadFailures: number
+  revokedLoads: number
+  expirations: number
+  evictions: number
+}
+
+export class Store<K, V, E> {
+  readonly _tag = "Open"
+  readonly entries = new KeyMap<K, Entry<K, V>>()
+  readonly loads = new KeyMap<K, Load<K, V, E>>()
+  readonly expiry = new Expiry()
+  readonly recency: Recency<K, V> | undefined
+  readonly counters: Counters = {
+    hits: 0,
+    misses: 0,
+    loads: 0,
+    loadFailures: 0,
+    revokedLoads: 0,
+    expirations: 0,
+    evictions: 0
+  }
+  /** When the sweeper will look next; what is filed before that wakes it. */
+  armed = Number.NEGATIVE_INFINITY
+  wake: (() => void) | undefined = undefined
+
+  constructor(capacity: number | undefined) {
+    this.recency = capacity === undefined ? undefined : new Recency(capacity)
+  }
+
+  /** The entry that may be served at `now`, renewed. */
+  use(key: K, now: number): Entry<K, V> | undefined {
+    const entry = this.entries.get(key)
+    if (entry === undefined) return undefined
+    if (now >= entry.deadline) {
+      this.expire(entry)
+      return undefined
+    }
+    entry.renew(now)
+    if (this.recency !== undefined) this.recency.use(entry as BoundedEntry<K, V>) // a bounded store makes no other kind
+    return entry
+  }
+
+  /** The entry that may be served at `now`, left as it is. */
+  peek(key: K, now: number): Entry<K, V> | undefined {
+    const entry = this.entries.get(key)
+    return entry === undefined || now >= entry.deadline ? undefined : entry
+  }
+
+  /** Writes a value whatever was there, and takes the right to publish from a load of that key. */
+  put(key: K, value: V, span: Span, now: number): void {
+    this.revoke(key)
+    this.write(key, value, span, now)
+  }
+
+  /** Writes what a load brought, unless the load has lost that right. */
+  publish(load: Load<K, V, E>, value: V, span: Span, now: number): boolean {
+    if (!this.loads.remove(load)) return false
+    this.write(load.key, value, span, now)
+    return true
+  }
+
+  /** Says whether there was something to serve. */
+  remove(key: K, now: number): boolean {
+    this.revoke(key)
+    const entry = this.entries.get(key)
+    if (entry === undefined) return false
+    this.drop(entry)
+    return now < entry.deadline
+  }
+
+  clear(): void {
+    this.counters.revokedLoads += this.loads.size
+    this.loads.clear()
+    this.entries.clear()
+    this.expiry.clear()
+    this.recency?.clear()
+  }
+
+  /** How many entries can be served at `now`. */
+  size(now: number): number {
+    this.expiry.sweepAll(now, this.expired)
+    return this.entries.size
+  }
+
+  /** Removes what is expired, looking at `limit` entries at most; says whether it got to the end. */
+  sweep(now: number, limit: number): boolean {
+    return this.expiry.sweep(now, limit, this.expired)
+  }
+
+  private readonly expired = (entry: Timed): void => this.expire(entry as Entry<K, V>) // nothing else is ever filed
+
+  private expire(entry: Entry<K, V>): void {
+    this.counters.expirations += 1
+    this.drop(entry)
+  }
+
+  private revoke(key: K): void {
+    if (this.loads.size === 0) return
+    const load = this.loads.get(key)
+    if (load !== undefined && this.loads.remove(load)) this.counters.revokedLoads += 1
+  }
+
+  private drop(entry: Entry<K, V>): void {
+    this.entries.remove(entry)
+    this.unfile(entry)
+  }
+
+  private unfile(entry: Entry<K, V>): void {
+    this.expiry.unfile(entry)
+    if (this.recency !== undefined) this.recency.remove(entry as BoundedEntry<K, V>)
+  }
+
+  private write(key: K, value: V, span: Span, now: number): void {
+    const there = this.entries.get(key)
+    const end = now + span.max
+    const deadline = Math.min(now + span.idle, end)
+    if (deadline <= now) {
+      if (there !== undefined) this.drop(there)
+      return
+    }
+    if (there !== undefined) this.unfile(there)
+    if (this.recency === undefined) {
+      const entry = new Entry(key, value, span.idle, end, deadline)
+      this.entries.set(entry)
+      this.expiry.file(entry, now)
+    } else {
+      const entry = new BoundedEntry(key, value, span.idle, end, deadline)
+      this.entries.set(entry)
+      this.expiry.file(entry, now)
+      this.recency.add(entry)
+      while (this.entries.size > this.recency.capacity) {
+        const victim = this.recency.victim()
+        if (victim === undefined) break
+        this.counters.evictions += 1
+        this.drop(victim)
+      }
+    }
+    if (this.expiry.due < this.armed) this.wake?.()
+  }
+}

@@ -1,0 +1,42 @@
+/**
+ * One monotonic line of milliseconds for a cache, whatever Clock its callers run under.
+ *
+ * Lifetimes are measured with the calling fiber's own Clock, so that TestClock drives them. Two things make that exact and cheap. The live Clock
+ * is read through `performance.now()`: monotonic as `unsafeCurrentTimeNanos` is, without a bigint for each read; the wall clock is never asked, so
+ * setting it neither stretches nor kills an entry. And a Clock that is not the one the cache was built with is joined to the line at the moment it
+ * is first seen: time that passes on either passes for the entries, and neither makes the other's deadlines absurd.
+ */
+import { Clock, Context, DefaultServices } from "effect"
+
+const live = Context.get(DefaultServices.liveServices, Clock.Clock)
+
+/** The live Clock has nothing that tells it apart but its class. */
+export const isLive = (clock: Clock.Clock): boolean => clock.constructor === live.constructor
+
+const read = (clock: Clock.Clock): number =>
+  isLive(clock) ? performance.now() : Number(clock.unsafeCurrentTimeNanos()) / 1_000_000
+
+export class Timeline {
+  private readonly live: boolean
+  private offsets: WeakMap<Clock.Clock, number> | undefined
+
+  constructor(readonly clock: Clock.Clock) {
+    this.live = isLive(clock)
+  }
+
+  now(clock: Clock.Clock): number {
+    if (clock !== this.clock) return this.joined(clock)
+    return this.live ? performance.now() : read(clock)
+  }
+
+  private joined(clock: Clock.Clock): number {
+    if (this.live && isLive(clock)) return performance.now()
+    this.offsets ??= new WeakMap()
+    let offset = this.offsets.get(clock)
+    if (offset === undefined) {
+      offset = read(this.clock) - read(clock)
+      this.offsets.set(clock, offset)
+    }
+    return read(clock) + offset
+  }
+}

@@ -1,0 +1,35 @@
+/** The one module of the cache that knows about transactions. */
+import { SqlClient } from "@effect/sql"
+import * as Transaction from "@effecto/core/Transaction"
+import { Context, Effect, type Fiber } from "effect"
+
+/** A context in which nothing finds the transaction of whoever it was taken from. */
+export const withoutTransaction = <R>(context: Context.Context<R>): Context.Context<R> =>
+  // Sound for what runs outside of that transaction: nothing of the sort can require it.
+  Context.omit(
+    Transaction.Transaction,
+    SqlClient.TransactionConnection
+  )(
+    context as Context.Context<R | Transaction.Transaction | SqlClient.TransactionConnection>
+  ) as unknown as Context.Context<R>
+
+/** Whether the fiber was started in a transaction, which may have ended since: for a quick look on the way to a hit. */
+export const startedInTransaction = (fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean =>
+  fiber.currentContext.unsafeMap.has(Transaction.Transaction.key)
+
+export const inTransaction = Transaction.inTransaction
+
+/**
+ * Runs `committed` when the transaction around has committed, or its outcome is unknown, and `rolledBack` otherwise; outside of a transaction runs
+ * `committed` now. Exactly one of the two runs.
+ */
+export const settle = (committed: () => void, rolledBack: () => void): Effect.Effect<void> =>
+  Effect.flatMap(inTransaction, (inside) =>
+    inside
+      ? Effect.zipRight(
+          Transaction.onCommitOrNow(Effect.sync(committed)),
+          // Sound: we are inside of one.
+          Transaction.afterRollback(Effect.sync(rolledBack)) as Effect.Effect<void>
+        )
+      : Effect.sync(committed)
+  )
