@@ -1,0 +1,237 @@
+/**
+ * Reads and writes the rows of tables, as instances of their models.
+ *
+ * Every function takes the table first. `get` answers with an Option, `fetch` fails with `NotFound`. Whatever a caller can act on is a typed error. A
+ * statement runs in the transaction its fiber is in, or else on its own.
+ *
+ * `layer` also provides a `SqlClient`: the one it is given, with `withTransaction` replaced by {@link transact}, so statements written by hand belong
+ * to the same transactions.
+ *
+ * It is *not* a unit of work and has no identity map: two reads of one row are two statements and two instances.
+ *
+ * @since 0.1.0
+ */
+import { SqlClient, SqlError } from "@effect/sql"
+import { Context, Effect, Layer, type Option } from "effect"
+import { clientFor } from "./database.js"
+import type { Transaction } from "./frame.js"
+import { make } from "./operations.js"
+import type { InvalidInput, NotFound, StatementError } from "./RepoError.js"
+import { type Condition, type ReadError, Repo, type WriteError } from "./repository.js"
+import type * as Table from "./Table.js"
+import { type TransactError, type TransactOptions, transactOn } from "./transact.js"
+
+export { inHook } from "./hookrun.js"
+export type { Condition, ReadError, Service, Where, WriteError } from "./repository.js"
+export {
+  /**
+   * The Repo of one database, in an effect's context.
+   *
+   * @since 0.1.0
+   * @category tags
+   */
+  Repo
+} from "./repository.js"
+export {
+  /**
+   * The number of statements sent to PostgreSQL since the process began, `begin` and `commit` included: `Metric.value(Repo.queries)`.
+   *
+   * @since 0.1.0
+   * @category metrics
+   */
+  queries,
+  /**
+   * The number of statements about one table; `"transaction"`, `"lock"` and `"sql"` (written by hand) are sources too.
+   *
+   * @since 0.1.0
+   * @category metrics
+   */
+  queriesOf
+} from "./statementlog.js"
+
+/**
+ * The row with that key, or none. A key that does not fit its field is no row's key: none, without asking the database.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const get = <T extends Table.Any>(
+  table: T,
+  key: Table.Key<T>
+): Effect.Effect<Option.Option<Table.Row<T>>, ReadError<T>, Repo | Table.HookContext<T, "get">> =>
+  Effect.flatMap(Repo, (repo) => repo.get(table, key))
+
+/**
+ * The row with that key; fails with `NotFound` when there is none.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const fetch = <T extends Table.Any>(
+  table: T,
+  key: Table.Key<T>
+): Effect.Effect<Table.Row<T>, NotFound<T["name"]> | ReadError<T>, Repo | Table.HookContext<T, "get">> =>
+  Effect.flatMap(Repo, (repo) => repo.fetch(table, key))
+
+/**
+ * All rows, or those that a condition holds for: equalities (`{ city: "Berlin" }`, `{ id: [1, 2] }`, `{ leftAt: null }`) or a fragment of @effect/sql,
+ * which goes behind `where`. Their order is the database's, unless the fragment ends in an `order by`.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const all = <T extends Table.Any>(
+  table: T,
+  condition?: Condition<T>
+): Effect.Effect<ReadonlyArray<Table.Row<T>>, ReadError<T>, Repo | Table.HookContext<T, "get">> =>
+  Effect.flatMap(Repo, (repo) => repo.all(table, condition))
+
+/**
+ * The number of rows, or of those that a condition holds for. Runs no hooks.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const count = <T extends Table.Any>(
+  table: T,
+  condition?: Condition<T>
+): Effect.Effect<number, StatementError, Repo> => Effect.flatMap(Repo, (repo) => repo.count(table, condition))
+
+/**
+ * Inserts a row and returns it as the database holds it. Fields that have a default, in the model or in the database, may be left out.
+ *
+ * @since 0.1.0
+ * @category writing
+ */
+export const insert = <T extends Table.Any>(
+  table: T,
+  row: Table.Insert<T>
+): Effect.Effect<
+  Table.Row<T>,
+  InvalidInput<T["name"]> | WriteError<T, "insert">,
+  Repo | Table.HookContext<T, "insert">
+> => Effect.flatMap(Repo, (repo) => repo.insert(table, row))
+
+/**
+ * Changes the given fields of one row, named by its key or by the row itself, and returns the row as the database holds it then. Fails with
+ * `NotFound` when it is gone. A patch without fields changes nothing and runs no hooks: a row is returned as it was given, without any statement; for a
+ * key the row is read.
+ *
+ * @since 0.1.0
+ * @category writing
+ */
+export const update = <T extends Table.Any>(
+  table: T,
+  target: Table.Key<T> | Table.Row<T>,
+  patch: Table.Update<T>
+): Effect.Effect<
+  Table.Row<T>,
+  NotFound<T["name"]> | InvalidInput<T["name"]> | WriteError<T, "update">,
+  Repo | Table.HookContext<T, "update">
+> => Effect.flatMap(Repo, (repo) => repo.update(table, target, patch))
+
+const remove = <T extends Table.Any>(
+  table: T,
+  target: Table.Key<T> | Table.Row<T>
+): Effect.Effect<Table.Row<T>, NotFound<T["name"]> | WriteError<T, "delete">, Repo | Table.HookContext<T, "delete">> =>
+  Effect.flatMap(Repo, (repo) => repo.delete(table, target))
+
+export {
+  /**
+   * Deletes one row, named by its key or by the row itself, and returns what it held. Fails with `NotFound` when there is none.
+   *
+   * @since 0.1.0
+   * @category writing
+   */
+  remove as delete
+}
+
+/**
+ * Runs an effect in a transaction: it is committed when the effect succeeds, and rolled back when it fails, dies or is interrupted. Inside of
+ * another it is a savepoint. What it reports is what happened; see `Transaction`.
+ *
+ * @since 0.1.0
+ * @category transactions
+ */
+export const transact: {
+  (
+    options?: TransactOptions
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | TransactError, Exclude<R, Transaction> | Repo>
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    options?: TransactOptions
+  ): Effect.Effect<A, E | TransactError, Exclude<R, Transaction> | Repo>
+} = (first?: unknown, options?: TransactOptions): never => {
+  const run = (self: Effect.Effect<unknown, unknown, unknown>, chosen: TransactOptions) =>
+    Effect.flatMap(Repo, (repo) => repo.transact(self, chosen))
+  // Sound: the two signatures above are told apart by their first argument, and `run` keeps the types of what it is given.
+  return (
+    Effect.isEffect(first)
+      ? run(first as Effect.Effect<unknown, unknown, unknown>, options ?? {})
+      : (self: Effect.Effect<unknown, unknown, unknown>) => run(self, (first as TransactOptions | undefined) ?? {})
+  ) as never
+}
+
+/**
+ * The Repo of the `SqlClient` it is given, and that client again with our transactions.
+ *
+ * With `logParameters` the debug lines show the parameters of statements; without it nothing that a row holds is ever logged.
+ *
+ * @since 0.1.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { Model, SqlClient } from "@effect/sql"
+ * import { Repo, Table } from "@effecto/core"
+ * import { EmbeddedPostgres } from "@effecto/core/testing"
+ * import { Effect, Layer, Schema } from "effect"
+ *
+ * class Person extends Model.Class<Person>("Person")({
+ *   id: Model.Generated(Schema.Number),
+ *   firstName: Schema.String
+ * }) {}
+ *
+ * const People = Table.make(Person, { name: "people", key: "id" })
+ *
+ * const program = Effect.gen(function* () {
+ *   const sql = yield* SqlClient.SqlClient
+ *   yield* sql`create table people (id serial primary key, first_name text not null)`
+ *   const ada = yield* Repo.insert(People, { firstName: "Ada" })
+ *   yield* Repo.update(People, ada, { firstName: "Augusta Ada" })
+ *   console.log((yield* Repo.fetch(People, ada.id)).firstName) // Augusta Ada
+ * })
+ *
+ * Effect.runPromise(program.pipe(Effect.provide(Repo.layer().pipe(Layer.provide(EmbeddedPostgres)))))
+ * ```
+ */
+export const layer = (options?: {
+  readonly logParameters?: boolean | undefined
+}): Layer.Layer<Repo | SqlClient.SqlClient, never, SqlClient.SqlClient> =>
+  Layer.effectContext(
+    Effect.map(SqlClient.SqlClient, (base) => {
+      const { client, database } = clientFor(
+        base,
+        { logParameters: options?.logParameters ?? false },
+        (database) =>
+          <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError.SqlError, R> =>
+            // Sound: an effect that asks for the Transaction gets it, and keeps asking as far as this signature can tell.
+            Effect.mapError(
+              transactOn(
+                database,
+                Effect.mapError(self, (error) => new FromEffect(error)),
+                {}
+              ),
+              (error): E | SqlError.SqlError =>
+                error instanceof FromEffect
+                  ? error.error
+                  : new SqlError.SqlError({ cause: error, message: error.message })
+            ) as Effect.Effect<A, E | SqlError.SqlError, R>
+      )
+      return Context.make(Repo, make(database)).pipe(Context.add(SqlClient.SqlClient, client))
+    })
+  )
+
+/** Tells an effect's own failure from the transaction's. */
+class FromEffect<E> {
+  constructor(readonly error: E) {}
+}

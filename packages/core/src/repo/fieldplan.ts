@@ -1,0 +1,235 @@
+/**
+ * How one field of a model goes to its column and back, compiled once for each table into a closure.
+ *
+ * A field that only says what a value is (a string, a number, a literal, a refinement of those, null or one of those, a date) is checked by a few
+ * comparisons. Any other field is decoded and encoded by its own Schema. Whole rows never go through Schema.
+ *
+ * PostgreSQL's int8 and numeric arrive as strings, because a JavaScript number cannot hold all of them: a number field takes those it can hold.
+ */
+import { SchemaAST as AST, DateTime, Effect, Either, Option, ParseResult, Schema } from "effect"
+
+/** Thrown while a row is decoded or encoded, and caught by whoever asked for it: a value that does not fit, without the value. */
+export class Mismatch {
+  constructor(
+    readonly expected: string,
+    readonly actual: string
+  ) {}
+}
+
+/** What an encoder gives where the field's own Schema needs an effect (the time of day, for example). */
+export class Later {
+  constructor(readonly value: Effect.Effect<unknown, Mismatch>) {}
+}
+
+/** Throws {@link Mismatch}. */
+export type Decode = (value: unknown) => unknown
+
+/** Throws {@link Mismatch}, or gives {@link Later}. */
+export type Encode = (value: unknown) => unknown
+
+const actualType = (value: unknown): string =>
+  value === null ? "null" : Array.isArray(value) ? "an array" : value instanceof Date ? "a date" : `a ${typeof value}`
+
+const mismatch = (ast: AST.AST, value: unknown) => new Mismatch(String(ast), actualType(value))
+
+const decimal = /^-?(\d+(\.\d+)?|\.\d+)([eE][+-]?\d+)?$/
+
+/** int8 and numeric come as text. An integer that a number cannot hold exactly is refused rather than rounded. */
+const numberFrom = (value: unknown): unknown => {
+  if (typeof value !== "string" || !decimal.test(value)) return value
+  const number = Number(value)
+  return value.includes(".") || Number.isSafeInteger(number) ? number : value
+}
+
+const bigintFrom = (value: unknown): unknown =>
+  typeof value === "string" && /^-?\d+$/.test(value)
+    ? BigInt(value)
+    : typeof value === "number" && Number.isSafeInteger(value)
+      ? BigInt(value)
+      : value
+
+const identity = (value: unknown): unknown => value
+
+const checked =
+  (ast: AST.AST, fits: (value: unknown) => boolean, prepare: (value: unknown) => unknown = identity): Decode =>
+  (value) => {
+    const prepared = prepare(value)
+    if (fits(prepared)) return prepared
+    throw mismatch(ast, value)
+  }
+
+/** The closure for a field that is what it is stored as; nothing for one that has to be transformed. `stored`: from the database. */
+const plain = (ast: AST.AST, stored: boolean): Decode | undefined => {
+  switch (ast._tag) {
+    case "StringKeyword":
+      return checked(ast, (value) => typeof value === "string")
+    case "NumberKeyword":
+      return checked(ast, (value) => typeof value === "number", stored ? numberFrom : identity)
+    case "BigIntKeyword":
+      return checked(ast, (value) => typeof value === "bigint", stored ? bigintFrom : identity)
+    case "BooleanKeyword":
+      return checked(ast, (value) => typeof value === "boolean")
+    case "UnknownKeyword":
+    case "AnyKeyword":
+      return identity
+    case "Literal":
+      return checked(
+        ast,
+        (value) => value === ast.literal,
+        stored && typeof ast.literal === "number" ? numberFrom : identity
+      )
+    case "Refinement": {
+      const from = plain(ast.from, stored)
+      return from === undefined
+        ? undefined
+        : (value) => {
+            const inner = from(value)
+            if (Option.isNone(ast.filter(inner, AST.defaultParseOption, ast))) return inner
+            throw mismatch(ast, value)
+          }
+    }
+    case "Union": {
+      const others = ast.types.filter((type) => !(type._tag === "Literal" && type.literal === null))
+      const [only] = others
+      if (others.length === 1 && only !== undefined && others.length < ast.types.length) {
+        const inner = plain(only, stored)
+        return inner === undefined ? undefined : (value) => (value === null ? null : inner(value))
+      }
+      const literals = new Set(ast.types.map((type) => (type._tag === "Literal" ? type.literal : undefined)))
+      return literals.has(undefined as never)
+        ? undefined
+        : checked(ast, (value) => literals.has(value as AST.LiteralValue))
+    }
+    case "Declaration":
+      return ast === Schema.DateFromSelf.ast ? checked(ast, (value) => value instanceof Date) : undefined
+    default:
+      return undefined
+  }
+}
+
+/** Model.DateTimeFromDate's structure: a valid date on one side, a DateTime on the other. */
+const isDateTimeFromDate = (ast: AST.AST): boolean =>
+  ast._tag === "Transformation" &&
+  ast.from === Schema.ValidDateFromSelf.ast &&
+  ast.to === Schema.DateTimeUtcFromSelf.ast
+
+const isValidDate = (value: unknown): value is Date => value instanceof Date && !Number.isNaN(value.getTime())
+
+/** What the stored side of a transformation is, as far as text has to become a number for it. */
+const prepareStored = (ast: AST.AST): ((value: unknown) => unknown) => {
+  const stored = AST.encodedAST(ast)
+  const kinds = stored._tag === "Union" ? stored.types.map((type) => type._tag) : [stored._tag]
+  if (kinds.includes("StringKeyword")) return identity
+  return kinds.includes("NumberKeyword") ? numberFrom : kinds.includes("BigIntKeyword") ? bigintFrom : identity
+}
+
+const decodeBy = (ast: AST.AST): Decode => {
+  const known = plain(ast, true)
+  if (known !== undefined) return known
+  if (isDateTimeFromDate(ast))
+    return (value) => {
+      if (isValidDate(value)) return DateTime.unsafeFromDate(value)
+      throw mismatch(ast, value)
+    }
+  const prepare = prepareStored(ast)
+  // Sound: a schema made of an AST has the types of nothing in particular.
+  const parse = ParseResult.decodeUnknownEither(Schema.make<unknown, unknown>(ast))
+  return (value) => {
+    const parsed = parse(prepare(value))
+    if (Either.isRight(parsed)) return parsed.right
+    throw mismatch(ast, value)
+  }
+}
+
+/** Parsers give an Either where no effect is needed, which is an Effect as well. */
+const isDone = <A, E>(parsed: Effect.Effect<A, E>): parsed is Either.Either<A, E> => Either.isEither(parsed)
+
+const encodeBy = (ast: AST.AST): Encode => {
+  const known = plain(ast, false)
+  if (known !== undefined) return known
+  const parse = ParseResult.encodeUnknown(Schema.make<unknown, unknown>(ast))
+  return (value) => {
+    const parsed = parse(value)
+    if (!isDone(parsed)) return new Later(Effect.mapError(parsed, () => mismatch(ast, value)))
+    if (Either.isRight(parsed)) return parsed.right
+    throw mismatch(ast, value)
+  }
+}
+
+/** One field of one variant of a model. */
+export interface FieldPlan {
+  readonly name: string
+  /** What the field is called on its stored side, before it becomes a column's name. */
+  readonly storedName: string
+  readonly isOptional: boolean
+  readonly decode: Decode
+  readonly encode: Encode
+  /** What a missing value becomes on a write. */
+  readonly missing: (() => unknown) | undefined
+  /** The value is made by the application on every write where none is given (Model.DateTimeUpdate and its kin). */
+  readonly isGenerated: boolean
+}
+
+const isUndefinable = (ast: AST.AST): boolean =>
+  ast._tag === "UndefinedKeyword" || (ast._tag === "Union" && ast.types.some(isUndefinable))
+
+export const fieldPlan = (name: string, field: Schema.Schema.All | Schema.PropertySignature.All): FieldPlan => {
+  const { ast } = field
+  switch (ast._tag) {
+    case "PropertySignatureDeclaration":
+      return {
+        name,
+        storedName: name,
+        isOptional: ast.isOptional,
+        decode: decodeBy(ast.type),
+        encode: encodeBy(ast.type),
+        missing: ast.defaultValue,
+        isGenerated: ast.defaultValue !== undefined && isUndefinable(AST.typeAST(ast.type))
+      }
+    case "PropertySignatureTransformation": {
+      const storedName = String(ast.from.fromKey ?? name)
+      // Sound: the field is the only one of a struct of its own, whose types are those of nothing in particular.
+      const struct: Schema.Schema<Record<string, unknown>, Record<string, unknown>> = Schema.make(
+        Schema.Struct({ [name]: field }).ast
+      )
+      const decode = ParseResult.decodeUnknownEither(struct)
+      const encode = ParseResult.encodeUnknown(struct)
+      const prepare = prepareStored(ast.from.type)
+      const expected = ast.to.type
+      return {
+        name,
+        storedName,
+        isOptional: ast.to.isOptional,
+        decode: (value) => {
+          const parsed = decode(value === undefined ? {} : { [storedName]: prepare(value) })
+          if (Either.isRight(parsed)) return parsed.right[name]
+          throw mismatch(expected, value)
+        },
+        encode: (value) => {
+          const parsed = encode(value === undefined ? {} : { [name]: value })
+          if (!isDone(parsed))
+            return new Later(
+              Effect.mapBoth(parsed, {
+                onFailure: () => mismatch(expected, value),
+                onSuccess: (encoded) => encoded[storedName]
+              })
+            )
+          if (Either.isRight(parsed)) return parsed.right[storedName]
+          throw mismatch(expected, value)
+        },
+        missing: ast.to.defaultValue,
+        isGenerated: ast.to.defaultValue !== undefined && isUndefinable(expected)
+      }
+    }
+    default:
+      return {
+        name,
+        storedName: name,
+        isOptional: false,
+        decode: decodeBy(ast),
+        encode: encodeBy(ast),
+        missing: undefined,
+        isGenerated: false
+      }
+  }
+}

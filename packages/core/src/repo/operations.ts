@@ -1,0 +1,238 @@
+/** What the Repo's functions do, for one database. */
+import { type SqlClient, Statement } from "@effect/sql"
+import { Effect, Option } from "effect"
+import type { Answer } from "./connection.js"
+import type { Database } from "./database.js"
+import { hooksOf, through, unlessInHook } from "./hookrun.js"
+import { CommitFailed, DbError, NotFound, type StatementError } from "./RepoError.js"
+import type { Service } from "./repository.js"
+import { statementError } from "./sqlstate.js"
+import { type Any, type Delta, implementationOf, type Operation, type TableImplementation } from "./Table.js"
+import type { Values } from "./tableplan.js"
+import { transactOn } from "./transact.js"
+import { commitError, writeError } from "./violation.js"
+
+/** What a call is about, as its hooks are told. */
+const deltaOf = (table: TableImplementation, operation: Operation, call: string, source: unknown): Delta<Any> => ({
+  table,
+  operation,
+  call,
+  source
+})
+
+/** The key of what an update or a delete is about: of a row, or the key itself. */
+const keyOf = (table: TableImplementation, target: unknown): unknown =>
+  // Sound: looked at to be an object with that field.
+  typeof target === "object" && target !== null && table.key in target
+    ? (target as Record<string, unknown>)[table.key]
+    : target
+
+const notFound = (table: TableImplementation, key: unknown) =>
+  new NotFound({ table: table.name, fields: [table.key], by: key })
+
+/** What is behind `where`, and its parameters; nothing when no row can match. */
+const conditionOf = (
+  client: SqlClient.SqlClient,
+  table: TableImplementation,
+  condition: unknown
+): Effect.Effect<{ readonly text: string; readonly parameters: ReadonlyArray<unknown> } | undefined> => {
+  if (condition === undefined) return Effect.succeed({ text: "", parameters: [] })
+  if (Statement.isFragment(condition)) {
+    const [text, parameters] = client`${condition}`.compile()
+    return Effect.succeed({ text: ` where ${text}`, parameters })
+  }
+  // Sound: what is no fragment is an object of fields.
+  return table.plan.encodeWhere(condition as Readonly<Record<string, unknown>>)
+}
+
+/** The Repo of a database. */
+export const make = (database: Database): Service => {
+  const read = (
+    table: TableImplementation,
+    text: string,
+    parameters: ReadonlyArray<unknown>
+  ): Effect.Effect<ReadonlyArray<object>, StatementError> =>
+    Effect.matchEffect(database.query(text, parameters, table.plan.source), {
+      onFailure: (error) => Effect.fail(statementError(error, `read ${table.name}`)),
+      onSuccess: (answer) => decoded(table, answer)
+    })
+
+  const decoded = (table: TableImplementation, answer: Answer): Effect.Effect<ReadonlyArray<object>, DbError> => {
+    const rows = table.plan.decode(answer.rows)
+    return rows instanceof DbError ? Effect.fail(rows) : Effect.succeed(rows)
+  }
+
+  /** Rows, after their hooks. */
+  const hooked = <E>(
+    table: TableImplementation,
+    rows: Effect.Effect<ReadonlyArray<object>, E>,
+    call: string,
+    source: unknown
+  ): Effect.Effect<ReadonlyArray<object>, E> => {
+    const hooks = hooksOf(table, "get")
+    if (hooks === undefined) return rows
+    const delta = deltaOf(table, "get", call, source)
+    return Effect.flatMap(rows, (read) =>
+      read.length === 0
+        ? Effect.succeed(read)
+        : unlessInHook(
+            // Sound: afterGet gives rows.
+            through(service, hooks.after, read, delta) as Effect.Effect<ReadonlyArray<object>>,
+            Effect.succeed(read)
+          )
+    )
+  }
+
+  const byKey = (table: TableImplementation, key: unknown, call: string) =>
+    Effect.matchEffect(table.plan.encodeKey(key), {
+      onFailure: () => Effect.succeed<ReadonlyArray<object>>([]),
+      onSuccess: (encoded) => hooked(table, read(table, table.plan.getText, [encoded]), call, key)
+    })
+
+  const write = (
+    table: TableImplementation,
+    verb: string,
+    text: string,
+    parameters: ReadonlyArray<unknown>
+  ): Effect.Effect<object | undefined, ReturnType<typeof writeError>> =>
+    Effect.matchEffect(database.query(text, parameters, table.plan.source), {
+      onFailure: (error) => Effect.fail(writeError(table, verb, error)),
+      onSuccess: (answer) => Effect.map(decoded(table, answer), (rows) => rows[0])
+    })
+
+  /** A write between its hooks, in one transaction; without hooks it is only the write. */
+  const withHooks = <E>(
+    table: TableImplementation,
+    operation: Operation,
+    verb: string,
+    input: unknown,
+    source: unknown,
+    statement: (input: unknown) => Effect.Effect<object, E>
+  ): Effect.Effect<object, E | ReturnType<typeof writeError>> => {
+    const hooks = hooksOf(table, operation)
+    if (hooks === undefined) return statement(input)
+    const delta = deltaOf(table, operation, operation, source)
+    const before = through(service, hooks.before, input, delta)
+    const hooked = Effect.flatMap(before, (prepared) =>
+      // What beforeDelete gives is nothing: its key stays.
+      Effect.flatMap(
+        statement(operation === "delete" ? input : prepared),
+        (row) =>
+          // Sound: hooks after a write give a row.
+          through(service, hooks.after, row, delta) as Effect.Effect<object>
+      )
+    )
+    return unlessInHook(
+      Effect.mapError(transactOn(database, hooked, {}), (error) =>
+        error instanceof CommitFailed ? commitError(table, verb, error) : error
+      ),
+      statement(input)
+    )
+  }
+
+  const insertRow = (table: TableImplementation, row: unknown) =>
+    // Sound: the types of `insert` ask for an object of fields.
+    Effect.flatMap(table.plan.encodeInsert(row as Readonly<Record<string, unknown>>), (values: Values) =>
+      Effect.flatMap(
+        write(table, "insert into", table.plan.insertText(values.columns), values.parameters),
+        (inserted) =>
+          inserted === undefined
+            ? Effect.fail(
+                new DbError({
+                  operation: `insert into ${table.name}`,
+                  kind: "statement",
+                  code: undefined,
+                  retryable: false,
+                  reason: "nothing was inserted: a rule or a trigger of the table dropped the row.",
+                  cause: undefined
+                })
+              )
+            : Effect.succeed(inserted)
+      )
+    )
+
+  const one = (table: TableImplementation, key: unknown, row: object | undefined) =>
+    row === undefined ? Effect.fail(notFound(table, key)) : Effect.succeed(row)
+
+  const updateRow = (table: TableImplementation, target: unknown, patch: unknown) => {
+    const key = keyOf(table, target)
+    // Sound: the types of `update` ask for an object of fields.
+    const fields = patch as Readonly<Record<string, unknown>>
+    if (table.plan.isEmpty(fields))
+      return target === key
+        ? Effect.flatMap(byKey(table, key, "update"), (rows) => one(table, key, rows[0]))
+        : Effect.succeed(target as object)
+    return Effect.matchEffect(table.plan.encodeKey(key), {
+      onFailure: () => Effect.fail(notFound(table, key)),
+      onSuccess: (encodedKey) =>
+        Effect.flatMap(table.plan.encodeUpdate(fields), (values) =>
+          Effect.flatMap(
+            write(table, "update", table.plan.updateText(values.columns), [...values.parameters, encodedKey]),
+            (row) => one(table, key, row)
+          )
+        )
+    })
+  }
+
+  const deleteRow = (table: TableImplementation, key: unknown) =>
+    Effect.matchEffect(table.plan.encodeKey(key), {
+      onFailure: () => Effect.fail(notFound(table, key)),
+      onSuccess: (encoded) =>
+        Effect.flatMap(write(table, "delete from", table.plan.deleteText, [encoded]), (row) => one(table, key, row))
+    })
+
+  const operations = {
+    get: (table: Any, key: unknown) =>
+      Effect.map(byKey(implementationOf(table), key, "get"), (rows) => Option.fromNullable(rows[0])),
+
+    fetch: (table: Any, key: unknown) => {
+      const self = implementationOf(table)
+      return Effect.flatMap(byKey(self, key, "fetch"), (rows) => one(self, key, rows[0]))
+    },
+
+    all: (table: Any, condition?: unknown) => {
+      const self = implementationOf(table)
+      return Effect.flatMap(conditionOf(database.client, self, condition), (where) =>
+        where === undefined
+          ? Effect.succeed([])
+          : hooked(self, read(self, `${self.plan.selectText}${where.text}`, where.parameters), "all", condition)
+      )
+    },
+
+    count: (table: Any, condition?: unknown) => {
+      const self = implementationOf(table)
+      return Effect.flatMap(conditionOf(database.client, self, condition), (where) =>
+        where === undefined
+          ? Effect.succeed(0)
+          : Effect.mapBoth(database.query(`${self.plan.countText}${where.text}`, where.parameters, self.plan.source), {
+              onFailure: (error) => statementError(error, `count ${self.name}`),
+              onSuccess: (answer) => Number(answer.rows[0]?.count)
+            })
+      )
+    },
+
+    insert: (table: Any, row: unknown) => {
+      const self = implementationOf(table)
+      return withHooks(self, "insert", "insert into", row, row, (prepared) => insertRow(self, prepared))
+    },
+
+    update: (table: Any, target: unknown, patch: unknown) => {
+      const self = implementationOf(table)
+      // Sound: the types of `update` ask for an object of fields.
+      if (self.plan.isEmpty(patch as Readonly<Record<string, unknown>>)) return updateRow(self, target, patch)
+      return withHooks(self, "update", "update", patch, target, (prepared) => updateRow(self, target, prepared))
+    },
+
+    delete: (table: Any, target: unknown) => {
+      const self = implementationOf(table)
+      const key = keyOf(self, target)
+      return withHooks(self, "delete", "delete from", key, target, () => deleteRow(self, key))
+    },
+
+    transact: (self: Effect.Effect<unknown, unknown, unknown>, options = {}) => transactOn(database, self, options)
+  }
+  // Sound: each operation does what its type in Service says. Rows, keys and hooks are unknown here because they are the table's, and their types are
+  // worked out from the table's type at the call.
+  const service = operations as unknown as Service
+  return service
+}

@@ -1,0 +1,256 @@
+/**
+ * What a table needs at every call, computed once: column names, the closures of its fields, the texts of its statements.
+ */
+import { Effect, type Schema } from "effect"
+import { quoted, snakeCase } from "./columnnames.js"
+import { type FieldPlan, fieldPlan, Later, Mismatch } from "./fieldplan.js"
+import { DbError, InvalidInput } from "./RepoError.js"
+import { type Source, source } from "./statementlog.js"
+
+/** A model as it is looked into here: its fields, and what it makes of them. */
+export interface ModelParts {
+  readonly fields: Schema.Struct.Fields
+  readonly insert: { readonly fields?: Schema.Struct.Fields }
+  readonly update: { readonly fields?: Schema.Struct.Fields }
+}
+
+interface Column extends FieldPlan {
+  readonly column: string
+}
+
+/** The columns and parameters of a write. */
+export interface Values {
+  readonly columns: ReadonlyArray<string>
+  readonly parameters: ReadonlyArray<unknown>
+}
+
+const rowIsNo = (table: string, field: string, column: string, problem: Mismatch) =>
+  new DbError({
+    operation: `read ${table}`,
+    kind: "decode",
+    code: undefined,
+    retryable: false,
+    reason: `column ${column} holds ${problem.actual}, but field ${field} of the model expects ${problem.expected}. Correct the model, or the column's type.`,
+    cause: undefined
+  })
+
+/** Texts of writes, one for each set of columns: as many as a program has kinds of writes, and never without bound. */
+const maximalTexts = 500
+
+export class TablePlan {
+  readonly source: Source
+  /** `"people"`, or `"schema"."people"`. */
+  readonly sqlName: string
+  readonly selectText: string
+  readonly countText: string
+  readonly getText: string
+  readonly deleteText: string
+  private readonly columns: ReadonlyArray<Column>
+  private readonly byName: ReadonlyMap<string, Column>
+  private readonly insertFields: ReadonlyMap<string, Column>
+  private readonly updateFields: ReadonlyMap<string, Column>
+  private readonly keyColumn: Column
+  private readonly returning: string
+  private readonly texts = new Map<string, string>()
+  /** Whether the model's constructor does nothing that assigning the fields does not: looked at with the first row. */
+  private assigns: boolean | undefined
+
+  constructor(
+    readonly name: string,
+    readonly key: string,
+    private readonly model: (new (props: never, options: { readonly disableValidation: true }) => object) & ModelParts,
+    schema: string | undefined,
+    columnNames: Readonly<Record<string, string>>
+  ) {
+    const columnsOf = (fields: Schema.Struct.Fields): ReadonlyMap<string, Column> =>
+      new Map(
+        Object.entries(fields).map(([field, schemaOfField]) => {
+          const plan = fieldPlan(field, schemaOfField)
+          return [field, { ...plan, column: columnNames[field] ?? snakeCase(plan.storedName) }] as const
+        })
+      )
+    this.byName = columnsOf(model.fields)
+    this.columns = [...this.byName.values()]
+    this.insertFields = columnsOf(model.insert.fields ?? {})
+    this.updateFields = columnsOf(model.update.fields ?? {})
+    const keyColumn = this.byName.get(key)
+    if (keyColumn === undefined)
+      throw new Error(`table ${name}: its model has no field ${key}, which Table.make was given as the key`)
+    this.keyColumn = keyColumn
+    this.source = source(name, true)
+    this.sqlName = schema === undefined ? quoted(name) : `${quoted(schema)}.${quoted(name)}`
+    const list = this.columns.map((column) => quoted(column.column)).join(", ")
+    this.returning = ` returning ${list}`
+    this.selectText = `select ${list} from ${this.sqlName}`
+    this.countText = `select count(*) as "count" from ${this.sqlName}`
+    this.getText = `${this.selectText} where ${quoted(keyColumn.column)} = $1`
+    this.deleteText = `delete from ${this.sqlName} where ${quoted(keyColumn.column)} = $1${this.returning}`
+  }
+
+  /** Rows as the driver gives them, as instances of the model. */
+  decode(rows: ReadonlyArray<Record<string, unknown>>): ReadonlyArray<object> | DbError {
+    const { columns } = this
+    const decoded: Array<object> = new Array(rows.length)
+    for (let at = 0; at < rows.length; at += 1) {
+      const row = rows[at]
+      if (row === undefined) continue
+      const properties: Record<string, unknown> = this.assigns === true ? Object.create(this.model.prototype) : {}
+      for (const column of columns) {
+        const stored = row[column.column]
+        // NULL in a field that may be absent is its absence.
+        if (column.isOptional && stored === null) continue
+        try {
+          properties[column.name] = column.decode(stored)
+        } catch (problem) {
+          if (problem instanceof Mismatch) return rowIsNo(this.name, column.name, column.column, problem)
+          throw problem
+        }
+      }
+      decoded[at] = this.assigns === true ? properties : this.construct(properties)
+    }
+    return decoded
+  }
+
+  /** By the model's own constructor. When that adds nothing to the fields it is given, later rows are made without it. */
+  private construct(properties: Record<string, unknown>): object {
+    // Sound: the fields were decoded one by one.
+    const instance = new this.model(properties as never, { disableValidation: true })
+    if (this.assigns === undefined) {
+      const own = Object.keys(instance)
+      this.assigns = own.length === Object.keys(properties).length && own.every((name) => name in properties)
+    }
+    return instance
+  }
+
+  /** The parameter for a key, or nothing when it is no value of the key's field: then there is no such row. */
+  encodeKey(key: unknown): Effect.Effect<unknown, undefined> {
+    try {
+      const encoded = this.keyColumn.encode(key)
+      return encoded instanceof Later ? Effect.mapError(encoded.value, () => undefined) : Effect.succeed(encoded)
+    } catch (problem) {
+      if (problem instanceof Mismatch) return Effect.fail(undefined)
+      throw problem
+    }
+  }
+
+  encodeInsert(row: Readonly<Record<string, unknown>>): Effect.Effect<Values, InvalidInput> {
+    return this.encode(this.insertFields, row, true)
+  }
+
+  encodeUpdate(patch: Readonly<Record<string, unknown>>): Effect.Effect<Values, InvalidInput> {
+    return this.encode(this.updateFields, patch, false)
+  }
+
+  /** Whether a patch would change nothing. */
+  isEmpty(patch: Readonly<Record<string, unknown>>): boolean {
+    for (const [name] of this.updateFields) if (name !== this.key && patch[name] !== undefined) return false
+    return true
+  }
+
+  private encode(
+    fields: ReadonlyMap<string, Column>,
+    given: Readonly<Record<string, unknown>>,
+    whole: boolean
+  ): Effect.Effect<Values, InvalidInput> {
+    const columns: Array<string> = []
+    const parameters: Array<unknown> = []
+    let later: Array<Effect.Effect<void, InvalidInput>> | undefined
+    for (const [name, field] of fields) {
+      let value = given[name]
+      if (!whole && name === this.key) continue
+      const absent = value === undefined
+      if (absent && (whole ? field.missing !== undefined : field.isGenerated)) value = field.missing?.()
+      else if (absent && (!whole || field.isOptional)) continue
+      const invalid = (problem: Mismatch) =>
+        new InvalidInput({ table: this.name, field: name, expected: problem.expected })
+      const place = parameters.length
+      columns.push(field.column)
+      try {
+        const encoded = field.encode(value)
+        parameters.push(encoded)
+        if (encoded instanceof Later) {
+          later ??= []
+          later.push(
+            Effect.mapBoth(encoded.value, {
+              onFailure: invalid,
+              onSuccess: (encodedLater) => {
+                parameters[place] = encodedLater
+              }
+            })
+          )
+        }
+      } catch (problem) {
+        if (problem instanceof Mismatch) return Effect.fail(invalid(problem))
+        throw problem
+      }
+    }
+    const values: Values = { columns, parameters }
+    return later === undefined ? Effect.succeed(values) : Effect.as(Effect.all(later, { discard: true }), values)
+  }
+
+  /**
+   * `where` with an equality for each field; nothing when a value does not fit its field, because then no row has it. Lists are one parameter
+   * (`= any($1)`), so that the text is the same for any number of values.
+   */
+  encodeWhere(
+    where: Readonly<Record<string, unknown>>
+  ): Effect.Effect<{ readonly text: string; readonly parameters: ReadonlyArray<unknown> } | undefined> {
+    const tests: Array<string> = []
+    const parameters: Array<Effect.Effect<unknown, Mismatch>> = []
+    try {
+      for (const [name, value] of Object.entries(where)) {
+        if (value === undefined) continue
+        const field = this.byName.get(name)
+        if (field === undefined) throw new Error(`table ${this.name}: its model has no field ${name}`)
+        const encode = (one: unknown): Effect.Effect<unknown, Mismatch> => {
+          const encoded = field.encode(one)
+          return encoded instanceof Later ? encoded.value : Effect.succeed(encoded)
+        }
+        const place = `$${parameters.length + 1}`
+        if (value === null) tests.push(`${quoted(field.column)} is null`)
+        else if (Array.isArray(value)) {
+          tests.push(`${quoted(field.column)} = any(${place})`)
+          parameters.push(Effect.all(value.map(encode)))
+        } else {
+          tests.push(`${quoted(field.column)} = ${place}`)
+          parameters.push(encode(value))
+        }
+      }
+    } catch (problem) {
+      if (problem instanceof Mismatch) return Effect.succeed(undefined)
+      throw problem
+    }
+    return Effect.match(Effect.all(parameters), {
+      onFailure: () => undefined,
+      onSuccess: (encoded) => ({
+        text: tests.length === 0 ? "" : ` where ${tests.join(" and ")}`,
+        parameters: encoded
+      })
+    })
+  }
+
+  insertText(columns: ReadonlyArray<string>): string {
+    return this.text(`insert ${columns.join()}`, () =>
+      columns.length === 0
+        ? `insert into ${this.sqlName} default values${this.returning}`
+        : `insert into ${this.sqlName} (${columns.map(quoted).join(", ")}) values (${columns.map((_, at) => `$${at + 1}`).join(", ")})${this.returning}`
+    )
+  }
+
+  /** The key is the last parameter. */
+  updateText(columns: ReadonlyArray<string>): string {
+    return this.text(`update ${columns.join()}`, () => {
+      const assignments = columns.map((column, at) => `${quoted(column)} = $${at + 1}`).join(", ")
+      return `update ${this.sqlName} set ${assignments} where ${quoted(this.keyColumn.column)} = $${columns.length + 1}${this.returning}`
+    })
+  }
+
+  private text(name: string, make: () => string): string {
+    let text = this.texts.get(name)
+    if (text === undefined) {
+      text = make()
+      if (this.texts.size < maximalTexts) this.texts.set(name, text)
+    }
+    return text
+  }
+}
