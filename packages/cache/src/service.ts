@@ -317,37 +317,42 @@ export class Service<K, V, E> {
     const state = this.state.current
     if (state._tag === "Closed") return
     const due = state.expiry.due
-    const cancel =
-      due === Number.POSITIVE_INFINITY
-        ? undefined
-        : this.after(due - this.timeline.now(this.timeline.clock), () => wake())
     const stop = () => {
       state.armed = Number.NEGATIVE_INFINITY
       state.wake = undefined
       cancel?.()
     }
-    const wake = () => {
+    const wake = (end: Effect.Effect<void>) => {
       stop()
-      resume(Effect.void)
+      resume(end)
     }
     state.armed = due
-    state.wake = wake
+    state.wake = () => wake(Effect.void)
+    const cancel =
+      due === Number.POSITIVE_INFINITY ? undefined : this.after(due - this.timeline.now(this.timeline.clock), wake)
     return Effect.sync(stop)
   })
 
-  private after(millis: number, task: () => void): () => void {
+  /** Calls `done` that much later, with the failure of a Clock that cannot sleep; the answer calls it off. */
+  private after(millis: number, done: (end: Effect.Effect<void>) => void): () => void {
     // Rounded up: a timer that fires a fraction of a millisecond early would find nothing due and be set again.
     const wait = Math.min(Math.max(Math.ceil(millis), 0), LONGEST_TIMER)
     if (isLive(this.timeline.clock)) {
-      const timer = setTimeout(task, wait)
+      const timer = setTimeout(() => done(Effect.void), wait)
       timer.unref?.()
       return () => clearTimeout(timer)
     }
-    const fiber = Runtime.runFork(this.runtime, this.timeline.clock.sleep(Duration.millis(wait)))
-    fiber.addObserver((exit) => {
-      if (Exit.isSuccess(exit)) task()
+    let calledOff = false
+    const fiber = Runtime.runFork(this.runtime, Effect.exit(this.timeline.clock.sleep(Duration.millis(wait))), {
+      immediate: false
     })
-    return () => fiber.unsafeInterruptAsFork(FiberId.none)
+    fiber.addObserver((exit) => {
+      if (!calledOff) done(Exit.flatten(exit))
+    })
+    return () => {
+      calledOff = true
+      fiber.unsafeInterruptAsFork(FiberId.none)
+    }
   }
 
   // -- the end ----------------------------------------------------------------------------------------------------------------------------------

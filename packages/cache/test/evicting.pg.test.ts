@@ -1,0 +1,193 @@
+/** What a transaction's end means for the cache, on a real PostgreSQL. */
+
+import { SqlClient } from "@effect/sql"
+import { describe, expect, layer } from "@effect/vitest"
+import { Cache } from "@effecto/cache"
+import * as Transaction from "@effecto/core/Transaction"
+import { EmbeddedPostgres } from "@effecto/core/testing"
+import { Deferred, Effect, Fiber, Option } from "effect"
+
+/** A table of one row, a cache before it, and what its loads have read. */
+const fixture = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  yield* sql`drop table if exists rows`
+  yield* sql`create table rows (key text primary key, value int not null)`
+  yield* sql`insert into rows values ('k', 1)`
+  const reads: Array<number> = []
+  const select = (key: string) =>
+    Effect.map(sql<{ value: number }>`select value from rows where key = ${key}`, ([row]) => {
+      if (row !== undefined) reads.push(row.value)
+      return Option.fromNullable(row?.value)
+    })
+  const cache = yield* Cache.make({ name: "rows", lookup: select })
+  const set = (value: number) => sql`update rows set value = ${value} where key = 'k'`
+  return { sql, cache, reads, set, select }
+})
+
+const onAnotherFiber = <A, E>(effect: Effect.Effect<A, E>) =>
+  // A fiber of its own, started outside of the transaction: as another request would be.
+  Effect.promise(() => Effect.runPromise(effect))
+
+layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
+  describe("evicting in a transaction", () => {
+    it.scoped(
+      "removes the key after the commit: until then others read the old value and the transaction its own",
+      () =>
+        Effect.gen(function* () {
+          const { cache, reads, set } = yield* fixture
+          yield* cache.get("k")
+          yield* Transaction.transact(
+            Effect.gen(function* () {
+              yield* set(2).pipe(cache.evicting("k"))
+              expect(yield* cache.get("k")).toEqual(Option.some(2))
+              expect(yield* cache.getOption("k")).toEqual(Option.none())
+              expect(yield* onAnotherFiber(cache.get("k"))).toEqual(Option.some(1))
+            })
+          )
+          expect(yield* cache.get("k")).toEqual(Option.some(2))
+          expect(yield* cache.get("k")).toEqual(Option.some(2))
+          expect(reads).toEqual([1, 2, 2])
+        })
+    )
+
+    it.scoped("removes nothing when the transaction is rolled back, and its reads are forgotten", () =>
+      Effect.gen(function* () {
+        const { cache, reads, set } = yield* fixture
+        yield* cache.get("k")
+        const refused = Transaction.transact(
+          Effect.gen(function* () {
+            yield* set(2).pipe(cache.evicting("k"))
+            expect(yield* cache.get("k")).toEqual(Option.some(2))
+            return yield* Effect.fail("rolled back" as const)
+          })
+        )
+        expect(yield* Effect.flip(refused)).toBe("rolled back")
+        expect(yield* cache.get("k")).toEqual(Option.some(1))
+        // Another transaction reads through the cache again.
+        expect(yield* Transaction.transact(cache.get("k"))).toEqual(Option.some(1))
+        expect(reads).toEqual([1, 2])
+      })
+    )
+
+    it.scoped("removes nothing for a savepoint that is rolled back, and what the rest wrote", () =>
+      Effect.gen(function* () {
+        const { cache, set } = yield* fixture
+        yield* cache.put("k", 1)
+        yield* cache.put("other", 1)
+        yield* Transaction.transact(
+          Effect.gen(function* () {
+            yield* Effect.void.pipe(cache.evicting("other"))
+            yield* Effect.ignore(
+              Transaction.transact(Effect.zipRight(set(2).pipe(cache.evicting("k")), Effect.fail("no")))
+            )
+          })
+        )
+        expect(yield* cache.getOption("k")).toEqual(Option.some(1))
+        expect(yield* cache.getOption("other")).toEqual(Option.none())
+      })
+    )
+
+    it.scoped("removes what was loaded anew between the write and the commit", () =>
+      Effect.gen(function* () {
+        const { cache, set } = yield* fixture
+        yield* Transaction.transact(
+          Effect.gen(function* () {
+            yield* set(2).pipe(cache.evicting("k"))
+            expect(yield* onAnotherFiber(cache.get("k"))).toEqual(Option.some(1))
+          })
+        )
+        expect(yield* cache.get("k")).toEqual(Option.some(2))
+      })
+    )
+
+    it.scoped("does not let a load that began before the commit be kept after it", () =>
+      Effect.gen(function* () {
+        const { set, select } = yield* fixture
+        const gate = yield* Deferred.make<void>()
+        const read = yield* Deferred.make<void>()
+        const slow = yield* Cache.make({
+          name: "slow",
+          lookup: (key: string) =>
+            Effect.tap(select(key), () => Effect.zipRight(Deferred.succeed(read, undefined), Deferred.await(gate)))
+        })
+        const early = yield* Effect.fork(slow.get("k"))
+        yield* Deferred.await(read)
+        yield* Transaction.transact(set(2).pipe(slow.evicting("k")))
+        yield* Deferred.succeed(gate, undefined)
+        expect(yield* Fiber.join(early)).toEqual(Option.some(1))
+        expect(yield* slow.get("k")).toEqual(Option.some(2))
+      })
+    )
+  })
+
+  describe("loading in a transaction", () => {
+    it.scoped("reads in the transaction and keeps nothing", () =>
+      Effect.gen(function* () {
+        const { cache, reads, set } = yield* fixture
+        yield* Transaction.transact(
+          Effect.gen(function* () {
+            yield* set(2)
+            expect(yield* cache.get("k")).toEqual(Option.some(2))
+            expect(yield* cache.getOrLoad("list", Effect.succeed(7))).toBe(7)
+            yield* set(3)
+            expect(yield* cache.get("k")).toEqual(Option.some(3))
+          })
+        )
+        expect(yield* cache.size).toBe(0)
+        expect(reads).toEqual([2, 3])
+      })
+    )
+
+    it.scoped("serves what was already held and the transaction has not touched", () =>
+      Effect.gen(function* () {
+        const { cache, reads } = yield* fixture
+        yield* cache.get("k")
+        expect(yield* Transaction.transact(cache.get("k"))).toEqual(Option.some(1))
+        expect(reads).toEqual([1])
+      })
+    )
+
+    it.scoped("a load outside runs without the transaction that the cache was made in", () =>
+      Effect.gen(function* () {
+        const { select, set } = yield* fixture
+        const cache = yield* Transaction.transact(
+          Effect.zipRight(set(2), Cache.make({ name: "made inside", lookup: select }))
+        )
+        expect(yield* cache.get("k")).toEqual(Option.some(2))
+      })
+    )
+  })
+
+  describe("put, delete and clear in a transaction", () => {
+    it.scoped("put keeps nothing and removes the key after the commit", () =>
+      Effect.gen(function* () {
+        const { cache } = yield* fixture
+        yield* cache.put("k", 1)
+        yield* Transaction.transact(
+          Effect.gen(function* () {
+            yield* cache.put("k", 2)
+            expect(yield* onAnotherFiber(cache.getOption("k"))).toEqual(Option.some(1))
+          })
+        )
+        expect(yield* cache.getOption("k")).toEqual(Option.none())
+      })
+    )
+
+    it.scoped("delete and clear are seen by the transaction at once and by others after the commit", () =>
+      Effect.gen(function* () {
+        const { cache } = yield* fixture
+        for (const remove of [cache.delete("k"), cache.clear]) {
+          yield* cache.put("k", 1)
+          yield* Transaction.transact(
+            Effect.gen(function* () {
+              yield* remove
+              expect([yield* cache.has("k"), yield* cache.delete("k")]).toEqual([false, false])
+              expect(yield* onAnotherFiber(cache.has("k"))).toBe(true)
+            })
+          )
+          expect(yield* cache.has("k")).toBe(false)
+        }
+      })
+    )
+  })
+})

@@ -1,0 +1,74 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Data, Equal, FastCheck, Hash } from "effect"
+import { KeyMap } from "../src/keyMap.js"
+
+/** A key whose hash is chosen, to make collisions. */
+class Key implements Equal.Equal {
+  constructor(
+    readonly hash: number,
+    readonly name: string
+  ) {}
+  [Hash.symbol](): number {
+    return this.hash
+  }
+  [Equal.symbol](that: unknown): boolean {
+    return that instanceof Key && that.name === this.name
+  }
+}
+
+describe("get, set, remove", () => {
+  it("tells keys apart by value, by Equal, or else by reference", () => {
+    const map = new KeyMap<unknown, { readonly key: unknown; readonly value: number }>()
+    const plain = { a: 1 }
+    const keys = [1, "1", null, undefined, Number.NaN, true, plain, { a: 1 }, Data.tuple("a", 1), Data.tuple("a", 2)]
+    for (const [value, key] of keys.entries()) map.set({ key, value })
+    expect(map.size).toBe(keys.length)
+    expect(keys.map((key) => map.get(key)?.value)).toEqual(keys.map((_, value) => value))
+    expect(map.get(Data.tuple("a", 1))?.value).toBe(8)
+    expect(map.get({ a: 1 })).toBeUndefined()
+  })
+
+  it("removes only the very value it is given", () => {
+    for (const key of ["a", Data.tuple("a")]) {
+      const map = new KeyMap<unknown, { readonly key: unknown }>()
+      const [first, second] = [{ key }, { key }]
+      map.set(first)
+      map.set(second)
+      expect([map.remove(first), map.size, map.get(key)]).toEqual([false, 1, second])
+      expect([map.remove(second), map.remove(second), map.size]).toEqual([true, false, 0])
+    }
+  })
+
+  it("agrees with a list of pairs, also where hashes collide", () => {
+    const key = FastCheck.oneof(
+      FastCheck.integer({ min: 0, max: 3 }),
+      FastCheck.tuple(FastCheck.integer({ min: 0, max: 1 }), FastCheck.constantFrom("a", "b", "c")).map(
+        ([hash, name]) => new Key(name === "a" ? 0 : hash * 0, name)
+      )
+    )
+    const step = FastCheck.tuple(FastCheck.constantFrom("set", "remove", "clear" as const), key)
+    FastCheck.assert(
+      FastCheck.property(FastCheck.array(step, { maxLength: 40 }), (steps) => {
+        const map = new KeyMap<unknown, { readonly key: unknown }>()
+        let model: Array<{ readonly key: unknown }> = []
+        for (const [what, key] of steps) {
+          const there = model.find((value) => Equal.equals(value.key, key))
+          expect(map.get(key)).toBe(there)
+          if (what === "set") {
+            const value = { key }
+            map.set(value)
+            model = [...model.filter((other) => other !== there), value]
+          } else if (what === "remove" && there !== undefined) {
+            expect(map.remove(there)).toBe(true)
+            model = model.filter((other) => other !== there)
+          } else if (what === "clear" && steps.length % 7 === 0) {
+            map.clear()
+            model = []
+          }
+          expect(map.size).toBe(model.length)
+          expect(new Set(map.values())).toEqual(new Set(model))
+        }
+      })
+    )
+  })
+})
