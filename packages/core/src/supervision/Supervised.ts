@@ -1,0 +1,189 @@
+/**
+ * Children of a supervision tree. A child is a Layer: `Supervised.layer` makes one of any layer, and the services it provides
+ * keep their types. What others get are *handles*, which reach the current instance and stay valid across restarts.
+ *
+ * An instance is one build of the layer: a scope of its own, nothing memoised from the one before. The fibers that outlive the
+ * build are part of it, whoever forked them and how. If one of them fails, the instance has crashed: calls waiting for it die
+ * with `InstanceDied`, its scope is closed, and the supervisor decides what is started again. A forked helper that ends well is
+ * no exit.
+ *
+ * Not for values that should survive a restart: those belong in a layer that is not supervised, or in a child of their own.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Carrier, type ChildSettings, carrierKey } from "./child.js"
+import * as Linking from "./linking.js"
+import type { RestartType } from "./machine.js"
+import { ChildDown, InstanceDied, SupervisorConfigError } from "./SupervisionError.js"
+import { CurrentSupervisor } from "./supervisor.js"
+
+export {
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  ChildDown,
+  /**
+   * @since 0.1.0
+   * @category context
+   */
+  CurrentSupervisor,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  InstanceDied
+}
+
+/**
+ * How a child is started, stopped and restarted.
+ *
+ * - `id`: its name in paths; default: the keys of the services its layer provides.
+ * - `restart`: `"permanent"` (default): after every exit. `"transient"`: after a crash only. `"temporary"`: never.
+ * - `shutdown`: how long its scope may take to close before it is left to itself as orphaned; default 5 seconds.
+ *   `"infinity"` waits as long as it takes, `"brutalKill"` not at all.
+ * - `startTimeout`: how long a build may take before it counts as failed; default: as long as it takes.
+ * - `whenDown`: what a call does while the child is down: wait up to `await` (default 5 seconds), or `"fail"` at once. Either
+ *   way it then dies with `ChildDown`.
+ * - `significant`: whether the end of this child counts for its tree's `autoShutdown`; default false; not for `"permanent"`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ChildOptions {
+  readonly id?: string
+  readonly restart?: RestartType
+  readonly shutdown?: Duration.DurationInput | "brutalKill" | "infinity"
+  readonly startTimeout?: Duration.DurationInput
+  readonly whenDown?: "fail" | { readonly await: Duration.DurationInput }
+  readonly significant?: boolean
+}
+
+/**
+ * What the requirements of a layer must not hold: `CurrentSupervisor`. It would mean a supervised layer inside a supervised
+ * layer, which would register another child at every restart. Put a `SupervisionTree.layer` around the inner one.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type NotNested<R> = CurrentSupervisor extends R
+  ? { readonly "a supervised layer cannot contain another one without a SupervisionTree.layer between them": never }
+  : unknown
+
+/**
+ * Makes a child of a layer. The result provides the same services as handles, and requires a `SupervisionTree.layer` around it.
+ *
+ * Used twice in one graph it is one child, like any layer. A first start that fails is the layer's failure, with its error.
+ *
+ * @example
+ * ```ts
+ * import { Supervised, SupervisionTree } from "@effecto/core"
+ * import { Context, Effect, Layer } from "effect"
+ *
+ * class Greeter extends Context.Tag("Greeter")<Greeter, { readonly greet: (name: string) => Effect.Effect<string> }>() {}
+ *
+ * const GreeterLive = Layer.succeed(Greeter, { greet: (name) => Effect.succeed(`Hello, ${name}`) })
+ *
+ * const AppLive = GreeterLive.pipe(
+ *   Supervised.layer({ id: "greeter", shutdown: "1 second" }),
+ *   SupervisionTree.layer({ name: "app" })
+ * )
+ *
+ * const program = Effect.flatMap(Greeter, (greeter) => greeter.greet("Ada"))
+ *
+ * Effect.runPromise(program.pipe(SupervisionTree.provide(AppLive))).then(console.log) // Hello, Ada
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: {
+  (
+    options?: ChildOptions
+  ): <A, E, R>(self: Layer.Layer<A, E, R> & NotNested<R>) => Layer.Layer<A, E, R | CurrentSupervisor>
+  <A, E, R>(self: Layer.Layer<A, E, R> & NotNested<R>, options?: ChildOptions): Layer.Layer<A, E, R | CurrentSupervisor>
+} = ((first?: Layer.Layer<unknown, unknown, unknown> | ChildOptions, options?: ChildOptions) =>
+  // The two forms are told apart by their first argument; each is checked against its signature above.
+  Layer.isLayer(first)
+    ? supervised(first, options ?? {})
+    : (self: Layer.Layer<unknown, unknown, unknown>) => supervised(self, first ?? {})) as typeof layer
+
+const supervised = <A, E, R>(
+  self: Layer.Layer<A, E, R>,
+  options: ChildOptions
+): Layer.Layer<A, E, R | CurrentSupervisor> =>
+  Layer.scopedContext(
+    Effect.gen(function* () {
+      const supervisor = yield* CurrentSupervisor
+      const settings = settingsOf(supervisor.path, options)
+      return yield* Effect.uninterruptibleMask((restore) =>
+        restore(supervisor.start(self, settings)).pipe(
+          Effect.tap(({ child }) => Effect.addFinalizer(() => supervisor.closeChild(child))),
+          Effect.map(({ handles }) => handles)
+        )
+      )
+    })
+  )
+
+const settingsOf = (path: string, options: ChildOptions): ChildSettings => {
+  const { id, restart = "permanent", shutdown = "5 seconds", significant = false, startTimeout, whenDown } = options
+  const refuse = (problem: string): never => {
+    throw new SupervisorConfigError({
+      path,
+      problem: `child ${id === undefined ? "without id" : `"${id}"`}: ${problem}`
+    })
+  }
+  const millis = (name: string, input: Duration.DurationInput): number => {
+    const value = Duration.toMillis(input)
+    return Number.isFinite(value) ? value : refuse(`${name} is not a finite duration`)
+  }
+  if (id === "") refuse("the id is empty; it is a part of its path")
+  if (significant && restart === "permanent") {
+    refuse("significant, but permanent: a permanent child is always restarted, so its end can never count")
+  }
+  return {
+    id,
+    restart,
+    significant,
+    shutdown:
+      shutdown === "brutalKill" || shutdown === "infinity"
+        ? shutdown
+        : Duration.toMillis(shutdown) === Number.POSITIVE_INFINITY
+          ? "infinity"
+          : millis("shutdown", shutdown),
+    startTimeout: startTimeout === undefined ? undefined : millis("startTimeout", startTimeout),
+    whenDown: whenDown === "fail" ? "fail" : millis("whenDown", whenDown?.await ?? "5 seconds")
+  }
+}
+
+/**
+ * Runs an Effect so that the fibers it forks are not part of the instance being built: if they fail, it has not crashed, and
+ * they are not ended with it, unless their scope is.
+ *
+ * @since 0.1.0
+ * @category linking
+ */
+export const unlinked: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = Linking.untracked
+
+/**
+ * The service of the current instance itself instead of a handle, for shapes that a handle cannot carry: a `Ref`, a `Queue`, a
+ * `Map` to iterate. Waits for the child like a call does. The value belongs to its instance: ask again for each use.
+ *
+ * For a service that is not supervised this is the service.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const current = <I, S>(tag: Context.Tag<I, S>): Effect.Effect<S, never, I> =>
+  Effect.flatMap(Effect.context<I>(), (context) => {
+    const handle = Context.get(context, tag)
+    const carrier = context.unsafeMap.get(carrierKey(tag.key))
+    // A service that was provided over a supervised one is itself.
+    if (!(carrier instanceof Carrier) || carrier.handle !== handle) return Effect.succeed(handle)
+    // What an instance holds under a tag's key is a service of that tag: its layer was typed so.
+    return Effect.map(carrier.slot.awaitUp, (instance) => instance.context.unsafeMap.get(tag.key) as S)
+  })

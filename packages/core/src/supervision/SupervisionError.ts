@@ -1,0 +1,87 @@
+/**
+ * What supervision fails and dies with.
+ *
+ * `SupervisorShutdown` is a failure: whoever launched the tree can act on it. The others reach callers of a supervised
+ * service as defects, because the service's own error types do not name them.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+
+/**
+ * The end of a supervisor: it gave up after too many restarts (`"intensity"`), a significant child ended, or its scope was
+ * closed. `"defect"` is a bug in the supervisor itself, reported rather than left hanging.
+ *
+ * `restarts` is how many restarts had been counted against the intensity, `cause` the one of the last exit.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class SupervisorShutdown extends Data.TaggedError("SupervisorShutdown")<{
+  readonly path: string
+  readonly childId: string | undefined
+  readonly reason: "intensity" | "significant" | "closed" | "defect"
+  readonly restarts: number
+  readonly cause: Cause.Cause<unknown>
+}> {
+  override get message(): string {
+    switch (this.reason) {
+      case "intensity":
+        return `supervisor "${this.path}" gave up: child "${this.childId}" needed restart number ${this.restarts} inside the period, which is more than the intensity allows`
+      case "significant":
+        return `supervisor "${this.path}" shut down: its significant child "${this.childId}" ended`
+      case "closed":
+        return `supervisor "${this.path}" is closed: the scope it was built in has ended, so its services cannot be used any more`
+      default:
+        return `supervisor "${this.path}" failed itself, which is a bug in it: ${Cause.pretty(this.cause)}`
+    }
+  }
+}
+
+/**
+ * The defect of a call whose instance died before it answered. The call may or may not have taken effect; it was not
+ * repeated on the next instance.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class InstanceDied extends Data.TaggedError("InstanceDied")<{
+  readonly path: string
+  readonly instance: number
+}> {
+  override get message(): string {
+    return `instance ${this.instance} of "${this.path}" died before it answered this call; a new call reaches the next instance`
+  }
+}
+
+/**
+ * The defect of a call to a child that is down: it did not come up within the time that `whenDown` allows, or will not
+ * come up at all. `waited` is in milliseconds.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ChildDown extends Data.TaggedError("ChildDown")<{
+  readonly path: string
+  readonly waited: number
+}> {
+  override get message(): string {
+    return `"${this.path}" is down: this call waited ${this.waited} ms for it to come up (option whenDown)`
+  }
+}
+
+/**
+ * The defect of a tree that was put together wrongly: a number outside its range, two children of one id.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class SupervisorConfigError extends Data.TaggedError("SupervisorConfigError")<{
+  readonly path: string
+  readonly problem: string
+}> {
+  override get message(): string {
+    return `supervisor "${this.path}": ${this.problem}`
+  }
+}

@@ -1,0 +1,242 @@
+/**
+ * A supervisor that is a Layer. Its children are the supervised layers (`Supervised.layer`) of the graph it is put around, in
+ * the order in which the graph builds them.
+ *
+ * ```text
+ *   Http ──needs──▶ Orders ──needs──▶ Db        three supervised layers, composed as always
+ *   SupervisionTree.layer({ name: "app" })      put around the graph
+ *
+ *   app one_for_one, 0 of 3 restarts in 5 s     what runs
+ *   ├─ db up #1
+ *   ├─ orders up #1
+ *   └─ http up #1
+ * ```
+ *
+ * When a child crashes, the strategy says who is restarted with it, and the intensity how often that may happen. One restart
+ * too many and the supervisor gives up: it stops its children in reverse order and ends with `SupervisorShutdown`, which
+ * `launch` and `provide` fail with, and which every later call through a handle dies with. A tree inside a supervised layer
+ * (a nested tree) ends its child with it, and the outer tree restarts that.
+ *
+ * Not for work that ends: run that as an ordinary Effect, with the tree provided.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import type { AutoShutdown, Strategy } from "./machine.js"
+import type { SupervisionEvent } from "./report.js"
+import { SupervisorConfigError, SupervisorShutdown } from "./SupervisionError.js"
+import { CurrentSupervisor, type Settings, Supervisor } from "./supervisor.js"
+import { type ChildNode, render, type TreeNode } from "./TreeNode.js"
+
+export {
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  type ChildNode,
+  /**
+   * @since 0.1.0
+   * @category conversions
+   */
+  render,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  type SupervisionEvent,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  SupervisorConfigError,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  SupervisorShutdown,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  type TreeNode
+}
+
+/**
+ * How a supervisor answers crashes.
+ *
+ * - `name`: the first part of every path; default `"tree"`. A nested tree takes the path of the child it is in.
+ * - `strategy`: who is restarted when a child crashes. `"one_for_one"` (default): that child. `"one_for_all"`: every child.
+ *   `"rest_for_one"`: that child and those started after it.
+ * - `intensity`: how many restarts are allowed inside `period`; default 3. With 0 the first crash ends the supervisor.
+ * - `period`: default 5 seconds, counted in milliseconds of Effect's Clock; a restart exactly so long ago still counts.
+ * - `autoShutdown`: whether the supervisor ends with its significant children; default `"never"`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly name?: string
+  readonly strategy?: Strategy
+  readonly intensity?: number
+  readonly period?: Duration.DurationInput
+  readonly autoShutdown?: AutoShutdown
+}
+
+/**
+ * A running supervision tree, as its users see it.
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export class SupervisionTree extends Context.Tag("@effecto/core/SupervisionTree")<SupervisionTree, Supervisor>() {}
+
+/**
+ * Makes the supervised layers of a graph the children of a supervisor.
+ *
+ * Children are started one at a time in the order in which the graph builds them, and stopped one at a time in reverse. A
+ * child that cannot be built for the first time fails the layer, after those that are up have been stopped: only a child that
+ * was up is restarted. A number out of range, or two children of one id, is a `SupervisorConfigError` defect.
+ *
+ * @example
+ * ```ts
+ * import { Supervised, SupervisionTree, TestSupervision } from "@effecto/core"
+ * import { Context, Effect, Layer, Ref } from "effect"
+ *
+ * class Counter extends Context.Tag("Counter")<Counter, { readonly next: Effect.Effect<number> }>() {}
+ *
+ * const CounterLive = Layer.effect(
+ *   Counter,
+ *   Effect.map(Ref.make(0), (ref) => ({ next: Ref.updateAndGet(ref, (n) => n + 1) }))
+ * ).pipe(Supervised.layer({ id: "counter" }), SupervisionTree.layer({ name: "app" }))
+ *
+ * const program = Effect.gen(function* () {
+ *   const counter = yield* Counter
+ *   yield* counter.next
+ *   yield* TestSupervision.crash("app/counter")
+ *   console.log(yield* counter.next) // 1: the same handle, a fresh counter
+ *   console.log(SupervisionTree.render(yield* SupervisionTree.snapshot))
+ * })
+ *
+ * Effect.runPromise(program.pipe(SupervisionTree.provide(CounterLive)))
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer =
+  (options: Options = {}) =>
+  <A, E, R>(children: Layer.Layer<A, E, R>): Layer.Layer<A | SupervisionTree, E, Exclude<R, CurrentSupervisor>> => {
+    const supervisor = Layer.scoped(
+      CurrentSupervisor,
+      Effect.suspend(() => Supervisor.make(settingsOf(options)))
+    )
+    const markClosing = Effect.map(CurrentSupervisor, (self) => {
+      self.closing = true
+    })
+    // Built after the children and so closed before them: from then on they are stopped in exact reverse order, although
+    // Layer itself closes merged layers side by side.
+    const self = Layer.scoped(
+      SupervisionTree,
+      Effect.tap(CurrentSupervisor, () =>
+        Effect.flatMap(Effect.context<CurrentSupervisor>(), (context) =>
+          Effect.addFinalizer(() => Effect.provide(markClosing, context))
+        )
+      )
+    )
+    return self.pipe(
+      Layer.provideMerge(Layer.tapErrorCause(children, () => markClosing)),
+      Layer.provide(supervisor)
+    ) as Layer.Layer<A | SupervisionTree, E, Exclude<R, CurrentSupervisor>>
+  }
+
+const settingsOf = (options: Options): Settings => {
+  const {
+    autoShutdown = "never",
+    intensity = 3,
+    name = "tree",
+    period = "5 seconds",
+    strategy = "one_for_one"
+  } = options
+  const millis = Duration.toMillis(period)
+  const refuse = (problem: string): never => {
+    throw new SupervisorConfigError({ path: name, problem })
+  }
+  if (name === "") refuse("the name is empty; it is the first part of every path")
+  if (!Number.isInteger(intensity) || intensity < 0)
+    refuse(`intensity is ${intensity}; it has to be an integer from 0 up`)
+  if (!Number.isFinite(millis) || millis <= 0) refuse(`period is ${millis} ms; it has to be finite and above 0`)
+  return { name, strategy, intensity, period: millis, autoShutdown }
+}
+
+/**
+ * Fails when the tree's supervisor gives up, or ends with its significant children. Until then it waits, and it never succeeds.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const awaitShutdown: Effect.Effect<never, SupervisorShutdown, SupervisionTree> = Effect.flatMap(
+  SupervisionTree,
+  (self) => Deferred.await(self.shutdown)
+)
+
+/**
+ * Runs a tree until it gives up, which is its failure. The Effect to give to `runMain` for a program that is all tree.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const launch = <A, E, R>(
+  tree: Layer.Layer<A | SupervisionTree, E, R>
+): Effect.Effect<never, E | SupervisorShutdown, R> =>
+  Effect.scoped(
+    Effect.flatMap(Layer.build(tree), (context) =>
+      // The type of the tree says that it is in there; `A | SupervisionTree` is not narrowed by providing the whole of it.
+      // Racing `never` keeps a process alive that has nothing else to wait for.
+      Effect.raceFirst(Effect.provide(awaitShutdown, context as Context.Context<SupervisionTree>), Effect.never)
+    )
+  )
+
+/**
+ * Runs an Effect with the services of a tree. If the tree gives up, the Effect is interrupted and the result is the failure.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const provide =
+  <A, E2, R2>(tree: Layer.Layer<A | SupervisionTree, E2, R2>) =>
+  <B, E, R>(
+    self: Effect.Effect<B, E, R>
+  ): Effect.Effect<B, E | E2 | SupervisorShutdown, R2 | Exclude<R, A | SupervisionTree>> =>
+    // What the Effect forks stays with its caller: a race forks both sides, and would take it along when it is over.
+    Effect.transplant((graft) => Effect.provide(Effect.raceFirst(graft(self), awaitShutdown), tree)) as Effect.Effect<
+      B,
+      E | E2 | SupervisorShutdown,
+      R2 | Exclude<R, A | SupervisionTree>
+    >
+
+/**
+ * The tree as it is now.
+ *
+ * @since 0.1.0
+ * @category introspection
+ */
+export const snapshot: Effect.Effect<TreeNode, never, SupervisionTree> = Effect.flatMap(
+  SupervisionTree,
+  (self) => self.snapshot
+)
+
+/**
+ * What happens in the tree from now on (not in trees nested in it). A subscriber that falls more than 256 events behind loses
+ * the oldest ones; it never slows the supervisor down.
+ *
+ * @since 0.1.0
+ * @category introspection
+ */
+export const events: Stream.Stream<SupervisionEvent, never, SupervisionTree> = Stream.unwrap(
+  Effect.map(SupervisionTree, (self) => Stream.fromPubSub(self.events))
+)

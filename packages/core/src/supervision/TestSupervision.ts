@@ -1,0 +1,82 @@
+/**
+ * Crashing things on purpose. Nothing here is a simulation: a child that is crashed goes the way of any crash, outside tests
+ * as well, so a program can show what its tree does.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import type { Child } from "./child.js"
+import type { ChildDown } from "./SupervisionError.js"
+import { SupervisionTree, type SupervisorShutdown } from "./SupervisionTree.js"
+
+/**
+ * No child has this path.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class NoSuchChild extends Data.TaggedError("NoSuchChild")<{
+  readonly path: string
+  readonly known: ReadonlyArray<string>
+}> {
+  override get message(): string {
+    return `no child has the path "${this.path}"; there are: ${this.known.join(", ")}`
+  }
+}
+
+/**
+ * What a child that is crashed without a defect of one's own dies with.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class CrashedOnPurpose extends Data.TaggedError("CrashedOnPurpose")<{ readonly path: string }> {
+  override get message(): string {
+    return `"${this.path}" was crashed on purpose`
+  }
+}
+
+const childAt = (path: string): Effect.Effect<Child, never, SupervisionTree> =>
+  Effect.flatMap(SupervisionTree, (tree) => {
+    const child = tree.find(path)
+    return child === undefined ? Effect.die(new NoSuchChild({ path, known: tree.paths() })) : Effect.succeed(child)
+  })
+
+/**
+ * Crashes the current instance of a child with a defect, as if one of its own fibers had died of it: its scope is closed, its
+ * fibers are interrupted, and the tree restarts it, or does what else it would. Waits for the child to be up if it is down.
+ * Dies with `NoSuchChild` for an unknown path.
+ *
+ * When this returns the instance has died, but the next one is not there yet: calls wait for it, and so does `awaitRestart`.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const crash = (path: string, defect?: unknown): Effect.Effect<void, never, SupervisionTree> =>
+  Effect.flatMap(childAt(path), (child) =>
+    Effect.map(child.slot.awaitUp, (instance) => {
+      instance.exit({ exit: "abnormal", cause: Cause.die(defect ?? new CrashedOnPurpose({ path })) })
+    })
+  )
+
+/**
+ * Waits until a child that has crashed is up again, and answers with the number of its instance; at once if it already is.
+ * Before its first crash this waits for one. Fails when its supervisor has ended, or its specification is gone.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const awaitRestart = (path: string): Effect.Effect<number, SupervisorShutdown | ChildDown, SupervisionTree> =>
+  Effect.flatMap(childAt(path), (child) => {
+    const check: Effect.Effect<number, SupervisorShutdown | ChildDown> = Effect.suspend(() => {
+      const instance = child.slot.current
+      if (instance !== undefined && child.lastExit > 0 && instance.number > child.lastExit) {
+        return Effect.succeed(instance.number)
+      }
+      if (child.slot.ended !== undefined) return Effect.fail(child.slot.ended)
+      return Effect.flatMap(child.slot.change, () => check)
+    })
+    return check
+  })

@@ -1,0 +1,95 @@
+/**
+ * The picture of a supervision tree: plain data, and its drawing as text.
+ *
+ * @since 0.1.0
+ */
+import type { RestartType, Status, Strategy } from "./machine.js"
+
+/**
+ * A supervisor and its children as they were at one moment. `intensity.used` counts the restarts inside the last
+ * `intensity.period` milliseconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TreeNode {
+  readonly name: string
+  readonly path: string
+  readonly strategy: Strategy
+  readonly status: "running" | "closed"
+  readonly intensity: { readonly used: number; readonly max: number; readonly period: number }
+  /** In start order. */
+  readonly children: ReadonlyArray<ChildNode>
+}
+
+/**
+ * One child of a supervisor. `instance` is the number of its current or last instance, 1 for the first; `restarts` counts
+ * the instances that replaced another one; `orphaned` those whose scope did not close in time. `supervisor` is the tree
+ * inside the child, if it is one.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ChildNode {
+  readonly id: string
+  readonly path: string
+  readonly restart: RestartType
+  readonly status: Status
+  readonly instance: number
+  readonly restarts: number
+  readonly orphaned: number
+  readonly supervisor: TreeNode | undefined
+}
+
+const plain = (text: string): string => text
+const paint =
+  (code: number) =>
+  (text: string): string =>
+    `\u001b[${code}m${text}\u001b[0m`
+
+interface Palette {
+  readonly strong: (text: string) => string
+  readonly faint: (text: string) => string
+  readonly good: (text: string) => string
+  readonly bad: (text: string) => string
+}
+
+const colored: Palette = { strong: paint(1), faint: paint(2), good: paint(32), bad: paint(31) }
+const uncolored: Palette = { strong: plain, faint: plain, good: plain, bad: plain }
+
+/**
+ * Draws a tree as text, one line for each supervisor and child. The same node always gives the same text.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const render = (node: TreeNode, options?: { readonly colors?: boolean }): string => {
+  const palette = options?.colors === true ? colored : uncolored
+  const lines = [supervisorLine(palette, palette.strong(node.name), node)]
+  drawChildren(palette, node, "", lines)
+  return lines.join("\n")
+}
+
+const supervisorLine = (palette: Palette, title: string, node: TreeNode): string => {
+  const { max, period, used } = node.intensity
+  const closed = node.status === "closed" ? ` ${palette.bad("closed")}` : ""
+  return `${title} ${palette.faint(`${node.strategy}, ${used} of ${max} restarts in ${period / 1000} s`)}${closed}`
+}
+
+const drawChildren = (palette: Palette, node: TreeNode, indent: string, lines: Array<string>): void => {
+  node.children.forEach((child, i) => {
+    const last = i === node.children.length - 1
+    lines.push(indent + (last ? "└─ " : "├─ ") + childLine(palette, child))
+    if (child.supervisor !== undefined) drawChildren(palette, child.supervisor, indent + (last ? "   " : "│  "), lines)
+  })
+}
+
+const childLine = (palette: Palette, child: ChildNode): string => {
+  const status = child.status === "up" ? palette.good(child.status) : palette.bad(child.status)
+  const parts = [`${status} #${child.instance}`]
+  if (child.restarts > 0) parts.push(`restarted ${child.restarts}×`)
+  if (child.orphaned > 0) parts.push(palette.bad(`orphaned ${child.orphaned}`))
+  if (child.restart !== "permanent") parts.push(child.restart)
+  const line = `${palette.strong(child.id)} ${parts.join(", ")}`
+  return child.supervisor === undefined ? line : supervisorLine(palette, `${line},`, child.supervisor)
+}

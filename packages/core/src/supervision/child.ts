@@ -1,0 +1,198 @@
+/**
+ * A child at run time: how an instance of it is built, and how one is closed. Both are bounded, and neither decides anything.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import * as Scope from "effect/Scope"
+import * as Handle from "./handle.js"
+import { type Ending, Instance, Slot, type WhenDown } from "./instance.js"
+import * as Linking from "./linking.js"
+import type { RestartType } from "./machine.js"
+
+export interface ChildSettings {
+  /** Without one, the keys of the services that the layer provides. */
+  readonly id: string | undefined
+  readonly restart: RestartType
+  readonly significant: boolean
+  /** Milliseconds. */
+  readonly shutdown: number | "brutalKill" | "infinity"
+  /** Milliseconds. */
+  readonly startTimeout: number | undefined
+  readonly whenDown: WhenDown
+}
+
+/** The instance a layer is built in: what a nested tree escalates to. */
+export class CurrentInstance extends Context.Reference<CurrentInstance>()("@effecto/core/supervision/CurrentInstance", {
+  defaultValue: (): Instance | undefined => undefined
+}) {}
+
+/** A runtime for fibers of supervision: interruptible, whatever region the tree was built in, and linked to no instance. */
+export const fork = <A, E>(runtime: Runtime.Runtime<never>, effect: Effect.Effect<A, E>): Fiber.RuntimeFiber<A, E> =>
+  Runtime.runFork(Runtime.make({ ...runtime, runtimeFlags: Runtime.defaultRuntimeFlags }), effect, {
+    updateRefs: Linking.untrackedRefs
+  })
+
+export class Child {
+  readonly slot: Slot
+  /** The instance whose scope is not closed yet. */
+  instance: Instance | undefined = undefined
+  /** How many instances came up. */
+  starts = 0
+  orphaned = 0
+  /** Number of the last instance that ended by itself. */
+  lastExit = 0
+  /** Why the last instance ended, or the last start failed. */
+  cause: Cause.Cause<unknown> = Cause.empty
+  happened: "crashed" | "ended" | "failed to start" = "ended"
+  /** Nobody wants the first start any more. */
+  cancelled = false
+  /** Ends the build that is under way. */
+  abort: (() => void) | undefined = undefined
+
+  constructor(
+    public id: string,
+    path: string,
+    readonly settings: ChildSettings,
+    private readonly layer: Layer.Layer<never, unknown, unknown>,
+    private readonly runtime: Runtime.Runtime<never>
+  ) {
+    this.slot = new Slot(path, settings.whenDown)
+  }
+
+  /** Builds an instance. It is up, and linked to its fibers, when this succeeds; otherwise nothing of it is left. */
+  open(
+    number: number,
+    onExit: (instance: Instance, ending: Ending) => void
+  ): Effect.Effect<Exit.Exit<Instance, unknown>> {
+    return Effect.flatMap(Scope.make(), (scope) => {
+      const instance = new Instance(this.slot, number, scope, onExit)
+      this.instance = instance
+      const build = Layer.buildWithScope(this.layer, scope).pipe(
+        Effect.interruptible,
+        Linking.track(instance.tracker),
+        Effect.provideService(CurrentInstance, instance),
+        // A failure is an answer here, and not that of a fiber nobody waits for, which would be logged.
+        Effect.exit
+      )
+      // What the layer needs is in the runtime: it was captured where the layer was used.
+      const fiber = fork(this.runtime, build as Effect.Effect<Exit.Exit<Context.Context<never>, unknown>>)
+      return Effect.flatMap(this.built(fiber), (exit): Effect.Effect<Exit.Exit<Instance, unknown>> => {
+        if (Exit.isFailure(exit)) {
+          this.cause = exit.cause
+          return Effect.as(this.close(instance, exit, fiber), Exit.failCause(exit.cause))
+        }
+        instance.context = exit.value
+        instance.tracker.settle()
+        instance.state = "up"
+        this.starts++
+        return Effect.succeed(Exit.succeed(instance))
+      })
+    })
+  }
+
+  /** The end of a build: its own, or that of our patience. */
+  private built<A>(fiber: Fiber.RuntimeFiber<Exit.Exit<A, unknown>>): Effect.Effect<Exit.Exit<A, unknown>> {
+    const done = fiber.unsafePoll()
+    if (done !== null) return Effect.succeed(Exit.flatten(done))
+    const end = Effect.async<Exit.Exit<A, unknown>>((resume) => {
+      fiber.addObserver((exit) => resume(Effect.succeed(Exit.flatten(exit))))
+      this.abort = () => resume(Effect.succeed(Exit.interrupt(FiberId.none)))
+    }).pipe(
+      Effect.ensuring(
+        Effect.sync(() => {
+          this.abort = undefined
+        })
+      )
+    )
+    const timeout = this.settings.startTimeout
+    return timeout === undefined
+      ? end
+      : Effect.timeoutTo(end, {
+          duration: timeout,
+          onSuccess: (exit) => exit,
+          onTimeout: () =>
+            Exit.die(
+              new Cause.TimeoutException(`"${this.slot.path}" did not start within ${timeout} ms (startTimeout)`)
+            )
+        })
+  }
+
+  /**
+   * Closes an instance's scope and ends the fibers linked to it, for as long as `shutdown` allows. What takes longer is left
+   * to itself and counted as orphaned: JavaScript can stop neither an uninterruptible region nor a finalizer.
+   */
+  close(
+    instance: Instance,
+    exit: Exit.Exit<unknown, unknown>,
+    build?: Fiber.RuntimeFiber<unknown, unknown>
+  ): Effect.Effect<"closed" | "orphaned"> {
+    return Effect.suspend(() => {
+      if (instance.state !== "exited") instance.state = "stopping"
+      if (this.slot.current === instance) this.slot.current = undefined
+      const closing = fork(
+        this.runtime,
+        Effect.zipRight(
+          build === undefined ? Effect.void : Fiber.interrupt(build),
+          Effect.ensuring(
+            Scope.close(instance.scope, exit),
+            Effect.suspend(() => Fiber.interruptAll(instance.tracker.linked))
+          )
+        )
+      )
+      return Effect.map(this.closed(closing), (result) => {
+        instance.abandonCalls()
+        if (this.instance === instance) this.instance = undefined
+        if (Option.isNone(result)) {
+          this.orphaned++
+          return "orphaned"
+        }
+        return "closed"
+      })
+    })
+  }
+
+  private closed(
+    closing: Fiber.RuntimeFiber<unknown, unknown>
+  ): Effect.Effect<Option.Option<Exit.Exit<unknown, unknown>>> {
+    const done = closing.unsafePoll()
+    if (done !== null) return Effect.succeed(Option.some(done))
+    const { shutdown } = this.settings
+    switch (shutdown) {
+      case "brutalKill":
+        return Effect.succeedNone
+      case "infinity":
+        return Effect.asSome(Fiber.await(closing))
+      default:
+        return Effect.timeoutOption(Fiber.await(closing), shutdown)
+    }
+  }
+
+  /** Handles for the services of the current instance, good for every later one. */
+  handles(instance: Instance): Context.Context<unknown> {
+    const handles = new Map<string, unknown>()
+    for (const [key, service] of instance.context.unsafeMap) {
+      const handle = Handle.make(this.slot, key, service)
+      handles.set(key, handle)
+      handles.set(carrierKey(key), new Carrier(this.slot, key, handle))
+    }
+    return Context.unsafeMake(handles)
+  }
+}
+
+/** Beside each handle in a Context: who it stands for. `Supervised.current` reads it. */
+export class Carrier {
+  constructor(
+    readonly slot: Slot,
+    readonly key: string,
+    readonly handle: unknown
+  ) {}
+}
+
+export const carrierKey = (key: string): string => `@effecto/core/supervision/carrier/${key}`

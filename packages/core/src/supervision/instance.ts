@@ -1,0 +1,179 @@
+/**
+ * One life of a child (`Instance`), and the place where the current one is found (`Slot`).
+ *
+ * A handle holds a slot. A restart is: the slot is emptied, the instance's scope closed, the next instance built and put in.
+ * All changes are made in one synchronous step, so a caller sees an instance, or none, and never half of one.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
+import * as HashSet from "effect/HashSet"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import { Tracker } from "./linking.js"
+import type { ExitClass } from "./machine.js"
+import { ChildDown, InstanceDied, type SupervisorShutdown } from "./SupervisionError.js"
+
+/** Why an instance ended by itself. */
+export interface Ending {
+  readonly exit: ExitClass
+  readonly cause: Cause.Cause<unknown>
+}
+
+export class Instance {
+  readonly tracker: Tracker
+  /** What the build made; empty until then. */
+  context: Context.Context<never> = Context.empty()
+  /** `stopping`: the supervisor ended it; `exited`: it ended by itself. */
+  state: "building" | "up" | "stopping" | "exited" = "building"
+  /** A tree that was built inside this instance. */
+  nested: unknown = undefined
+  /** What waits for an answer of this instance. Each is called once, when it dies. */
+  private readonly inFlight = new Set<(died: InstanceDied) => void>()
+  private died: InstanceDied | undefined
+
+  constructor(
+    readonly slot: Slot,
+    readonly number: number,
+    readonly scope: Scope.CloseableScope,
+    private readonly onExit: (instance: Instance, ending: Ending) => void
+  ) {
+    this.tracker = new Tracker((exit) => this.linkedEnded(exit))
+  }
+
+  /** Ends the instance from the inside. Only the first ending counts. */
+  exit(ending: Ending): void {
+    if (this.state !== "up") return
+    this.state = "exited"
+    if (this.slot.current === this) this.slot.current = undefined
+    this.onExit(this, ending)
+    this.abandonCalls()
+  }
+
+  /** Whether a call can still get an answer. */
+  get dead(): InstanceDied | undefined {
+    return this.died
+  }
+
+  /** Calls `onDeath` once if the instance dies before the answer of `onDeath`'s owner; the result takes it back. */
+  onDeath(onDeath: (died: InstanceDied) => void): () => void {
+    if (this.died !== undefined) {
+      onDeath(this.died)
+      return () => {}
+    }
+    this.inFlight.add(onDeath)
+    return () => this.inFlight.delete(onDeath)
+  }
+
+  /** Tells everybody who waits for an answer that there will be none. */
+  abandonCalls(): void {
+    if (this.died !== undefined) return
+    const died = new InstanceDied({ path: this.slot.path, instance: this.number })
+    this.died = died
+    const waiting = Array.from(this.inFlight)
+    this.inFlight.clear()
+    for (const tell of waiting) tell(died)
+  }
+
+  /**
+   * A linked fiber ended. Ending well is no exit: a helper may be done. Being interrupted by a fiber of the same instance is
+   * the service's own doing. Being interrupted by anybody else leaves a service without its worker: an orderly exit.
+   */
+  private linkedEnded(exit: Exit.Exit<unknown, unknown>): void {
+    if (this.state !== "up" || Exit.isSuccess(exit)) return
+    const cause = exit.cause
+    if (!Cause.isInterruptedOnly(cause)) {
+      this.exit({ exit: "abnormal", cause })
+    } else if (!HashSet.some(Cause.interruptors(cause), (id) => this.ownsFiber(id))) {
+      this.exit({ exit: "shutdown", cause })
+    }
+  }
+
+  private ownsFiber(id: FiberId.FiberId): boolean {
+    return HashSet.some(FiberId.toSet(id), (part) => this.tracker.owns(part))
+  }
+}
+
+/** What a call does while the child is down: fail at once, or wait so many milliseconds. */
+export type WhenDown = "fail" | number
+
+export class Slot {
+  /** The instance that answers calls; none while down. */
+  current: Instance | undefined = undefined
+  /** The instance that answered last, for the shape of its services. */
+  last: Instance | undefined = undefined
+  /** Set for good when no instance will follow. */
+  private gone: SupervisorShutdown | ChildDown | undefined = undefined
+  private readonly waiters = new Set<() => void>()
+
+  constructor(
+    public path: string,
+    readonly whenDown: WhenDown
+  ) {}
+
+  up(instance: Instance): void {
+    this.current = instance
+    this.last = instance
+    this.wake()
+  }
+
+  /** No instance will follow: calls fail at once from now on. */
+  end(error: SupervisorShutdown | ChildDown): void {
+    this.gone ??= error
+    this.current = undefined
+    this.wake()
+  }
+
+  /** A specification that was removed may be started again under the same handles. */
+  get ended(): SupervisorShutdown | ChildDown | undefined {
+    return this.gone
+  }
+
+  /** What a call that cannot wait fails with, if the child is down. */
+  get unavailable(): SupervisorShutdown | ChildDown {
+    return this.gone ?? new ChildDown({ path: this.path, waited: 0 })
+  }
+
+  /** Calls `listener` once at the next change; the result takes it back. */
+  onChange(listener: () => void): () => void {
+    this.waiters.add(listener)
+    return () => this.waiters.delete(listener)
+  }
+
+  wake(): void {
+    const waiting = Array.from(this.waiters)
+    this.waiters.clear()
+    for (const tell of waiting) tell()
+  }
+
+  /** The current instance, or the next one if that comes up in time. Dies with the reason if not. */
+  readonly awaitUp: Effect.Effect<Instance> = Effect.suspend(() => {
+    if (this.current !== undefined) return Effect.succeed(this.current)
+    if (this.gone !== undefined || this.whenDown === "fail") return Effect.die(this.unavailable)
+    const waited = this.whenDown
+    return this.nextUp.pipe(
+      // Also for a caller in an uninterruptible region: otherwise the timeout could not take the wait back.
+      Effect.interruptible,
+      Effect.timeoutOption(waited),
+      Effect.flatMap(
+        Option.match({
+          onNone: () => Effect.die(new ChildDown({ path: this.path, waited })),
+          onSome: Effect.succeed
+        })
+      )
+    )
+  })
+
+  private readonly nextUp: Effect.Effect<Instance> = Effect.suspend(() => {
+    if (this.current !== undefined) return Effect.succeed(this.current)
+    if (this.gone !== undefined) return Effect.die(this.gone)
+    return Effect.flatMap(this.change, () => this.nextUp)
+  })
+
+  readonly change: Effect.Effect<void> = Effect.async<void>((resume) => {
+    const forget = this.onChange(() => resume(Effect.void))
+    return Effect.sync(forget)
+  })
+}

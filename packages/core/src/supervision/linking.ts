@@ -1,0 +1,100 @@
+/**
+ * Which fibers make up an instance. This is the only module that watches fibers; everything else gets told.
+ *
+ * A layer's build may fork anything: workers with `forkScoped`, `forkDaemon` or `forkIn`, builders of its own under
+ * `Layer.mergeAll`, helpers that are joined again. When the build is done, those that still run are a forest (a fiber's
+ * parent is who forked it), and the *roots* of that forest are linked to the instance: if one of them fails, the instance
+ * has crashed. A fiber below a root is that root's business: it may fail and be handled. "Whose parent is the build fiber"
+ * would be simpler and wrong: `mergeAll` builds in short-lived fibers, so a worker's parent is often already gone.
+ *
+ * Fibers are seen through `Effect.supervised`, whose setting is inherited by everything forked. A nested tree, or an effect
+ * marked as unlinked, has to be left out: so every fiber carries the tracker it belongs to in a FiberRef of ours, and a
+ * tracker looks only at its own.
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import type * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
+import { globalValue } from "effect/GlobalValue"
+import * as Option from "effect/Option"
+import * as Supervisor from "effect/Supervisor"
+
+type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
+
+/** The tracker a fiber belongs to; none for fibers outside an instance and for unlinked ones. */
+const currentTracker = globalValue("@effecto/core/supervision/currentTracker", () =>
+  FiberRef.unsafeMake<Tracker | undefined>(undefined)
+)
+
+/** Who really started a fiber that has no parent, because it was started through a Runtime. */
+const startedBy = globalValue("@effecto/core/supervision/startedBy", () =>
+  // Not joined: it is a fact about one fiber, and none of those that take over its FiberRefs.
+  FiberRef.unsafeMake<AnyFiber | undefined>(undefined, { join: (parent) => parent })
+)
+
+export class Tracker extends Supervisor.AbstractSupervisor<void> {
+  readonly value = Effect.void
+  /** While building: every live fiber of the instance and who started it. Afterwards nobody looks. */
+  private building: Map<AnyFiber, AnyFiber | undefined> | undefined = new Map()
+  /** Ids of everything the instance ever ran, to tell its own interrupts from those of others. */
+  private readonly ids = new WeakSet<FiberId.FiberId>()
+  readonly linked = new Set<AnyFiber>()
+
+  constructor(private readonly onExit: (exit: Exit.Exit<unknown, unknown>) => void) {
+    super()
+  }
+
+  override onStart<A, E, R>(
+    _context: Context.Context<R>,
+    _effect: Effect.Effect<A, E, R>,
+    parent: Option.Option<AnyFiber>,
+    fiber: Fiber.RuntimeFiber<A, E>
+  ): void {
+    if (fiber.getFiberRef(currentTracker) !== this) return
+    this.ids.add(fiber.id())
+    this.building?.set(fiber, Option.getOrUndefined(parent) ?? fiber.getFiberRef(startedBy))
+  }
+
+  override onEnd<A, E>(exit: Exit.Exit<A, E>, fiber: Fiber.RuntimeFiber<A, E>): void {
+    this.building?.delete(fiber)
+    if (this.linked.delete(fiber)) this.onExit(exit)
+  }
+
+  /** The build is done: links the roots of what survives it. */
+  settle(): void {
+    const alive = this.building
+    this.building = undefined
+    if (alive === undefined) return
+    for (const [fiber, parent] of alive) {
+      if (parent === undefined || !alive.has(parent)) this.linked.add(fiber)
+    }
+  }
+
+  /** Whether a fiber with this id has run inside the instance. */
+  owns(id: FiberId.FiberId): boolean {
+    return this.ids.has(id)
+  }
+}
+
+/** Runs an effect so that the fibers it forks are seen by the tracker. */
+export const track =
+  (tracker: Tracker) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.locally(Effect.supervised(self, tracker), currentTracker, tracker)
+
+/** Runs an effect so that the fibers it forks belong to no instance. */
+export const untracked = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.locally(self, currentTracker, undefined)
+
+/** For fibers that supervision starts for itself: invisible to the tracker of an instance around it. */
+export const untrackedRefs = (refs: FiberRefs.FiberRefs, fiberId: FiberId.Runtime): FiberRefs.FiberRefs =>
+  FiberRefs.updateAs(refs, { fiberId, fiberRef: currentTracker, value: undefined })
+
+/** For a fiber started through a Runtime in the name of another one. */
+export const startedByRefs =
+  (fiber: AnyFiber) =>
+  (refs: FiberRefs.FiberRefs, fiberId: FiberId.Runtime): FiberRefs.FiberRefs =>
+    FiberRefs.updateAs(refs, { fiberId, fiberRef: startedBy, value: fiber })

@@ -1,0 +1,76 @@
+/**
+ * What supervision says about itself: events for programs, log lines for people.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type { Decision } from "./machine.js"
+
+/** One thing that happened in a tree. `instance` is the number of the instance it happened to. */
+export type SupervisionEvent =
+  | { readonly _tag: "Started"; readonly path: string; readonly instance: number }
+  | {
+      readonly _tag: "Exited"
+      readonly path: string
+      readonly instance: number
+      readonly exit: "normal" | "shutdown" | "abnormal"
+      readonly cause: Cause.Cause<unknown>
+    }
+  | {
+      readonly _tag: "StartFailed"
+      readonly path: string
+      readonly instance: number
+      readonly cause: Cause.Cause<unknown>
+    }
+  | { readonly _tag: "Stopped"; readonly path: string; readonly instance: number }
+  | { readonly _tag: "Orphaned"; readonly path: string; readonly instance: number }
+  | { readonly _tag: "GaveUp"; readonly path: string; readonly childId: string; readonly restarts: number }
+
+const explain: { readonly [K in Decision]: string } = {
+  restart: "restarting it",
+  "leave down": "leaving it down",
+  forget: "forgetting it",
+  "give up": "giving up",
+  "auto shutdown": "shutting its supervisor down"
+}
+
+/** One line for each decision: what happened to whom, what follows, and the Cause. */
+export const decision = (options: {
+  readonly path: string
+  readonly instance: number
+  readonly happened: "crashed" | "ended" | "failed to start"
+  readonly decision: Decision
+  readonly used: number
+  readonly intensity: number
+  readonly period: number
+  readonly root: boolean
+  readonly cause: Cause.Cause<unknown>
+}): Effect.Effect<void> => {
+  const { cause, happened, instance, intensity, path, period, used } = options
+  const window = `${used} of ${intensity} restarts in ${period} ms`
+  const line = `"${path}" (instance ${instance}) ${happened}: ${explain[options.decision]}`
+  const arguments_ = Cause.isEmpty(cause) ? [] : [cause]
+  const log = ((): Effect.Effect<void> => {
+    switch (options.decision) {
+      case "give up":
+        return (options.root ? Effect.logFatal : Effect.logError)(`${line}, ${window}`, ...arguments_)
+      case "restart":
+        return Effect.logWarning(`${line}, ${window}`, ...arguments_)
+      case "auto shutdown":
+        return Effect.logWarning(line, ...arguments_)
+      case "leave down":
+      case "forget":
+        return (happened === "ended" ? Effect.logDebug : Effect.logWarning)(line, ...arguments_)
+    }
+  })()
+  return quietly(Effect.annotateLogs(log, { path, instance, decision: options.decision }))
+}
+
+export const orphaned = (path: string, instance: number): Effect.Effect<void> =>
+  quietly(
+    Effect.logWarning(
+      `"${path}" (instance ${instance}) did not stop in time and is left to itself: see its finalizers, or the option shutdown`
+    ).pipe(Effect.annotateLogs({ path, instance, decision: "orphan" }))
+  )
+
+/** A logger that throws must not end the supervisor. */
+const quietly = (log: Effect.Effect<void>): Effect.Effect<void> => Effect.catchAllCause(log, () => Effect.void)

@@ -1,0 +1,465 @@
+/**
+ * The supervisor at run time: a mailbox, one fiber that works through it, and the pure machine that decides.
+ *
+ * The fiber is the only one that starts and stops instances, so there is never more than one start or stop under way, and an
+ * old instance's scope is closed (or given up as orphaned) before the next one is built. Everything it waits for has a bound:
+ * a scope that closes by the child's `shutdown`, a build by `startTimeout` and by any request that makes it pointless.
+ * With an empty mailbox the fiber is suspended: no timer and no polling.
+ *
+ * An exit is noticed in the observer of the fiber that died, in that very step: the slot is emptied and waiting calls are told.
+ * What follows (closing, deciding, restarting) is a letter in the mailbox.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
+import type * as Layer from "effect/Layer"
+import * as PubSub from "effect/PubSub"
+import * as Runtime from "effect/Runtime"
+import type * as Scope from "effect/Scope"
+import { Child, type ChildSettings, CurrentInstance, fork } from "./child.js"
+import type { Ending, Instance } from "./instance.js"
+import * as Machine from "./machine.js"
+import * as Report from "./report.js"
+import { ChildDown, SupervisorConfigError, SupervisorShutdown } from "./SupervisionError.js"
+import type { ChildNode, TreeNode } from "./TreeNode.js"
+
+/**
+ * The supervisor that a supervised layer registers with. It is provided by `SupervisionTree.layer` alone: a supervised layer
+ * without a tree around it still requires it, and so does not run.
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export class CurrentSupervisor extends Context.Tag("@effecto/core/CurrentSupervisor")<
+  CurrentSupervisor,
+  Supervisor
+>() {}
+
+type Letter =
+  | { readonly _tag: "Event"; readonly event: Machine.Event; readonly reply?: (reply: Machine.Reply) => void }
+  | { readonly _tag: "Exited"; readonly child: Child; readonly instance: Instance; readonly ending: Ending }
+  | { readonly _tag: "Close"; readonly child: Child; readonly done: () => void }
+
+export interface Settings extends Machine.Options {
+  readonly name: string
+}
+
+/** Milliseconds of a clock that does not go back. */
+const now: Effect.Effect<number> = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos / 1_000_000n))
+
+const nothing: Effect.Effect<undefined> = Effect.succeed(undefined)
+
+export class Supervisor {
+  readonly path: string
+  /** Fails when the supervisor gives up or ends with a significant child; never completed by an ordinary close. */
+  readonly shutdown = Deferred.unsafeMake<never, SupervisorShutdown>(FiberId.none)
+  /** The whole tree is closing: a child that closes takes along what was started after it. */
+  closing = false
+  /** A shutdown was asked for, and may not have been read yet. */
+  private stopping = false
+  private readonly machine: Machine.Machine
+  private readonly children = new Map<string, Child>()
+  /** In start order; may still name children that are gone. */
+  private readonly started: Array<Child> = []
+  private readonly mailbox: Array<Letter> = []
+  private read = 0
+  private wake: (() => void) | undefined
+  private whenFinished: Array<() => void> = []
+  private finished: SupervisorShutdown | undefined
+  private ending: SupervisorShutdown | undefined
+  private unnamed = 0
+
+  private constructor(
+    readonly settings: Settings,
+    private readonly parent: Instance | undefined,
+    readonly events: PubSub.PubSub<Report.SupervisionEvent>
+  ) {
+    this.machine = Machine.make(settings)
+    this.path = parent === undefined ? settings.name : parent.slot.path
+    if (parent !== undefined) parent.nested = this
+  }
+
+  /** Starts an empty supervisor that lives as long as the scope. */
+  static make(settings: Settings): Effect.Effect<Supervisor, never, Scope.Scope> {
+    return Effect.gen(function* () {
+      const runtime = yield* Effect.runtime<never>()
+      const parent = yield* CurrentInstance
+      const events = yield* PubSub.sliding<Report.SupervisionEvent>(256)
+      return yield* Effect.acquireRelease(
+        Effect.sync(() => {
+          const self = new Supervisor(settings, parent, events)
+          fork(runtime, self.loop())
+          return self
+        }),
+        (self) => Effect.zipRight(self.close, PubSub.shutdown(events))
+      )
+    })
+  }
+
+  /** Starts a child and answers with handles for its services. Fails and dies with what its build failed or died with. */
+  start<A, E, R>(layer: Layer.Layer<A, E, R>, settings: ChildSettings): Effect.Effect<StartedChild<A>, E, R> {
+    return Effect.flatMap(Effect.runtime<R>(), (runtime) =>
+      Effect.async<StartedChild<A>, E>((resume) => {
+        const id = settings.id ?? `unnamed ${++this.unnamed}`
+        if (this.children.has(id)) return resume(Effect.die(this.duplicate(id)))
+        // Not for the child's own layers: a supervised layer inside a child would register again at every restart.
+        const context = Context.omit(CurrentSupervisor)(runtime.context as Context.Context<CurrentSupervisor>)
+        const child = new Child(id, `${this.path}/${id}`, settings, layer, Runtime.make({ ...runtime, context }))
+        this.children.set(id, child)
+        let answered = false
+        let told: (() => void) | undefined
+        this.send({
+          _tag: "Event",
+          event: { _tag: "StartChild", child: { id, restart: settings.restart, significant: settings.significant } },
+          reply: (reply) => {
+            answered = true
+            const instance = child.instance
+            if (reply === "ok" && instance !== undefined) {
+              // Handles for what the layer provides: its type says which services those are.
+              resume(Effect.succeed({ child, handles: child.handles(instance) as Context.Context<A> }))
+            } else if (reply === "start_failed") resume(Effect.failCause(child.cause as Cause.Cause<E>))
+            else resume(Effect.die(this.finished ?? this.duplicate(id)))
+            told?.()
+          }
+        })
+        return Effect.async<void>((interrupted) => {
+          if (answered) return interrupted(Effect.void)
+          told = () => interrupted(Effect.void)
+          child.cancelled = true
+          child.abort?.()
+        })
+      })
+    )
+  }
+
+  /** Ends a child whose layer's scope is closing. */
+  closeChild(child: Child): Effect.Effect<void> {
+    return Effect.async<void>((resume) => {
+      this.send({ _tag: "Close", child, done: () => resume(Effect.void) })
+      child.cancelled = true
+      child.abort?.()
+    })
+  }
+
+  /** Stops everything in reverse start order and waits for the end. */
+  readonly close: Effect.Effect<void> = Effect.async<void>((resume) => {
+    if (this.finished !== undefined) return resume(Effect.void)
+    this.whenFinished.push(() => resume(Effect.void))
+    this.stopping = true
+    this.send({ _tag: "Event", event: { _tag: "Shutdown" } })
+    for (const child of this.children.values()) child.abort?.()
+  })
+
+  /** The child under this path, here or in a nested tree. */
+  find(path: string): Child | undefined {
+    for (const child of this.children.values()) {
+      if (child.slot.path === path) return child
+      const nested = child.instance?.nested
+      if (nested instanceof Supervisor && path.startsWith(`${child.slot.path}/`)) return nested.find(path)
+    }
+    return undefined
+  }
+
+  /** Paths of all children, for messages. */
+  paths(): ReadonlyArray<string> {
+    return Array.from(this.children.values(), (child) => child.slot.path)
+  }
+
+  readonly snapshot: Effect.Effect<TreeNode> = Effect.map(now, (time) => this.draw(time))
+
+  private draw(time: number): TreeNode {
+    const { intensity, name, period, strategy } = this.settings
+    return {
+      name,
+      path: this.path,
+      strategy,
+      status: this.machine.closed ? "closed" : "running",
+      intensity: { used: Machine.intensityUsed(this.machine, time), max: intensity, period },
+      children: Array.from(this.machine.children.values(), (state): ChildNode => {
+        const child = this.children.get(state.id)
+        const nested = child?.instance?.nested
+        return {
+          id: state.id,
+          path: `${this.path}/${state.id}`,
+          restart: state.restart,
+          // Up for the machine but without an instance: it has exited, and the letter is not read yet.
+          status: state.status === "up" && child?.slot.current === undefined ? "restarting" : state.status,
+          instance: state.instance,
+          restarts: Math.max(0, (child?.starts ?? 0) - 1),
+          orphaned: child?.orphaned ?? 0,
+          supervisor: nested instanceof Supervisor ? nested.draw(time) : undefined
+        }
+      })
+    }
+  }
+
+  private send(letter: Letter): void {
+    if (this.finished !== undefined) {
+      if (letter._tag === "Event") letter.reply?.("noproc")
+      if (letter._tag === "Close") letter.done()
+      return
+    }
+    this.mailbox.push(letter)
+    const wake = this.wake
+    this.wake = undefined
+    wake?.()
+  }
+
+  private next(): Letter | undefined {
+    const letter = this.mailbox[this.read]
+    if (letter === undefined) {
+      this.mailbox.length = 0
+      this.read = 0
+    } else this.read++
+    return letter
+  }
+
+  private loop(): Effect.Effect<void> {
+    const self = this
+    const mail = Effect.async<void>((resume) => {
+      self.wake = () => resume(Effect.void)
+    })
+    return Effect.gen(function* () {
+      while (self.finished === undefined) {
+        const letter = self.next()
+        if (letter === undefined) yield* mail
+        else yield* Effect.catchAllCause(self.answer(letter), (cause) => self.failed(letter, cause))
+      }
+      self.finish(self.finished)
+    })
+  }
+
+  /** A defect in here: the supervisor ends, since one that goes on without having done its work would leave others waiting. */
+  private failed(letter: Letter, cause: Cause.Cause<never>): Effect.Effect<void> {
+    const error = this.ended("defect", undefined, cause)
+    this.finished = error
+    for (const child of this.children.values()) child.slot.end(error)
+    this.send(letter)
+    return Effect.logFatal(error.message, cause)
+  }
+
+  /** Nothing is heard any more: answers whatever was still in the mailbox. */
+  private finish(error: SupervisorShutdown): void {
+    for (let letter = this.next(); letter !== undefined; letter = this.next()) this.send(letter)
+    if (error.reason !== "closed") {
+      Deferred.unsafeDone(this.shutdown, Exit.fail(error))
+      // Giving up is an orderly end, as in OTP: a permanent tree is restarted by its parent, a transient one is not.
+      this.parent?.exit({ exit: "shutdown", cause: Cause.fail(error) })
+    }
+    for (const tell of this.whenFinished) tell()
+    this.whenFinished = []
+  }
+
+  private answer(letter: Letter): Effect.Effect<void> {
+    switch (letter._tag) {
+      case "Event": {
+        const { event } = letter
+        if (event._tag === "StartChild" && this.children.get(event.child.id)?.cancelled === true) {
+          // Interrupted while it waited for its turn: nobody is there to be told.
+          this.children.delete(event.child.id)
+          return Effect.sync(() => letter.reply?.("start_failed"))
+        }
+        return this.handle(event, letter.reply)
+      }
+      case "Exited":
+        return this.exited(letter.child, letter.instance, letter.ending)
+      case "Close":
+        return Effect.zipRight(this.closeThrough(letter.child), Effect.sync(letter.done))
+    }
+  }
+
+  /** Lets the machine answer one event, and performs what it says. */
+  private handle(event: Machine.Event, reply?: (reply: Machine.Reply) => void): Effect.Effect<void> {
+    const self = this
+    return Effect.gen(function* () {
+      let next: Machine.Event | undefined = event
+      while (next !== undefined) {
+        const actions: ReadonlyArray<Machine.Action> = Machine.handle(self.machine, next, yield* now)
+        next = undefined
+        for (const action of actions) {
+          const answer: Machine.Event | undefined = yield* self.perform(action, reply)
+          if (answer !== undefined) next = answer
+        }
+      }
+    })
+  }
+
+  private perform(
+    action: Machine.Action,
+    reply: ((reply: Machine.Reply) => void) | undefined
+  ): Effect.Effect<Machine.Event | undefined> {
+    switch (action._tag) {
+      case "Start": {
+        const child = this.children.get(action.id)
+        return child === undefined ? Effect.succeed({ _tag: "StartFailed" }) : this.open(child, action.instance)
+      }
+      case "Stop": {
+        const child = this.children.get(action.id)
+        return child?.instance === undefined
+          ? nothing
+          : Effect.as(this.stop(child, child.instance, Exit.interrupt(FiberId.none)), undefined)
+      }
+      case "Decide": {
+        const child = this.children.get(action.id)
+        return child === undefined ? nothing : Effect.as(this.decided(child, action.decision), undefined)
+      }
+      default:
+        return Effect.sync(() => {
+          this.note(action, reply)
+          return undefined
+        })
+    }
+  }
+
+  /** The actions that take no time. */
+  private note(action: Machine.Action, reply: ((reply: Machine.Reply) => void) | undefined): void {
+    switch (action._tag) {
+      case "Forget": {
+        const child = this.children.get(action.id)
+        this.children.delete(action.id)
+        child?.slot.end(new ChildDown({ path: child.slot.path, waited: 0 }))
+        break
+      }
+      case "Retry":
+        this.send({ _tag: "Event", event: { _tag: "Retry", id: action.id } })
+        break
+      case "Reply":
+        reply?.(action.reply)
+        break
+      case "Exit": {
+        const error = this.ending ?? this.ended("closed", action.id, Cause.empty)
+        for (const child of this.children.values()) child.slot.end(error)
+        this.finished = error
+        break
+      }
+    }
+  }
+
+  private open(child: Child, number: number): Effect.Effect<Machine.Event> {
+    // The request that makes this start pointless is in the mailbox already, and could not abort what had not begun.
+    if (this.stopping || this.closing || child.cancelled) {
+      child.cause = Cause.interrupt(FiberId.none)
+      return Effect.succeed({ _tag: "StartFailed" })
+    }
+    return Effect.map(
+      child.open(number, (instance, ending) => {
+        child.lastExit = instance.number
+        child.cause = ending.cause
+        this.send({ _tag: "Exited", child, instance, ending })
+      }),
+      (exit) => {
+        if (Exit.isFailure(exit)) {
+          this.emit({ _tag: "StartFailed", path: child.slot.path, instance: number, cause: exit.cause })
+          child.happened = "failed to start"
+          return { _tag: "StartFailed" }
+        }
+        this.name(child, exit.value)
+        this.started.push(child)
+        child.slot.up(exit.value)
+        this.emit({ _tag: "Started", path: child.slot.path, instance: number })
+        return { _tag: "Started" }
+      }
+    )
+  }
+
+  /** The default id is made of what the layer provides, which is known only now. */
+  private name(child: Child, instance: Instance): void {
+    if (child.settings.id !== undefined || child.starts > 1) return
+    const keys = Array.from(instance.context.unsafeMap.keys()).join(", ")
+    let id = keys
+    for (let n = 2; !Machine.rename(this.machine, child.id, id); n++) id = `${keys} ${n}`
+    this.children.delete(child.id)
+    this.children.set(id, child)
+    child.id = id
+    child.slot.path = `${this.path}/${id}`
+  }
+
+  /** An instance ended by itself: its scope is closed before anything is decided. */
+  private exited(child: Child, instance: Instance, { cause, exit }: Ending): Effect.Effect<void> {
+    // Stopped in the meantime, with its siblings: that has been dealt with.
+    if (child.instance !== instance) return Effect.void
+    this.emit({ _tag: "Exited", path: child.slot.path, instance: instance.number, exit, cause })
+    child.happened = exit === "abnormal" ? "crashed" : "ended"
+    return Effect.zipRight(
+      this.stop(child, instance, Exit.failCause(cause)),
+      this.handle({ _tag: "Exited", id: child.id, instance: instance.number, exit })
+    )
+  }
+
+  private stop(child: Child, instance: Instance, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+    return Effect.flatMap(child.close(instance, exit), (result) => {
+      const { path } = child.slot
+      if (this.machine.closed) child.slot.end(this.ending ?? this.ended("closed", undefined, Cause.empty))
+      this.emit({ _tag: result === "closed" ? "Stopped" : "Orphaned", path, instance: instance.number })
+      return result === "closed" ? Effect.void : Report.orphaned(path, instance.number)
+    })
+  }
+
+  private decided(child: Child, decision: Machine.Decision): Effect.Effect<void> {
+    const { intensity, period } = this.settings
+    const used = this.machine.restarts.length
+    if (decision === "give up" || decision === "auto shutdown") {
+      const ending = this.ended(decision === "give up" ? "intensity" : "significant", child.id, child.cause)
+      this.ending = ending
+      // Its callers do not have to wait until the siblings have stopped.
+      child.slot.end(ending)
+      if (decision === "give up") this.emit({ _tag: "GaveUp", path: this.path, childId: child.id, restarts: used })
+    }
+    return Report.decision({
+      path: child.slot.path,
+      instance: Math.max(child.lastExit, child.starts),
+      happened: child.happened,
+      decision,
+      used,
+      intensity,
+      period,
+      root: this.parent === undefined,
+      cause: child.cause
+    })
+  }
+
+  /** Ends one child; when the whole tree is closing, everything that was started after it first. */
+  private closeThrough(child: Child): Effect.Effect<void> {
+    const self = this
+    return Effect.gen(function* () {
+      if (self.children.get(child.id) !== child) return
+      const error = self.ended("closed", undefined, Cause.empty)
+      for (let other = self.closing ? self.started.pop() : child; other !== undefined; other = self.started.pop()) {
+        if (self.children.get(other.id) === other) {
+          yield* self.handle({ _tag: "Terminate", id: other.id })
+          other.slot.end(error)
+          yield* self.handle({ _tag: "Delete", id: other.id })
+        }
+        if (other === child) return
+      }
+    })
+  }
+
+  private ended(
+    reason: SupervisorShutdown["reason"],
+    childId: string | undefined,
+    cause: Cause.Cause<unknown>
+  ): SupervisorShutdown {
+    return new SupervisorShutdown({ path: this.path, childId, reason, restarts: this.machine.restarts.length, cause })
+  }
+
+  private emit(event: Report.SupervisionEvent): void {
+    this.events.unsafeOffer(event)
+  }
+
+  private duplicate(id: string): SupervisorConfigError {
+    return new SupervisorConfigError({
+      path: this.path,
+      problem: `two children are called "${id}"; give one of them another id with Supervised.layer(layer, { id: "..." })`
+    })
+  }
+}
+
+export interface StartedChild<A> {
+  readonly child: Child
+  readonly handles: Context.Context<A>
+}
