@@ -258,6 +258,9 @@ type HooksOf<S> = {
     : never
 }[keyof S & keyof OperationOf]
 
+/** A misspelt hook would never run: it does not compile. */
+type OnlyHooks<S> = { readonly [Name in Exclude<keyof S, keyof OperationOf>]: never }
+
 type HooksIn<T extends Any> = T extends Table<string, Model.AnyNoContext, string, Constraints, infer H> ? H : never
 
 /**
@@ -391,7 +394,7 @@ export const make = <
  * ```
  */
 export const hooks =
-  <T extends Any, const S extends HookSet<T>>(set: S | ((table: T) => S)) =>
+  <T extends Any, const S extends HookSet<T>>(set: (S & OnlyHooks<S>) | ((table: T) => S)) =>
   (table: T): Table<T["name"], T["model"], T["key"], T["constraints"], HooksIn<T> | HooksOf<S>> => {
     const self = implementationOf(table)
     // Sound: the set's functions are only ever called with rows of this table.

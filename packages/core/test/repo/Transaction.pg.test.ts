@@ -1,6 +1,6 @@
 import { SqlClient } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Option } from "effect"
+import { Deferred, Effect, Exit, Fiber, Logger, Option } from "effect"
 import * as Transaction from "../../src/repo/Transaction.js"
 import { EmbeddedPostgres } from "../../src/testing.js"
 
@@ -192,8 +192,15 @@ describe("Transaction", () => {
               yield* Transaction.afterCommit(Effect.die("bug"))
               yield* Transaction.afterCommit(Effect.sync(() => events.push("ran")))
             })
+          ).pipe(
+            Effect.provide(
+              Logger.replace(
+                Logger.defaultLogger,
+                Logger.make(({ logLevel }) => events.push(logLevel._tag))
+              )
+            )
           )
-          expect(events).toEqual(["ran"])
+          expect(events).toEqual(["Error", "ran"])
           expect(yield* ids).toEqual([1])
         })
       )

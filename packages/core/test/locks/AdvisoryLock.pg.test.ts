@@ -1,0 +1,162 @@
+import { SqlClient } from "@effect/sql"
+import { describe, expect, layer } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Layer } from "effect"
+import * as AdvisoryLock from "../../src/locks/AdvisoryLock.js"
+import * as Repo from "../../src/repo/Repo.js"
+import { EmbeddedPostgres } from "../../src/testing.js"
+
+const TestRepo = Repo.layer().pipe(Layer.provideMerge(EmbeddedPostgres))
+
+/** The advisory locks of this database, as PostgreSQL shows them. */
+const locks = Effect.flatMap(
+  SqlClient.SqlClient,
+  (sql) =>
+    sql<{ classid: string; objid: string; granted: boolean; mode: string }>`
+      select classid::text, objid::text, granted, mode from pg_locks
+      where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())
+      order by granted desc`
+)
+
+/** Asks until somebody waits for a lock. */
+const somebodyWaits = Effect.repeat(locks, { until: (rows) => rows.some((row) => !row.granted) })
+
+/** A transaction that holds a lock until it is told to end. */
+const holder = (name: string | AdvisoryLock.LockKey) =>
+  Effect.gen(function* () {
+    const [held, release] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+    const fiber = yield* Effect.fork(
+      Repo.transact(
+        AdvisoryLock.acquire(name).pipe(
+          Effect.zipRight(Deferred.succeed(held, undefined)),
+          Effect.zipRight(Deferred.await(release))
+        )
+      )
+    )
+    yield* Deferred.await(held)
+    return { fiber, release: Effect.zipRight(Deferred.succeed(release, undefined), Fiber.join(fiber)) }
+  })
+
+const taken = (name: string) => Repo.transact(AdvisoryLock.tryAcquire(name))
+
+describe("AdvisoryLock", () => {
+  layer(TestRepo, { excludeTestServices: true })((it) => {
+    describe("key", () => {
+      it.effect.each([
+        ["foo", "859844163007352795"],
+        ["", "-2721964255587120371"],
+        ["a", "-8721251224300181508"],
+        ["bar", "7119547805428424933"],
+        ["ü", "-7735114890893634512"],
+        ["hello world", "3075514573807144884"],
+        ["Elixir.BC.Item", "8077464733939063604"]
+      ])("of %j is BitcrowdEcto's", ([name, value]) =>
+        Effect.sync(() => {
+          expect(AdvisoryLock.key(name ?? "?").value.toString()).toBe(value)
+        })
+      )
+
+      it.effect("is what PostgreSQL shows as held", () =>
+        Effect.gen(function* () {
+          const { release } = yield* holder("foo")
+          expect(yield* locks).toEqual([
+            { classid: "200198069", objid: "3930001371", granted: true, mode: "ExclusiveLock" }
+          ])
+          yield* release
+          expect(yield* locks).toEqual([])
+        })
+      )
+    })
+
+    describe("acquire", () => {
+      it.effect("waits on another connection until the holder's transaction ends", () =>
+        Effect.gen(function* () {
+          const events: Array<string> = []
+          const { release } = yield* holder("books")
+          const second = yield* Effect.fork(
+            Repo.transact(
+              Effect.zipRight(
+                AdvisoryLock.acquire("books"),
+                Effect.sync(() => events.push("second holds it"))
+              )
+            )
+          )
+          yield* somebodyWaits
+          events.push("first ends")
+          yield* release
+          yield* Fiber.join(second)
+          expect(events).toEqual(["first ends", "second holds it"])
+        })
+      )
+
+      it.effect("is held once however often one transaction takes it", () =>
+        Effect.gen(function* () {
+          const held = yield* Repo.transact(Effect.zipRight(Effect.repeatN(AdvisoryLock.acquire("books"), 2), locks))
+          expect(held).toHaveLength(1)
+          expect(yield* locks).toEqual([])
+        })
+      )
+
+      it.effect("does not wait for another name", () =>
+        Effect.gen(function* () {
+          const { release } = yield* holder("books")
+          yield* Repo.transact(AdvisoryLock.acquire("pens"))
+          yield* release
+        })
+      )
+
+      it.effect("gives up when it is interrupted, and leaves neither a lock nor a transaction", () =>
+        Effect.gen(function* () {
+          const { release } = yield* holder("books")
+          const second = yield* Effect.fork(Repo.transact(AdvisoryLock.acquire("books")))
+          yield* somebodyWaits
+          yield* Fiber.interrupt(second)
+          expect(yield* locks).toHaveLength(1)
+          yield* release
+          expect(yield* locks).toEqual([])
+        })
+      )
+
+      it.effect("taken in a savepoint is freed by its rollback, and kept by its success", () =>
+        Effect.gen(function* () {
+          // Asked from outside of the transaction, on another connection.
+          const outside = yield* Effect.context<Repo.Repo>()
+          const free = (name: string) => Effect.mapInputContext(taken(name), () => outside)
+          yield* Repo.transact(
+            Effect.gen(function* () {
+              yield* Effect.either(Repo.transact(Effect.zipRight(AdvisoryLock.acquire("a"), Effect.fail("no"))))
+              yield* Repo.transact(AdvisoryLock.acquire("b"))
+              expect([yield* free("a"), yield* free("b")]).toEqual([true, false])
+            })
+          )
+          expect(yield* free("b")).toBe(true)
+        })
+      )
+
+      it.effect("forced past the types outside of a transaction fails with TransactionClosed", () =>
+        Effect.gen(function* () {
+          // What a program in JavaScript, or a cast, can do.
+          const forced = AdvisoryLock.acquire("books") as Effect.Effect<
+            void,
+            { readonly _tag: string; message: string }
+          >
+          const error = yield* Effect.flip(forced)
+          expect(error._tag).toBe("TransactionClosed")
+          expect(error.message).toBe(
+            'could not take the advisory lock "books": there is no transaction. Wrap it in Repo.transact.'
+          )
+        })
+      )
+    })
+
+    describe("tryAcquire", () => {
+      it.effect("says whether it got the lock, without waiting", () =>
+        Effect.gen(function* () {
+          const { release } = yield* holder("books")
+          expect(yield* taken("books")).toBe(false)
+          yield* release
+          expect(yield* taken("books")).toBe(true)
+        })
+      )
+    })
+  })
+})

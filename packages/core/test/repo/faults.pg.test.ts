@@ -1,0 +1,171 @@
+import { SqlClient } from "@effect/sql"
+import { PgClient } from "@effect/sql-pg"
+import { describe, expect, layer } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Layer, Option } from "effect"
+import * as Repo from "../../src/repo/Repo.js"
+import * as Transaction from "../../src/repo/Transaction.js"
+import { ada, freshTables, People, PersonId, TestRepo } from "./people.js"
+
+const row = { ...ada, nickName: Option.none() }
+const nobody = PersonId.make(4242)
+
+const backend = Effect.map(
+  Effect.flatMap(SqlClient.SqlClient, (sql) => sql<{ pid: number }>`select pg_backend_pid() as pid`),
+  (rows) => rows[0]?.pid ?? 0
+)
+
+/** On a connection that is in no transaction. */
+const terminate = (pid: number, outside: SqlClient.SqlClient) =>
+  Effect.mapInputContext(outside`select pg_terminate_backend(${pid}, 5000)`, () => nothing)
+const nothing = Effect.runSync(Effect.context<never>())
+
+const idleInTransaction = Effect.map(
+  Effect.flatMap(
+    SqlClient.SqlClient,
+    (sql) =>
+      sql<{
+        state: string
+      }>`select state from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and state like 'idle in transaction%'`
+  ),
+  (rows) => rows.map(({ state }) => state)
+)
+
+describe("a connection that is lost", () => {
+  layer(TestRepo, { excludeTestServices: true })((it) => {
+    it.effect("between two statements of a transaction fails the next one with DbError, and keeps nothing", () =>
+      Effect.gen(function* () {
+        const sql = yield* freshTables
+        const events: Array<string> = []
+        const error = yield* Effect.flip(
+          Repo.transact(
+            Effect.gen(function* () {
+              yield* Repo.insert(People, row)
+              yield* Transaction.afterCommit(Effect.sync(() => events.push("committed")))
+              yield* Transaction.afterRollback(Effect.sync(() => events.push("rolled back")))
+              yield* terminate(yield* backend, sql)
+              yield* Repo.get(People, nobody)
+            })
+          )
+        )
+        expect(error).toMatchObject({ _tag: "DbError", kind: "connection" })
+        expect(error.message).toContain("could not read people: the connection to PostgreSQL was lost (")
+        expect(events).toEqual(["rolled back"])
+        expect(yield* Repo.count(People)).toBe(0)
+      })
+    )
+
+    it.effect("before COMMIT leaves the outcome unknown, and that is what is said", () =>
+      Effect.gen(function* () {
+        const sql = yield* freshTables
+        const events: Array<string> = []
+        const error = yield* Effect.flip(
+          Repo.transact(
+            Effect.gen(function* () {
+              yield* Repo.insert(People, row)
+              yield* Transaction.afterCommit(Effect.sync(() => events.push("committed")))
+              yield* Transaction.afterRollback(Effect.sync(() => events.push("rolled back")))
+              yield* Transaction.onCommitOrNow(Effect.sync(() => events.push("to be forgotten")))
+              yield* terminate(yield* backend, sql)
+            })
+          )
+        )
+        expect(error).toMatchObject({ _tag: "CommitFailed", outcome: "unknown" })
+        expect(error.message).toContain("Whether the transaction was committed is not known")
+        expect(events).toEqual(["to be forgotten"])
+        expect(yield* Repo.count(People)).toBe(0)
+      })
+    )
+
+    it.effect("while the transaction has already failed changes nothing about that failure", () =>
+      Effect.gen(function* () {
+        const sql = yield* freshTables
+        const exit = yield* Effect.exit(
+          Repo.transact(
+            Effect.gen(function* () {
+              yield* terminate(yield* backend, sql)
+              return yield* Effect.fail("mine")
+            })
+          )
+        )
+        expect(exit).toEqual(Exit.fail("mine"))
+        expect(yield* Repo.count(People)).toBe(0)
+      })
+    )
+
+    it.effect("inside of a savepoint fails it and the whole", () =>
+      Effect.gen(function* () {
+        const sql = yield* freshTables
+        const error = yield* Effect.flip(
+          Repo.transact(
+            Effect.gen(function* () {
+              yield* Repo.insert(People, row)
+              const inner = yield* Effect.exit(Repo.transact(Effect.flatMap(backend, (pid) => terminate(pid, sql))))
+              expect(Exit.isFailure(inner)).toBe(true)
+            })
+          )
+        )
+        expect(error).toMatchObject({ _tag: "CommitFailed", outcome: "rolledBack" })
+        expect(yield* Repo.count(People)).toBe(0)
+      })
+    )
+
+    it.effect("during a write outside of a transaction says that it may have been done", () =>
+      Effect.gen(function* () {
+        const sql = yield* freshTables
+        yield* sql`create or replace function die() returns trigger language plpgsql as 'begin perform pg_terminate_backend(pg_backend_pid()); return new; end'`
+        yield* sql`create trigger die before insert on people for each row execute function die()`
+        const error = yield* Effect.flip(Repo.insert(People, row))
+        expect(error).toMatchObject({ _tag: "DbError", kind: "connection", retryable: false })
+        expect(error.message).toContain("Whether it was done is not known")
+      })
+    )
+  })
+})
+
+describe("a pool of one connection", () => {
+  const Small = Repo.layer().pipe(
+    Layer.provideMerge(
+      Layer.unwrapEffect(
+        Effect.map(PgClient.PgClient, ({ config }) => PgClient.layer({ ...config, maxConnections: 1 }))
+      )
+    ),
+    Layer.provide(TestRepo)
+  )
+  layer(Small, { excludeTestServices: true })((it) => {
+    const inside = Effect.gen(function* () {
+      const [entered, leave] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      const fiber = yield* Effect.fork(
+        Repo.transact(Effect.zipRight(Deferred.succeed(entered, undefined), Deferred.await(leave)))
+      )
+      yield* Deferred.await(entered)
+      return Effect.zipRight(Deferred.succeed(leave, undefined), Fiber.join(fiber))
+    })
+
+    it.effect("lets go of whoever is interrupted while waiting for it, and loses nothing", () =>
+      Effect.gen(function* () {
+        yield* freshTables
+        const sql = yield* SqlClient.SqlClient
+        const end = yield* inside
+        const waiting = yield* Effect.forEach(
+          [Repo.transact(Effect.void), Effect.scoped(sql.reserve), Repo.count(People), sql`select 1`],
+          (effect) => Effect.fork(Effect.exit(Effect.asVoid(effect as Effect.Effect<unknown, unknown>)))
+        )
+        yield* Effect.yieldNow()
+        yield* Effect.forEach(waiting, Fiber.interrupt)
+        yield* end
+        yield* Repo.transact(Repo.insert(People, row))
+        expect(yield* Repo.count(People)).toBe(1)
+        expect(yield* idleInTransaction).toEqual([])
+      })
+    )
+
+    it.effect("is replaced when it is lost", () =>
+      Effect.gen(function* () {
+        const sql = yield* freshTables
+        yield* Effect.ignore(Repo.transact(sql`select pg_terminate_backend(pg_backend_pid())`))
+        yield* Repo.transact(Repo.insert(People, row))
+        expect(yield* Repo.count(People)).toBe(1)
+      })
+    )
+  })
+})

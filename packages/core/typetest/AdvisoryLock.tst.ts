@@ -1,0 +1,28 @@
+// @effect-diagnostics *:off
+import { Effect } from "effect"
+import { describe, expect, it } from "tstyche"
+import * as AdvisoryLock from "../src/locks/AdvisoryLock.js"
+import * as Repo from "../src/repo/Repo.js"
+import type * as RepoError from "../src/repo/RepoError.js"
+import type * as Transaction from "../src/repo/Transaction.js"
+
+describe("AdvisoryLock", () => {
+  it("cannot be taken outside of a transaction", () => {
+    expect(AdvisoryLock.acquire("books")).type.toBe<
+      Effect.Effect<void, RepoError.StatementError, Transaction.Transaction>
+    >()
+    expect(AdvisoryLock.acquire("books")).type.not.toBeAssignableTo<
+      Effect.Effect<void, RepoError.StatementError, Repo.Repo>
+    >()
+    expect(AdvisoryLock.tryAcquire("books")).type.not.toBeAssignableTo<
+      Effect.Effect<boolean, RepoError.StatementError, Repo.Repo>
+    >()
+    expect(Effect.runPromise).type.not.toBeCallableWith(AdvisoryLock.acquire("books"))
+  })
+
+  it("can be taken inside of one", () => {
+    expect(Repo.transact(AdvisoryLock.acquire(AdvisoryLock.key("books")))).type.toBe<
+      Effect.Effect<void, Transaction.TransactError, Repo.Repo>
+    >()
+  })
+})

@@ -1,0 +1,114 @@
+// @effect-diagnostics *:off
+import { Model, type SqlClient } from "@effect/sql"
+import { Context, Data, Effect, type Layer, type Option, Schema } from "effect"
+import { describe, expect, it } from "tstyche"
+import * as Repo from "../src/repo/Repo.js"
+import type * as RepoError from "../src/repo/RepoError.js"
+import * as Table from "../src/repo/Table.js"
+
+const PersonId = Schema.Number.pipe(Schema.brand("PersonId"))
+
+class Person extends Model.Class<Person>("Person")({
+  id: Model.Generated(PersonId),
+  email: Schema.String,
+  age: Schema.Number,
+  createdAt: Model.DateTimeInsert
+}) {}
+
+class TooYoung extends Data.TaggedError("TooYoung") {}
+class Cache extends Context.Tag("Cache")<Cache, { readonly drop: Effect.Effect<void> }>() {}
+
+const People = Table.make(Person, {
+  name: "people",
+  key: "id",
+  constraints: { people_email_key: Table.unique("email"), people_age_check: Table.check("age") }
+})
+const Hooked = People.pipe(
+  Table.hooks({
+    beforeInsert: (row) => (row.age < 18 ? Effect.fail(new TooYoung()) : Effect.succeed(row)),
+    afterGet: (rows) =>
+      Effect.as(
+        Effect.flatMap(Cache, (cache) => cache.drop),
+        rows
+      )
+  })
+)
+const id = PersonId.make(1)
+
+describe("Repo", () => {
+  it("reads instances of the model, and names the table in NotFound", () => {
+    expect(Repo.get(People, id)).type.toBe<Effect.Effect<Option.Option<Person>, RepoError.StatementError, Repo.Repo>>()
+    expect(Repo.fetch(People, id)).type.toBe<
+      Effect.Effect<Person, RepoError.NotFound<"people"> | RepoError.StatementError, Repo.Repo>
+    >()
+    expect(Repo.all(People)).type.toBe<Effect.Effect<ReadonlyArray<Person>, RepoError.StatementError, Repo.Repo>>()
+    expect(Repo.count(People)).type.toBe<Effect.Effect<number, RepoError.StatementError, Repo.Repo>>()
+  })
+
+  it("fails writes with the constraints that the table declares, by name", () => {
+    expect(Repo.insert(People, { email: "a", age: 1 })).type.toBe<
+      Effect.Effect<
+        Person,
+        | RepoError.InvalidInput<"people">
+        | RepoError.UniqueViolation<"people_email_key">
+        | RepoError.CheckViolation<"people_age_check">
+        | RepoError.StatementError,
+        Repo.Repo
+      >
+    >()
+    expect(Repo.delete(Table.make(Person, { name: "plain", key: "id" }), id)).type.toBe<
+      Effect.Effect<Person, RepoError.NotFound<"plain"> | RepoError.StatementError, Repo.Repo>
+    >()
+  })
+
+  it("shows what hooks fail with and need at the calls that run them, and only there", () => {
+    expect(Repo.insert(Hooked, { email: "a", age: 1 })).type.toBe<
+      Effect.Effect<
+        Person,
+        | TooYoung
+        | RepoError.InvalidInput<"people">
+        | RepoError.UniqueViolation<"people_email_key">
+        | RepoError.CheckViolation<"people_age_check">
+        | RepoError.StatementError,
+        Repo.Repo
+      >
+    >()
+    expect(Repo.get(Hooked, id)).type.toBe<
+      Effect.Effect<Option.Option<Person>, RepoError.StatementError, Repo.Repo | Cache>
+    >()
+    expect(Repo.delete(Hooked, id)).type.toBe<
+      Effect.Effect<
+        Person,
+        | RepoError.NotFound<"people">
+        | RepoError.UniqueViolation<"people_email_key">
+        | RepoError.CheckViolation<"people_age_check">
+        | RepoError.StatementError,
+        Repo.Repo
+      >
+    >()
+  })
+
+  it("takes keys of the table's own type only", () => {
+    expect(Repo.get).type.toBeCallableWith(People, id)
+    expect(Repo.get).type.not.toBeCallableWith(People, 1)
+    expect(Repo.get).type.not.toBeCallableWith(People, "1")
+    expect(Repo.fetch).type.not.toBeCallableWith(People, 1)
+    expect(Repo.delete).type.not.toBeCallableWith(People, 1)
+    expect(Repo.update).type.not.toBeCallableWith(People, 1, {})
+  })
+
+  it("takes fields of the model only", () => {
+    expect(Repo.insert).type.not.toBeCallableWith(People, { email: "a" })
+    expect(Repo.insert).type.not.toBeCallableWith(People, { email: "a", age: "1" })
+    expect(Repo.insert).type.not.toBeCallableWith(People, { id, email: "a", age: 1 })
+    expect(Repo.update).type.toBeCallableWith(People, id, { age: 2 })
+    expect(Repo.update).type.not.toBeCallableWith(People, id, { id })
+    expect(Repo.update).type.not.toBeCallableWith(People, id, { agee: 2 })
+    expect(Repo.all).type.toBeCallableWith(People, { age: [1, 2] })
+    expect(Repo.all).type.not.toBeCallableWith(People, { agee: 1 })
+  })
+
+  it("is provided by a layer on any SqlClient, which is provided again", () => {
+    expect(Repo.layer()).type.toBe<Layer.Layer<Repo.Repo | SqlClient.SqlClient, never, SqlClient.SqlClient>>()
+  })
+})

@@ -1,0 +1,78 @@
+// @effect-diagnostics *:off
+import { Model } from "@effect/sql"
+import { Data, Effect, Schema } from "effect"
+import { describe, expect, it } from "tstyche"
+import * as Table from "../src/repo/Table.js"
+
+class Person extends Model.Class<Person>("Person")({
+  id: Model.Generated(Schema.Number),
+  email: Schema.String,
+  nick: Model.FieldOption(Schema.String),
+  createdAt: Model.DateTimeInsert
+}) {}
+
+class Refused extends Data.TaggedError("Refused") {}
+
+const People = Table.make(Person, { name: "people", key: "id" })
+
+type None = (typeof People)["constraints"]
+
+describe("Table", () => {
+  it("knows its name, key and constraints literally", () => {
+    expect(People).type.toBe<Table.Table<"people", typeof Person, "id">>()
+    expect<Table.Key<typeof People>>().type.toBe<number>()
+    expect<Table.Row<typeof People>>().type.toBe<Person>()
+    expect(
+      Table.make(Person, { name: "people", key: "id", constraints: { people_email_key: Table.unique("email") } })
+    ).type.toBe<Table.Table<"people", typeof Person, "id", { readonly people_email_key: Table.Constraint<"unique"> }>>()
+  })
+
+  it("refuses a key that the model does not have", () => {
+    expect(Table.make).type.not.toBeCallableWith(Person, { name: "people", key: "uuid" })
+  })
+
+  it("hooks say in its type which operation fails with what", () => {
+    expect(People.pipe(Table.hooks({ beforeInsert: () => Effect.fail(new Refused()) }))).type.toBe<
+      Table.Table<"people", typeof Person, "id", None, Table.Hook<"insert", Refused, never>>
+    >()
+    expect(
+      People.pipe(
+        Table.hooks((table) => ({
+          afterGet: (rows) => Effect.as(Effect.log(table.name), rows)
+        }))
+      )
+    ).type.toBe<Table.Table<"people", typeof Person, "id", None, Table.Hook<"get", never, never>>>()
+  })
+
+  it("gives hooks the types of its rows", () => {
+    People.pipe(
+      Table.hooks({
+        beforeInsert: (row) => {
+          expect(row.email).type.toBe<string>()
+          return Effect.succeed(row)
+        },
+        afterGet: (rows, delta) => {
+          expect(rows).type.toBe<ReadonlyArray<Person>>()
+          expect(delta.table.name).type.toBe<"people">()
+          return Effect.succeed(rows)
+        }
+      })
+    )
+  })
+
+  it("refuses a hook that gives something else than a row", () => {
+    expect(People.pipe).type.not.toBeCallableWith(Table.hooks({ beforeInsert: () => Effect.succeed(1) }))
+  })
+
+  it("refuses a misspelt hook, beside others too", () => {
+    // @ts-expect-error Object literal may only specify known properties
+    People.pipe(Table.hooks({ beforeInsrt: () => Effect.succeed(1) }))
+    People.pipe(
+      // @ts-expect-error is not assignable to type 'never'
+      Table.hooks({
+        afterGet: (rows) => Effect.succeed(rows),
+        afterGte: (rows: ReadonlyArray<Person>) => Effect.succeed(rows)
+      })
+    )
+  })
+})
