@@ -67,12 +67,11 @@ describe("Table", () => {
   it("refuses a misspelt hook, beside others too", () => {
     // @ts-expect-error Object literal may only specify known properties
     People.pipe(Table.hooks({ beforeInsrt: () => Effect.succeed(1) }))
-    People.pipe(
-      // @ts-expect-error is not assignable to type 'never'
-      Table.hooks({
-        afterGet: (rows) => Effect.succeed(rows),
-        afterGte: (rows: ReadonlyArray<Person>) => Effect.succeed(rows)
-      })
-    )
+    const misspelt = {
+      afterGet: (rows: ReadonlyArray<Person>) => Effect.succeed(rows),
+      afterGte: (rows: ReadonlyArray<Person>) => Effect.succeed(rows)
+    }
+    // @ts-expect-error is not assignable to type 'never'
+    People.pipe(Table.hooks(misspelt))
   })
 })

@@ -1,8 +1,9 @@
 import { SqlClient } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer } from "effect"
+import { type Context, Deferred, Effect, Fiber, Layer } from "effect"
 import * as AdvisoryLock from "../../src/locks/AdvisoryLock.js"
 import * as Repo from "../../src/repo/Repo.js"
+import type { StatementError } from "../../src/repo/RepoError.js"
 import { EmbeddedPostgres } from "../../src/testing.js"
 
 const TestRepo = Repo.layer().pipe(Layer.provideMerge(EmbeddedPostgres))
@@ -120,7 +121,7 @@ describe("AdvisoryLock", () => {
         Effect.gen(function* () {
           // Asked from outside of the transaction, on another connection.
           const outside = yield* Effect.context<Repo.Repo>()
-          const free = (name: string) => Effect.mapInputContext(taken(name), () => outside)
+          const free = (name: string) => Effect.mapInputContext(taken(name), (_: Context.Context<never>) => outside)
           yield* Repo.transact(
             Effect.gen(function* () {
               yield* Effect.either(Repo.transact(Effect.zipRight(AdvisoryLock.acquire("a"), Effect.fail("no"))))
@@ -135,10 +136,7 @@ describe("AdvisoryLock", () => {
       it.effect("forced past the types outside of a transaction fails with TransactionClosed", () =>
         Effect.gen(function* () {
           // What a program in JavaScript, or a cast, can do.
-          const forced = AdvisoryLock.acquire("books") as Effect.Effect<
-            void,
-            { readonly _tag: string; message: string }
-          >
+          const forced = AdvisoryLock.acquire("books") as unknown as Effect.Effect<void, StatementError>
           const error = yield* Effect.flip(forced)
           expect(error._tag).toBe("TransactionClosed")
           expect(error.message).toBe(

@@ -1,7 +1,7 @@
 import { SqlClient } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
 import { describe, expect, layer } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Option } from "effect"
+import { type Context, Deferred, Effect, Exit, Fiber, Layer, Option } from "effect"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Transaction from "../../src/repo/Transaction.js"
 import { ada, freshTables, People, PersonId, TestRepo } from "./people.js"
@@ -16,7 +16,7 @@ const backend = Effect.map(
 
 /** On a connection that is in no transaction. */
 const terminate = (pid: number, outside: SqlClient.SqlClient) =>
-  Effect.mapInputContext(outside`select pg_terminate_backend(${pid}, 5000)`, () => nothing)
+  Effect.mapInputContext(outside`select pg_terminate_backend(${pid}, 5000)`, (_: Context.Context<never>) => nothing)
 const nothing = Effect.runSync(Effect.context<never>())
 
 const idleInTransaction = Effect.map(
