@@ -37,7 +37,7 @@ export function blocksOfSource(text) {
   const blocks = []
   for (const comment of text.matchAll(/\/\*\*.*?\*\//gs)) {
     const before = text.slice(0, comment.index).split("\n").length
-    const lines = comment[0].split("\n").map((line) => line.replace(/^\s*\* ?/, ""))
+    const lines = comment[0].split("\n").map((line) => line.replace(/^\s*(?:\/\*\*|\*) ?/, ""))
     const example = lines.findIndex((line) => line.startsWith("@example"))
     if (example === -1) continue
     blocks.push(...blocksOfLines(lines.slice(example), before + example))
@@ -57,8 +57,9 @@ function blocksOfLines(lines, first) {
   lines.forEach((line, index) => {
     const fence = /^```\s*(\w*)/.exec(line)
     if (fence === null) return
-    if (open === undefined) open = { from: index + 1, marked: fence[1] === "ts" }
-    else {
+    if (open === undefined) {
+      open = { from: index + 1, marked: fence[1] === "ts" }
+    } else if (fence[1] === "") {
       if (open.marked) blocks.push({ line: first + open.from, code: `${lines.slice(open.from, index).join("\n")}\n` })
       open = undefined
     }

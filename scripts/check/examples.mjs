@@ -1,7 +1,7 @@
 // Compiles and runs every example of the docs: each ```ts block of an `@example` in packages/*/src, of the READMEs and of docs/.
 // All of them are compiled at once, strictly, against the compiled packages; then each runs as a program of its own, with one
 // PostgreSQL for those that want it. What a line claims to print, `console.log(sum) // 3`, it has to print.
-import { mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { join, relative } from "node:path"
 import { pathToFileURL } from "node:url"
@@ -14,23 +14,29 @@ import { bin, run } from "./run.mjs"
 /** @param {string} root @returns {Promise<import("./run.mjs").Outcome>} */
 export async function checkExamples(root) {
   const examples = findExamples(root)
+  const problems = await problemsOf(root, examples)
+  return { ok: problems.length === 0, remark: `${examples.length} examples`, output: problems.join("\n\n") }
+}
+
+/**
+ * Compiles and runs the examples.
+ *
+ * @param {string} root the checkout, its packages compiled
+ * @param {readonly Example[]} examples
+ * @returns {Promise<string[]>} what is wrong with them
+ */
+export async function problemsOf(root, examples) {
   // Inside the example package, since it depends on everything that an example may import.
-  const folder = join(root, "packages", "example", "node_modules", ".cache", "examples")
-  rmSync(folder, { recursive: true, force: true })
-  mkdirSync(folder, { recursive: true })
-  writeFileSync(join(folder, "package.json"), JSON.stringify({ type: "module" }))
-  for (const example of examples) writeFileSync(join(folder, `${example.name}.ts`), example.code)
-
-  const remark = `${examples.length} examples`
-  const wrong = compile(folder, examples)
-  if (wrong.length > 0) return { ok: false, remark, output: wrong.join("\n") }
-
-  const { env, stop } = await withPostgres(root)
+  const cache = join(root, "packages", "example", "node_modules", ".cache")
+  mkdirSync(cache, { recursive: true })
+  const folder = mkdtempSync(join(cache, "examples-"))
   try {
-    const problems = await runAll(folder, examples, env)
-    return { ok: problems.length === 0, remark, output: problems.join("\n\n") }
+    writeFileSync(join(folder, "package.json"), JSON.stringify({ type: "module" }))
+    for (const example of examples) writeFileSync(join(folder, `${example.name}.ts`), example.code)
+    const wrong = compile(folder, examples)
+    return wrong.length > 0 ? wrong : await runAll(root, folder, examples)
   } finally {
-    await stop()
+    rmSync(folder, { recursive: true, force: true })
   }
 }
 
@@ -66,12 +72,13 @@ function compile(folder, examples) {
 }
 
 /**
+ * @param {string} root
  * @param {string} folder
  * @param {readonly Example[]} examples
- * @param {NodeJS.ProcessEnv} env
  * @returns {Promise<string[]>} what went wrong
  */
-async function runAll(folder, examples, env) {
+async function runAll(root, folder, examples) {
+  const { env, stop } = await withPostgres(root)
   /** @type {string[]} */
   const problems = []
   const waiting = [...examples]
@@ -81,7 +88,11 @@ async function runAll(folder, examples, env) {
       if (problem !== undefined) problems.push(`${example.file}:${example.line}: ${problem}`)
     }
   }
-  await Promise.all(Array.from({ length: availableParallelism() }, worker))
+  try {
+    await Promise.all(Array.from({ length: availableParallelism() }, worker))
+  } finally {
+    await stop()
+  }
   return problems.sort()
 }
 
