@@ -12,11 +12,12 @@
  */
 import type { Model } from "@effect/sql"
 import type { Effect, Types } from "effect"
-import { type Pipeable, pipeArguments } from "effect/Pipeable"
+import type { Pipeable } from "effect/Pipeable"
 import type * as Schema from "effect/Schema"
 import type { Transaction } from "./frame.js"
 import type { CheckViolation, ExclusionViolation, ForeignKeyViolation, UniqueViolation } from "./RepoError.js"
 import type { Repo } from "./repository.js"
+import { implementationOf, TableImplementation, tableTypeId } from "./tableimplementation.js"
 import { type ModelParts, TablePlan } from "./tableplan.js"
 
 /**
@@ -84,13 +85,13 @@ export const exclusion = constraint("exclusion")
  * @since 0.1.0
  * @category symbols
  */
-export const TypeId: unique symbol = Symbol.for("@effecto/core/Table")
+export const TypeId: TypeId = tableTypeId
 
 /**
  * @since 0.1.0
  * @category symbols
  */
-export type TypeId = typeof TypeId
+export type TypeId = typeof tableTypeId
 
 /**
  * A table: `Name` and `Constraints` are literal, so that errors can name them; `Hooks` says which operations can fail with what and need what.
@@ -281,26 +282,6 @@ export type HookError<T extends Any, O extends Operation> =
 export type HookContext<T extends Any, O extends Operation> =
   HooksIn<T> extends infer H ? (H extends Hook<O, infer _, infer R> ? R : never) : never
 
-/** A table as the Repo sees it: what the types above say about hooks is not known there any more. */
-export class TableImplementation implements Any {
-  readonly [TypeId] = { _Hooks: (_: never) => _ }
-
-  constructor(
-    readonly name: string,
-    readonly model: Model.AnyNoContext,
-    readonly key: string,
-    readonly schema: string | undefined,
-    readonly constraints: Constraints,
-    readonly plan: TablePlan,
-    readonly hookSets: ReadonlyArray<HookSet<Any>>
-  ) {}
-
-  pipe() {
-    // biome-ignore lint/complexity/noArguments: what pipeArguments wants
-    return pipeArguments(this, arguments)
-  }
-}
-
 /**
  * A table over a model.
  *
@@ -405,9 +386,3 @@ export const hooks =
       // Sound: the implementation has what the interface says; the parameters are those of the table and of the set.
     ]) as never
   }
-
-/** Every table is made here. */
-export const implementationOf = (table: Any): TableImplementation => {
-  if (table instanceof TableImplementation) return table
-  throw new Error("this is not a table: make one with Table.make")
-}

@@ -1,7 +1,8 @@
 /** Runs the hooks of a table: which, in what order, and none inside of another. */
 import { Effect, FiberRef } from "effect"
 import { Repo, type Service } from "./repository.js"
-import type { Any, Delta, HookSet, Operation, TableImplementation } from "./Table.js"
+import type { Any, Delta, HookSet, Operation } from "./Table.js"
+import type { TableImplementation } from "./tableimplementation.js"
 
 type HookName = keyof HookSet<Any>
 

@@ -10,7 +10,8 @@ import {
   UniqueViolation
 } from "./RepoError.js"
 import { answerOf, statementError } from "./sqlstate.js"
-import type { ConstraintKind, TableImplementation } from "./Table.js"
+import type { ConstraintKind } from "./Table.js"
+import type { TableImplementation } from "./tableimplementation.js"
 
 const kinds: Readonly<Record<string, ConstraintKind>> = {
   "23505": "unique",
