@@ -5,7 +5,7 @@
  * statement runs in the transaction its fiber is in, or else on its own.
  *
  * `layer` also provides a `SqlClient`: the one it is given, with `withTransaction` replaced by {@link transact}, so statements written by hand belong
- * to the same transactions.
+ * to the same transactions. When that client is a `PgClient`, it is provided under that tag too.
  *
  * It is *not* a unit of work and has no identity map: two reads of one row are two statements and two instances.
  *
@@ -13,7 +13,7 @@
  */
 import { SqlClient, SqlError } from "@effect/sql"
 import { Context, Effect, Layer, type Option } from "effect"
-import { clientFor } from "./database.js"
+import { clientFor, driverTag } from "./database.js"
 import type { Transaction } from "./frame.js"
 import { make } from "./operations.js"
 import type { InvalidInput, NotFound, StatementError } from "./RepoError.js"
@@ -227,7 +227,9 @@ export const layer = (options?: {
                   : new SqlError.SqlError({ cause: error, message: error.message })
             ) as Effect.Effect<A, E | SqlError.SqlError, R>
       )
-      return Context.make(Repo, make(database)).pipe(Context.add(SqlClient.SqlClient, client))
+      const provided = Context.make(Repo, make(database)).pipe(Context.add(SqlClient.SqlClient, client))
+      const driver = driverTag(base)
+      return driver === undefined ? provided : Context.add(provided, driver, client)
     })
   )
 

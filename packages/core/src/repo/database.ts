@@ -216,3 +216,14 @@ export const clientFor = (
   }
   return { client: copy(base), database }
 }
+
+/**
+ * The tag under which @effect/sql-pg provides this client beside the general one, if it does: by its name, so that the driver is not loaded here. A
+ * client that was fetched by that tag has to find the same transactions.
+ */
+export const driverTag = (
+  client: SqlClient.SqlClient
+): Context.Tag<SqlClient.SqlClient, SqlClient.SqlClient> | undefined =>
+  Predicate.hasProperty(client, "~@effect/sql-pg/PgClient")
+    ? Context.GenericTag<SqlClient.SqlClient>("@effect/sql-pg/PgClient")
+    : undefined
