@@ -122,10 +122,11 @@ function touch(file) {
 function isAlive(pid) {
   try {
     process.kill(pid, 0)
-    return true
   } catch (error) {
     return error instanceof Error && "code" in error && error.code === "EPERM"
   }
+  // One that has ended and that nobody has buried, as in a container whose first process does not care, still takes signals.
+  return !/\) Z /.test(readIfThere(`/proc/${pid}/stat`) ?? "")
 }
 
-module.exports = { exclusively }
+module.exports = { exclusively, isAlive }
