@@ -1,6 +1,6 @@
 // Compiles the benches of a package into `bench/dist`, inside the package: there its own name and its dependencies resolve.
 // Types are stripped and nothing more; that they are right is what `npm run check -- types` says.
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import ts from "typescript"
 
@@ -8,7 +8,6 @@ import ts from "typescript"
 export async function compileBench(bench) {
   const sources = join(bench.folder, "bench")
   const output = join(sources, "dist")
-  rmSync(output, { recursive: true, force: true })
   for (const file of readdirSync(sources, { recursive: true, encoding: "utf8" })) {
     if (!file.endsWith(".ts") || file.endsWith(".d.ts")) continue
     const { outputText } = ts.transpileModule(readFileSync(join(sources, file), "utf8"), {
@@ -20,6 +19,8 @@ export async function compileBench(bench) {
       }
     })
     const compiled = join(output, file.replace(/\.ts$/, ".js"))
+    // Left alone when nothing has changed: another bench of this package may be running from these files.
+    if (existsSync(compiled) && readFileSync(compiled, "utf8") === outputText) continue
     mkdirSync(dirname(compiled), { recursive: true })
     writeFileSync(compiled, outputText)
   }
