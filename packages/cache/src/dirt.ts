@@ -10,9 +10,8 @@ export class Dirt<K> {
   private readonly marks = new KeyMap<K, Mark<K>>()
   private all = 0
 
-  get isClean(): boolean {
-    return this.all === 0 && this.marks.size === 0
-  }
+  /** How many marks there are, on keys and on everything. */
+  open = 0
 
   has(key: K): boolean {
     return this.all > 0 || this.marks.get(key) !== undefined
@@ -23,7 +22,9 @@ export class Dirt<K> {
     const mark = this.marks.get(key) ?? { key, writers: 0 }
     mark.writers += 1
     this.marks.set(mark)
+    this.open += 1
     return once(() => {
+      this.open -= 1
       mark.writers -= 1
       if (mark.writers === 0) this.marks.remove(mark)
     })
@@ -31,7 +32,9 @@ export class Dirt<K> {
 
   everything(): () => void {
     this.all += 1
+    this.open += 1
     return once(() => {
+      this.open -= 1
       this.all -= 1
     })
   }

@@ -8,17 +8,29 @@
  * grants in one go, the effect goes the ordinary way and the fiber yields there. Outside of generators (`flatMap`, `forEach`, `runPromise`) the same
  * effect is an ordinary one.
  */
-import { Effect, Effectable, Fiber, Option, Utils } from "effect"
+import { Effect, Effectable, type Fiber, Option, Utils } from "effect"
 import { NotCached } from "./CacheError.js"
 import type { Entry } from "./entry.js"
 import type { Span } from "./lifetime.js"
 import type { Service } from "./service.js"
 
-/** What a hit needs of the running fiber. The count is the run loop's own; its public type only lets it be read. */
-type Running = Fiber.RuntimeFiber<unknown, unknown> & { currentOpCount: number }
+type Running = Fiber.RuntimeFiber<unknown, unknown>
 
-/** `E` is what the cache's loads fail with, `X` what this read fails with. */
+/** Where Effect keeps the fiber that is running: what `Fiber.getCurrentFiber` reads, without the Option around it. */
+const global = globalThis as { readonly "effect/FiberCurrent"?: Running | null | undefined }
+
+/** How many hits pass between two questions to the scheduler; a power of two. */
+const ASKED_EVERY = 8
+
+/**
+ * `E` is what the cache's loads fail with, `X` what this read fails with.
+ *
+ * The effect is its own iterator. `yield*` asks for the iterator and for the first step in one go, so all that has to be remembered is that the next step
+ * is the first one; any later one brings what the run loop answered.
+ */
 abstract class Read<K, V, E, A, X> extends Effectable.Class<A, X> {
+  private first = true
+
   constructor(
     readonly service: Service<K, V, E>,
     readonly key: K
@@ -29,8 +41,9 @@ abstract class Read<K, V, E, A, X> extends Effectable.Class<A, X> {
   /** What the effect answers when the entry is there. */
   abstract answer(entry: Entry<K, V>): A
   /** What it does when there is none, or none that may be used. */
-  abstract miss(fiber: Fiber.RuntimeFiber<unknown, unknown>): Effect.Effect<A, X>
-  hit(fiber: Fiber.RuntimeFiber<unknown, unknown>): Entry<K, V> | undefined {
+  abstract miss(fiber: Running): Effect.Effect<A, X>
+
+  hit(fiber: Running): Entry<K, V> | undefined {
     const state = this.service.state.current
     if (state._tag === "Closed" || this.service.isDirty(this.key, fiber)) return undefined
     const entry = state.use(this.key, this.service.now(fiber))
@@ -50,29 +63,28 @@ abstract class Read<K, V, E, A, X> extends Effectable.Class<A, X> {
   }
 
   override [Symbol.iterator](): Effect.EffectGenerator<Effect.Effect<A, X>> {
-    return new Reading(this)
+    this.first = true
+    return this
+  }
+
+  next(answer?: unknown): IteratorResult<Utils.YieldWrap<Effect.Effect<A, X>>, A> {
+    if (!this.first) return { done: true, value: answer as A } // the run loop sends back what the yielded effect succeeded with
+    this.first = false
+    const fiber = global["effect/FiberCurrent"]
+    // Without a fiber there is nobody to count for: the run loop that this is handed to will know its fiber.
+    if (fiber !== undefined && fiber !== null && grants(fiber)) {
+      const entry = this.hit(fiber)
+      if (entry !== undefined) return { done: true, value: this.answer(entry) }
+    }
+    return { done: false, value: new Utils.YieldWrap<Effect.Effect<A, X>>(this) }
   }
 }
 
-/** One `yield*` of a read. */
-class Reading<K, V, E, A, X> implements Effect.EffectGenerator<Effect.Effect<A, X>> {
-  private asked = false
-
-  constructor(private readonly read: Read<K, V, E, A, X>) {}
-
-  next(value?: unknown): IteratorResult<Utils.YieldWrap<Effect.Effect<A, X>>, A> {
-    if (this.asked) return { done: true, value: value as A } // the run loop sends back what the yielded effect succeeded with
-    this.asked = true
-    const fiber = Option.getOrUndefined(Fiber.getCurrentFiber()) as Running | undefined // every fiber counts in that field
-    if (fiber !== undefined) {
-      fiber.currentOpCount += 1
-      if (fiber.currentScheduler.shouldYield(fiber) === false) {
-        const entry = this.read.hit(fiber)
-        if (entry !== undefined) return { done: true, value: this.read.answer(entry) }
-      }
-    }
-    return { done: false, value: new Utils.YieldWrap<Effect.Effect<A, X>>(this.read) }
-  }
+/** Counts an operation as the run loop does, and says whether the fiber may go on without a turn of it. */
+const grants = (fiber: Running): boolean => {
+  const counted = fiber as { currentOpCount: number } // the run loop's own field, which its public type only lets be read
+  counted.currentOpCount += 1
+  return counted.currentOpCount % ASKED_EVERY !== 0 || fiber.currentScheduler.shouldYield(fiber) === false
 }
 
 /** `getOption`: what is there. */
@@ -92,7 +104,7 @@ export class Get<K, V, E> extends Read<K, V, E, Option.Option<V>, E> {
     return Option.some(entry.value)
   }
 
-  miss(fiber: Fiber.RuntimeFiber<unknown, unknown>): Effect.Effect<Option.Option<V>, E> {
+  miss(fiber: Running): Effect.Effect<Option.Option<V>, E> {
     return lookUp(this.service, this.key, fiber)
   }
 }
@@ -103,7 +115,7 @@ export class Fetch<K, V, E> extends Read<K, V, E, V, E | NotCached> {
     return entry.value
   }
 
-  miss(fiber: Fiber.RuntimeFiber<unknown, unknown>): Effect.Effect<V, E | NotCached> {
+  miss(fiber: Running): Effect.Effect<V, E | NotCached> {
     return Effect.flatMap(lookUp(this.service, this.key, fiber), orNotCached(this.service.settings.name, this.key))
   }
 }
@@ -113,7 +125,7 @@ export const orNotCached =
   <V>(found: Option.Option<V>): Effect.Effect<V, NotCached> =>
     Option.isSome(found) ? Effect.succeed(found.value) : Effect.fail(new NotCached({ cache, key }))
 
-const lookUp = <K, V, E>(service: Service<K, V, E>, key: K, fiber: Fiber.RuntimeFiber<unknown, unknown>) => {
+const lookUp = <K, V, E>(service: Service<K, V, E>, key: K, fiber: Running) => {
   const { lookup, span } = service.settings
   if (lookup === undefined) return Effect.succeedNone
   return service.load(fiber, key, lookup, () => span)
@@ -134,7 +146,7 @@ export class GetOrLoad<K, V, E> extends Read<K, V, E, V, E> {
     return entry.value
   }
 
-  miss(fiber: Fiber.RuntimeFiber<unknown, unknown>): Effect.Effect<V, E> {
+  miss(fiber: Running): Effect.Effect<V, E> {
     const effect = Effect.asSome(this.effect)
     const context = fiber.currentContext
     const load = this.service.load(fiber, this.key, () => effect, this.span(), context)

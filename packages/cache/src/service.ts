@@ -11,7 +11,7 @@
  */
 import {
   Cause,
-  Clock,
+  type Clock,
   Context,
   Duration,
   Effect,
@@ -84,8 +84,9 @@ export class Service<K, V, E> {
     })
   }
 
+  /** The time by the fiber's own Clock. */
   now(fiber: Fiber.RuntimeFiber<unknown, unknown>): number {
-    return this.timeline.now(Context.unsafeGet(fiber.currentDefaultServices, Clock.Clock))
+    return this.timeline.nowBy(fiber.currentDefaultServices)
   }
 
   // -- loads ----------------------------------------------------------------------------------------------------------------------------------
@@ -244,7 +245,7 @@ export class Service<K, V, E> {
 
   /** Whether the fiber must not be served this key, because some transaction has written it: its own, for all we know. */
   isDirty(key: K, fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean {
-    return !this.dirt.isClean && startedInTransaction(fiber) && this.dirt.has(key)
+    return this.dirt.open > 0 && startedInTransaction(fiber) && this.dirt.has(key)
   }
 
   evicting<A, E2, R>(self: Effect.Effect<A, E2, R>, evict: Effect.Effect<unknown>): Effect.Effect<A, E2, R> {

@@ -19,14 +19,26 @@ const read = (clock: Clock.Clock): number =>
 export class Timeline {
   private readonly live: boolean
   private offsets: WeakMap<Clock.Clock, number> | undefined
+  private services: Context.Context<DefaultServices.DefaultServices> | undefined
+  private servicesClock: Clock.Clock
 
   constructor(readonly clock: Clock.Clock) {
     this.live = isLive(clock)
+    this.servicesClock = clock
   }
 
   now(clock: Clock.Clock): number {
     if (clock !== this.clock) return this.joined(clock)
     return this.live ? performance.now() : read(clock)
+  }
+
+  /** `now` by the Clock among a fiber's services, which are nearly always the very same as for the read before. */
+  nowBy(services: Context.Context<DefaultServices.DefaultServices>): number {
+    if (services !== this.services) {
+      this.services = services
+      this.servicesClock = Context.get(services, Clock.Clock)
+    }
+    return this.now(this.servicesClock)
   }
 
   private joined(clock: Clock.Clock): number {
