@@ -1,0 +1,234 @@
+import { describe, expect, it } from "vitest"
+import { type Run, run } from "./program.js"
+
+/** Times differ from run to run; everything else is the story. */
+const timeless = (text: string): string =>
+  text
+    .replaceAll(/^\d\d:\d\d:\d\d\.\d{3} /gm, "")
+    .replaceAll(/db=\d+\.\dms/g, "db=…")
+    .replaceAll(/^ *\d+ ms {2}/gm, "… ms ")
+
+const story = `# First let's check that there is nothing in the cache or the database.
+effecto(1)> people.get(1)
+[debug] Try to retrieve key {people, 1} from database
+[debug] QUERY OK source="people" db=…
+select "id", "first_name", "last_name", "age" from "people" where "id" = $1
+none
+
+# Create a person.
+effecto(2)> Repo.insert(People, { firstName: "Carlos", lastName: "Bolanos", age: 33 })
+[debug] QUERY OK source="people" db=…
+insert into "people" ("first_name", "last_name", "age") values ($1, $2, $3) returning "id", "first_name", "last_name", "age"
+Person { id: 1, firstName: 'Carlos', lastName: 'Bolanos', age: 33 }
+
+# Now let's try to retrieve it from the cache: it comes from the database.
+effecto(3)> people.get(1)
+[debug] Try to retrieve key {people, 1} from database
+[debug] QUERY OK source="people" db=…
+select "id", "first_name", "last_name", "age" from "people" where "id" = $1
+Person { id: 1, firstName: 'Carlos', lastName: 'Bolanos', age: 33 }
+
+# At this point it should be cached already: no query.
+effecto(4)> people.get(1)
+Person { id: 1, firstName: 'Carlos', lastName: 'Bolanos', age: 33 }
+
+# Update the person in a transaction. Until it commits, another fiber still reads the old value, from the cache.
+effecto(5)> Repo.transact(Effect.gen(function* () {
+    yield* Repo.update(People, 1, { age: 34 }).pipe(people.evicting(1));
+    yield* anotherFiberReads;
+}))
+[debug] QUERY OK db=…
+begin
+[debug] QUERY OK source="people" db=…
+update "people" set "age" = $1 where "id" = $2 returning "id", "first_name", "last_name", "age"
+effecto(6)> people.get(1)
+Person { id: 1, firstName: 'Carlos', lastName: 'Bolanos', age: 33 }
+
+[debug] QUERY OK db=…
+commit
+
+# After the commit the next read sees the new value.
+effecto(7)> people.get(1)
+[debug] Try to retrieve key {people, 1} from database
+[debug] QUERY OK source="people" db=…
+select "id", "first_name", "last_name", "age" from "people" where "id" = $1
+Person { id: 1, firstName: 'Carlos', lastName: 'Bolanos', age: 34 }
+
+# An update that is rolled back invalidates nothing.
+effecto(8)> Repo.transact(Effect.gen(function* () {
+    yield* Repo.update(People, 1, { age: 99 }).pipe(people.evicting(1));
+    yield* Effect.fail("changed my mind");
+}))
+[debug] QUERY OK db=…
+begin
+[debug] QUERY OK source="people" db=…
+update "people" set "age" = $1 where "id" = $2 returning "id", "first_name", "last_name", "age"
+[debug] QUERY OK db=…
+rollback
+** failed: changed my mind
+
+effecto(9)> people.get(1)
+Person { id: 1, firstName: 'Carlos', lastName: 'Bolanos', age: 34 }
+
+# The list of countries is kept for 10 seconds after it was last read. Time is TestClock's in this part.
+effecto(10)> countries.getOrLoad("all", Repo.all(Countries)).pipe(Effect.map(({ length }) => \`\${length} countries\`))
+[debug] QUERY OK source="countries" db=…
+select "code", "name", "capital" from "countries"
+250 countries
+
+effecto(11)> TestClock.adjust("6 seconds")
+
+# Read in time, and renewed by that ...
+effecto(12)> countries.getOrLoad("all", Repo.all(Countries)).pipe(Effect.map(({ length }) => \`\${length} countries\`))
+250 countries
+
+effecto(13)> TestClock.adjust("6 seconds")
+
+# ... it is still there after 12 seconds ...
+effecto(14)> countries.getOrLoad("all", Repo.all(Countries)).pipe(Effect.map(({ length }) => \`\${length} countries\`))
+250 countries
+
+effecto(15)> TestClock.adjust("10 seconds")
+
+# ... and gone after 10 more without a reader.
+effecto(16)> countries.getOrLoad("all", Repo.all(Countries)).pipe(Effect.map(({ length }) => \`\${length} countries\`))
+[debug] QUERY OK source="countries" db=…
+select "code", "name", "capital" from "countries"
+250 countries
+
+`
+
+/** What is said of the lock: the statements of two connections come in whatever order they come. */
+const lock = [
+  "# Two fibers, each on a connection of its own, want one advisory lock: the second waits until the first commits.",
+  "… ms the first has the lock",
+  "… ms the second asks for it",
+  "… ms PostgreSQL sees the second waiting",
+  "… ms the first commits",
+  "… ms the second has the lock"
+]
+
+const ending = `# The cache lives in a fiber that is watched. Crash it on purpose:
+app one_for_one, 0 of 3 restarts in 5 s
+└─ people up #1
+
+effecto(17)> TestSupervision.crash("app/people")
+
+effecto(18)> TestSupervision.awaitRestart("app/people").pipe(Effect.map((instance) => \`instance \${instance}\`))
+[warn] "app/people" (instance 1) crashed: restarting it, 1 of 3 restarts in 5000 ms
+instance 2
+
+# The handle that was taken before the crash still answers, from a new and empty cache.
+effecto(19)> people.get(1)
+[debug] Try to retrieve key {people, 1} from database
+[debug] QUERY OK source="people" db=…
+select "id", "first_name", "last_name", "age" from "people" where "id" = $1
+Person { id: 1, firstName: 'Carlos', lastName: 'Bolanos', age: 34 }
+
+app one_for_one, 1 of 3 restarts in 5 s
+└─ people up #2, restarted 1×
+
+# That was:
+queries   7 about people, 2 about countries
+hits      3
+misses    4
+restarts  1
+`
+
+const expectOneLine = ({ exitCode, left, stderr }: Run, message: RegExp) => {
+  expect(stderr).toMatch(message)
+  expect(stderr.trim().split("\n")).toHaveLength(1)
+  expect({ exitCode, left }).toEqual({ exitCode: 1, left: [] })
+}
+
+describe("npm start", () => {
+  it("tells the whole story, on a server of its own, and leaves nothing behind", async () => {
+    const { exitCode, left, stderr, stdout } = await run("main", { env: { DATABASE_URL: undefined } })
+    const told = timeless(stdout)
+    const [beforeLock, rest] = [told.slice(0, told.indexOf(lock[0] ?? "")), told.slice(told.indexOf(lock[0] ?? ""))]
+    const [aboutLock, afterLock] = [
+      rest.slice(0, rest.indexOf("# The cache lives")),
+      rest.slice(rest.indexOf("# The cache lives"))
+    ]
+    expect(beforeLock).toBe(story)
+    expect(aboutLock.split("\n").filter((line) => /^(#|…)/.test(line))).toEqual(lock)
+    expect(afterLock).toBe(ending)
+    expect({ exitCode, left, stderr }).toEqual({ exitCode: 0, left: [], stderr: "" })
+  })
+
+  it("tells the same in a database of its own on the server that DATABASE_URL names", async () => {
+    const { exitCode, left, stdout } = await run("main")
+    expect(timeless(stdout).endsWith(ending)).toBe(true)
+    expect({ exitCode, left }).toEqual({ exitCode: 0, left: [] })
+  })
+
+  it("says in one line that DATABASE_URL is not an address", async () => {
+    expectOneLine(
+      await run("main", { env: { DATABASE_URL: "somewhere" } }),
+      /^effecto: DATABASE_URL is not a URL\. It has to look like/m
+    )
+  })
+
+  it("says in one line that nothing listens where DATABASE_URL points", async () => {
+    const result = await run("main", { env: { DATABASE_URL: "postgresql://app:secret@127.0.0.1:1/shop" } })
+    expectOneLine(
+      result,
+      /could not connect to PostgreSQL at 127\.0\.0\.1:1\/shop: nothing listens there\. Start the server/
+    )
+    expect(result.stderr).not.toContain("secret")
+  })
+
+  it("says in one line that the server was killed in the middle of the story, and leaves nothing behind", async () => {
+    let killed = false
+    const result = await run("main", {
+      env: { DATABASE_URL: undefined },
+      onOutput: (stdout, running) => {
+        if (killed || !stdout.includes("effecto(5)>")) return
+        killed = true
+        process.kill(running.server(), "SIGKILL")
+      }
+    })
+    expectOneLine(result, /^effecto: could not .*: .*connection/m)
+    expect(result.stdout).not.toContain("restarts  1")
+  })
+
+  it("shows the whole cause only when DEBUG asks for it", async () => {
+    const { exitCode, stderr } = await run("main", { env: { DATABASE_URL: "somewhere", DEBUG: "1" } })
+    expect(stderr).toMatch(/\n {4}at /)
+    expect(exitCode).toBe(1)
+  })
+
+  it("ends on Ctrl-C and leaves nothing behind", async () => {
+    let interrupted = false
+    const { exitCode, left, stderr } = await run("main", {
+      env: { DATABASE_URL: undefined },
+      onOutput: (stdout, running) => {
+        if (interrupted || !stdout.includes("effecto(5)>")) return
+        interrupted = true
+        running.signal("SIGINT")
+      }
+    })
+    expect({ exitCode, left, stderr }).toEqual({ exitCode: 130, left: [], stderr: "" })
+  })
+})
+
+describe("npm run console", () => {
+  it("has the application in scope, awaits at top level, and cleans up at the end", async () => {
+    const { exitCode, left, stdout } = await run("console", {
+      env: { DATABASE_URL: undefined },
+      input: [
+        'const carlos = await run(repo.insert(People, { firstName: "Carlos", lastName: "Bolanos", age: 33 }))',
+        "await run(cache.get(carlos.id))",
+        "await run(Repo.count(People))",
+        ""
+      ].join("\n")
+    })
+    expect(stdout).toContain("Try to retrieve key {people, 1} from database")
+    expect(stdout).toContain("Person { id: 1, firstName: 'Carlos', lastName: 'Bolanos', age: 33 }")
+    expect({ exitCode, left }).toEqual({ exitCode: 0, left: [] })
+  })
+
+  it("says in one line that there is no server", async () => {
+    expectOneLine(await run("console", { env: { DATABASE_URL: "somewhere" } }), /^effecto: DATABASE_URL is not a URL/m)
+  })
+})
