@@ -189,7 +189,7 @@ describe("npm start", () => {
       }
     })
     expectOneLine(result, /^effecto: could not .*: .*connection/m)
-    expect(result.stdout).not.toContain("restarts  1")
+    expect(result.stdout).not.toContain("unhandled")
   })
 
   it("shows the whole cause only when DEBUG asks for it", async () => {
