@@ -85,3 +85,36 @@ export class SupervisorConfigError extends Data.TaggedError("SupervisorConfigErr
     return `supervisor "${this.path}": ${this.problem}`
   }
 }
+
+/**
+ * An administration call that was refused.
+ *
+ * - `"not found"`: no child has this path. A temporary child is forgotten when it ends.
+ * - `"running"`, `"restarting"`: the child is not down, which `start` and `remove` need.
+ * - `"start failed"`: the child could not be built; `cause` says why. It is down.
+ * - `"closed"`: its supervisor has ended.
+ * - `"would deadlock"`: the call came from the build of a child, for which the supervisor is waiting.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ControlError extends Data.TaggedError("ControlError")<{
+  readonly path: string
+  readonly operation: "start" | "terminate" | "restart" | "remove"
+  readonly reason: "not found" | "running" | "restarting" | "start failed" | "closed" | "would deadlock"
+  readonly cause: Cause.Cause<unknown>
+}> {
+  override get message(): string {
+    return `could not ${this.operation} "${this.path}": ${explanations[this.reason]}`
+  }
+}
+
+const explanations: { readonly [K in ControlError["reason"]]: string } = {
+  "not found": "there is no child of this path",
+  running: "it is running; terminate it first",
+  restarting: "it is being restarted; terminate it first",
+  "start failed": "its layer could not be built",
+  closed: "its supervisor has ended",
+  "would deadlock":
+    "its supervisor is waiting for the build that makes this call; make it after the build, from a forked fiber"
+}

@@ -29,7 +29,7 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import type { AutoShutdown, Strategy } from "./machine.js"
 import type { SupervisionEvent } from "./report.js"
-import { SupervisorConfigError, SupervisorShutdown } from "./SupervisionError.js"
+import { ControlError, SupervisorConfigError, SupervisorShutdown } from "./SupervisionError.js"
 import { CurrentSupervisor, type Settings, Supervisor } from "./supervisor.js"
 import { type ChildNode, render, type TreeNode } from "./TreeNode.js"
 
@@ -39,6 +39,11 @@ export {
    * @category models
    */
   type ChildNode,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  ControlError,
   /**
    * @since 0.1.0
    * @category conversions
@@ -240,3 +245,42 @@ export const snapshot: Effect.Effect<TreeNode, never, SupervisionTree> = Effect.
 export const events: Stream.Stream<SupervisionEvent, never, SupervisionTree> = Stream.unwrap(
   Effect.map(SupervisionTree, (self) => Stream.fromPubSub(self.events))
 )
+
+const control =
+  (operation: ControlError["operation"]) =>
+  (path: string): Effect.Effect<void, ControlError, SupervisionTree> =>
+    Effect.flatMap(SupervisionTree, (self) => self.control(operation, path))
+
+/**
+ * Starts a child that is down. Waits until it is up. It is not counted against the intensity.
+ *
+ * @since 0.1.0
+ * @category administration
+ */
+export const start: (path: string) => Effect.Effect<void, ControlError, SupervisionTree> = control("start")
+
+/**
+ * Stops a child, and keeps it down: only `start`, `restart` or the restart of its group brings it back. A temporary child is
+ * forgotten. Also ends the attempts to restart a child that cannot start. Succeeds if it is down already.
+ *
+ * @since 0.1.0
+ * @category administration
+ */
+export const terminate: (path: string) => Effect.Effect<void, ControlError, SupervisionTree> = control("terminate")
+
+/**
+ * Stops a child if it is up, and starts it. Waits until it is up. It is not counted against the intensity, and no other child
+ * is restarted with it.
+ *
+ * @since 0.1.0
+ * @category administration
+ */
+export const restart: (path: string) => Effect.Effect<void, ControlError, SupervisionTree> = control("restart")
+
+/**
+ * Forgets a child that is down. Calls through its handles die at once with `ChildDown` from then on.
+ *
+ * @since 0.1.0
+ * @category administration
+ */
+export const remove: (path: string) => Effect.Effect<void, ControlError, SupervisionTree> = control("remove")

@@ -40,8 +40,10 @@ export class CrashedOnPurpose extends Data.TaggedError("CrashedOnPurpose")<{ rea
 
 const childAt = (path: string): Effect.Effect<Child, never, SupervisionTree> =>
   Effect.flatMap(SupervisionTree, (tree) => {
-    const child = tree.find(path)
-    return child === undefined ? Effect.die(new NoSuchChild({ path, known: tree.paths() })) : Effect.succeed(child)
+    const found = tree.find(path)
+    return found === undefined
+      ? Effect.die(new NoSuchChild({ path, known: tree.paths() }))
+      : Effect.succeed(found.child)
   })
 
 /**

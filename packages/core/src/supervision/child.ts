@@ -68,11 +68,12 @@ export class Child {
 
   /** Builds an instance. It is up, and linked to its fibers, when this succeeds; otherwise nothing of it is left. */
   open(
+    owner: unknown,
     number: number,
     onExit: (instance: Instance, ending: Ending) => void
   ): Effect.Effect<Exit.Exit<Instance, unknown>> {
     return Effect.flatMap(Scope.make(), (scope) => {
-      const instance = new Instance(this.slot, number, scope, onExit)
+      const instance = new Instance(owner, this.slot, number, scope, onExit)
       this.instance = instance
       const build = Layer.buildWithScope(this.layer, scope).pipe(
         Effect.interruptible,

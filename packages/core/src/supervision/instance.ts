@@ -35,6 +35,8 @@ export class Instance {
   private died: InstanceDied | undefined
 
   constructor(
+    /** The supervisor that built it. */
+    readonly owner: unknown,
     readonly slot: Slot,
     readonly number: number,
     readonly scope: Scope.CloseableScope,

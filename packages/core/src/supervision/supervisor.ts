@@ -24,7 +24,7 @@ import { Child, type ChildSettings, CurrentInstance, fork } from "./child.js"
 import type { Ending, Instance } from "./instance.js"
 import * as Machine from "./machine.js"
 import * as Report from "./report.js"
-import { ChildDown, SupervisorConfigError, SupervisorShutdown } from "./SupervisionError.js"
+import { ChildDown, ControlError, SupervisorConfigError, SupervisorShutdown } from "./SupervisionError.js"
 import type { ChildNode, TreeNode } from "./TreeNode.js"
 
 /**
@@ -43,6 +43,25 @@ type Letter =
   | { readonly _tag: "Event"; readonly event: Machine.Event; readonly reply?: (reply: Machine.Reply) => void }
   | { readonly _tag: "Exited"; readonly child: Child; readonly instance: Instance; readonly ending: Ending }
   | { readonly _tag: "Close"; readonly child: Child; readonly done: () => void }
+  | {
+      readonly _tag: "Control"
+      readonly operation: ControlError["operation"]
+      readonly child: Child
+      readonly reply: (reply: Machine.Reply) => void
+    }
+
+/** What an answer of the machine means to an administration call; nothing if it was granted. */
+const refusals: { readonly [K in Machine.Reply]: ControlError["reason"] | undefined } = {
+  ok: undefined,
+  ignored: undefined,
+  start_failed: "start failed",
+  already_started: "running",
+  already_present: "restarting",
+  not_found: "not found",
+  running: "running",
+  restarting: "restarting",
+  noproc: "closed"
+}
 
 export interface Settings extends Machine.Options {
   readonly name: string
@@ -106,6 +125,10 @@ export class Supervisor {
       Effect.async<StartedChild<A>, E>((resume) => {
         const id = settings.id ?? `unnamed ${++this.unnamed}`
         if (this.children.has(id)) return resume(Effect.die(this.duplicate(id)))
+        if (settings.significant && this.settings.autoShutdown === "never") {
+          const problem = `child "${id}" is significant, but the tree's autoShutdown is "never", so that can have no effect`
+          return resume(Effect.die(new SupervisorConfigError({ path: this.path, problem })))
+        }
         // Not for the child's own layers: a supervised layer inside a child would register again at every restart.
         const context = Context.omit(CurrentSupervisor)(runtime.context as Context.Context<CurrentSupervisor>)
         const child = new Child(id, `${this.path}/${id}`, settings, layer, Runtime.make({ ...runtime, context }))
@@ -154,14 +177,47 @@ export class Supervisor {
     for (const child of this.children.values()) child.abort?.()
   })
 
-  /** The child under this path, here or in a nested tree. */
-  find(path: string): Child | undefined {
+  /** The child under this path, here or in a nested tree, and whose it is. */
+  find(path: string): { readonly child: Child; readonly owner: Supervisor } | undefined {
     for (const child of this.children.values()) {
-      if (child.slot.path === path) return child
+      if (child.slot.path === path) return { child, owner: this }
       const nested = child.instance?.nested
       if (nested instanceof Supervisor && path.startsWith(`${child.slot.path}/`)) return nested.find(path)
     }
     return undefined
+  }
+
+  /** An administration call to the supervisor that owns the child. */
+  control(operation: ControlError["operation"], path: string): Effect.Effect<void, ControlError> {
+    return Effect.flatMap(CurrentInstance, (caller) => {
+      const refused = (reason: ControlError["reason"], cause: Cause.Cause<unknown> = Cause.empty) =>
+        Effect.fail(new ControlError({ path, operation, reason, cause }))
+      if (this.finished !== undefined) return refused("closed")
+      const found = this.find(path)
+      if (found === undefined) return refused("not found")
+      const { child, owner } = found
+      if (owner.waitsFor(caller)) return refused("would deadlock")
+      return Effect.async<void, ControlError>((resume) => {
+        const reply = (answer: Machine.Reply): void => {
+          const reason = refusals[answer]
+          resume(
+            reason === undefined ? Effect.void : refused(reason, answer === "start_failed" ? child.cause : Cause.empty)
+          )
+        }
+        owner.send({ _tag: "Control", operation, child, reply })
+        if (operation === "terminate" || operation === "restart") child.abort?.()
+      })
+    })
+  }
+
+  /** Whether the supervisor cannot answer before this instance is built. */
+  private waitsFor(caller: Instance | undefined): boolean {
+    for (let at = caller; at?.state === "building"; ) {
+      const owner: unknown = at.owner
+      if (owner === this) return true
+      at = owner instanceof Supervisor ? owner.parent : undefined
+    }
+    return false
   }
 
   /** Paths of all children, for messages. */
@@ -199,7 +255,7 @@ export class Supervisor {
 
   private send(letter: Letter): void {
     if (this.finished !== undefined) {
-      if (letter._tag === "Event") letter.reply?.("noproc")
+      if (letter._tag === "Event" || letter._tag === "Control") letter.reply?.("noproc")
       if (letter._tag === "Close") letter.done()
       return
     }
@@ -265,10 +321,34 @@ export class Supervisor {
         }
         return this.handle(event, letter.reply)
       }
+      case "Control":
+        return this.controlled(letter.operation, letter.child, letter.reply)
       case "Exited":
         return this.exited(letter.child, letter.instance, letter.ending)
       case "Close":
         return Effect.zipRight(this.closeThrough(letter.child), Effect.sync(letter.done))
+    }
+  }
+
+  private controlled(
+    operation: ControlError["operation"],
+    child: Child,
+    reply: (reply: Machine.Reply) => void
+  ): Effect.Effect<void> {
+    // Forgotten since the call was made, and perhaps another child by that name has been started.
+    if (this.children.get(child.id) !== child) return Effect.sync(() => reply("not_found"))
+    switch (operation) {
+      case "terminate":
+        return this.handle({ _tag: "Terminate", id: child.id }, reply)
+      case "start":
+        return this.handle({ _tag: "Restart", id: child.id }, reply)
+      case "remove":
+        return this.handle({ _tag: "Delete", id: child.id }, reply)
+      case "restart":
+        return Effect.zipRight(
+          this.handle({ _tag: "Terminate", id: child.id }),
+          this.handle({ _tag: "Restart", id: child.id }, reply)
+        )
     }
   }
 
@@ -346,7 +426,7 @@ export class Supervisor {
       return Effect.succeed({ _tag: "StartFailed" })
     }
     return Effect.map(
-      child.open(number, (instance, ending) => {
+      child.open(this, number, (instance, ending) => {
         child.lastExit = instance.number
         child.cause = ending.cause
         this.send({ _tag: "Exited", child, instance, ending })
@@ -358,7 +438,7 @@ export class Supervisor {
           return { _tag: "StartFailed" }
         }
         this.name(child, exit.value)
-        this.started.push(child)
+        if (child.starts === 1) this.started.push(child)
         child.slot.up(exit.value)
         this.emit({ _tag: "Started", path: child.slot.path, instance: number })
         return { _tag: "Started" }

@@ -1,34 +1,6 @@
-import { existsSync, readFileSync } from "node:fs"
 import { describe, expect, it } from "vitest"
 import * as Machine from "../../src/supervision/machine.js"
-
-// 400 random scenarios recorded on a running OTP 25. The recording is not part of the repository: where it is missing, the
-// property test beside this one still holds the machine against a model.
-const recording = new URL("../../../../../shared/spec/otp-traces.jsonl", import.meta.url)
-
-interface Step {
-  readonly op: "crash" | "normal" | "shutdown" | "terminate" | "delete" | "restart" | "failNext"
-  readonly id: string
-  readonly times?: number
-  readonly result: string
-  readonly alive: boolean
-  readonly events: ReadonlyArray<ReadonlyArray<string>>
-  readonly tree: ReadonlyArray<readonly [string, string]>
-}
-
-interface Scenario {
-  readonly n: number
-  readonly strategy: Machine.Strategy
-  readonly autoShutdown: "never" | "any_significant" | "all_significant"
-  readonly intensity: number
-  readonly children: ReadonlyArray<Machine.ChildSpec>
-  readonly initFail: string | null
-  readonly start: { readonly ok: boolean; readonly events: ReadonlyArray<ReadonlyArray<string>> }
-  readonly steps: ReadonlyArray<Step>
-  readonly stop?: ReadonlyArray<ReadonlyArray<string>>
-}
-
-const autoShutdown = { never: "never", any_significant: "anySignificant", all_significant: "allSignificant" } as const
+import { autoShutdown, isPresent, period, type Scenario, type Step, scenarios } from "./otp.js"
 
 /** The least runtime there is: performs the machine's actions at once, and lets chosen starts fail. */
 class Bench {
@@ -41,7 +13,7 @@ class Bench {
     this.machine = Machine.make({
       strategy: scenario.strategy,
       intensity: scenario.intensity,
-      period: 3_600_000,
+      period,
       autoShutdown: autoShutdown[scenario.autoShutdown]
     })
     if (scenario.initFail !== null) this.failing.set(scenario.initFail, 1)
@@ -117,43 +89,33 @@ class Bench {
   }
 }
 
-describe.skipIf(!existsSync(recording))(
-  "machine against a recording of OTP 25 (skipped where the recording is absent)",
-  () => {
-    const scenarios: ReadonlyArray<Scenario> = existsSync(recording)
-      ? readFileSync(recording, "utf8")
-          .trim()
-          .split("\n")
-          .map((line) => JSON.parse(line) as Scenario)
-      : []
-
-    it("starts, restarts, stops and answers as OTP did in every scenario", () => {
-      expect(scenarios.length).toBe(400)
-      for (const scenario of scenarios) {
-        const bench = new Bench(scenario)
-        bench.send({ _tag: "Init", children: scenario.children })
-        const got: Array<unknown> = [{ ok: !bench.machine.closed, events: bench.events }]
-        const want: Array<unknown> = [scenario.start]
-        for (const step of scenario.steps) {
-          bench.perform(step)
-          const { events, result, alive, tree } = step
-          got.push({
-            op: step,
-            events: bench.events,
-            result: bench.reply,
-            alive: !bench.machine.closed,
-            tree: bench.tree()
-          })
-          want.push({ op: step, events, result, alive, tree })
-        }
-        bench.events = []
-        if (scenario.stop !== undefined) {
-          bench.send({ _tag: "Shutdown" })
-          got.push(bench.events)
-          want.push(scenario.stop)
-        }
-        expect(got, `scenario ${scenario.n}`).toEqual(want)
+describe.skipIf(!isPresent)("machine against a recording of OTP 25 (skipped where the recording is absent)", () => {
+  it("starts, restarts, stops and answers as OTP did in every scenario", () => {
+    expect(scenarios.length).toBe(400)
+    for (const scenario of scenarios) {
+      const bench = new Bench(scenario)
+      bench.send({ _tag: "Init", children: scenario.children })
+      const got: Array<unknown> = [{ ok: !bench.machine.closed, events: bench.events }]
+      const want: Array<unknown> = [scenario.start]
+      for (const step of scenario.steps) {
+        bench.perform(step)
+        const { events, result, alive, tree } = step
+        got.push({
+          op: step,
+          events: bench.events,
+          result: bench.reply,
+          alive: !bench.machine.closed,
+          tree: bench.tree()
+        })
+        want.push({ op: step, events, result, alive, tree })
       }
-    })
-  }
-)
+      bench.events = []
+      if (scenario.stop !== undefined) {
+        bench.send({ _tag: "Shutdown" })
+        got.push(bench.events)
+        want.push(scenario.stop)
+      }
+      expect(got, `scenario ${scenario.n}`).toEqual(want)
+    }
+  })
+})
