@@ -160,12 +160,14 @@ const swallowed =
 
 /** Rolls back what fibers that outlived this frame had begun below it. */
 const dropOpenChild = (frame: Frame) =>
-  frame.child === undefined
-    ? Effect.void
-    : Effect.zipRight(
-        control(frame.session.connection, `rollback to savepoint ${frame.child.savepoint}`),
-        Effect.sync(() => frame.dropChild())
-      )
+  Effect.suspend(() =>
+    frame.child === undefined
+      ? Effect.void
+      : Effect.zipRight(
+          control(frame.session.connection, `rollback to savepoint ${frame.child.savepoint}`),
+          Effect.sync(() => frame.dropChild())
+        )
+  )
 
 const commit = (frame: Frame): Effect.Effect<Ending> =>
   dropOpenChild(frame).pipe(

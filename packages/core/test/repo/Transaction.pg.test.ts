@@ -137,6 +137,83 @@ describe("Transaction", () => {
       )
     })
 
+    describe("a savepoint of a fiber that nobody waits for", () => {
+      /** A daemon in a savepoint that has written row 2 and is not done, in a transaction that ends as told. */
+      const outlived = <E>(end: Effect.Effect<unknown, E>) =>
+        Effect.gen(function* () {
+          yield* table
+          const [wrote, go] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+          const events: Array<string> = []
+          const daemon = yield* Deferred.make<Fiber.Fiber<Exit.Exit<unknown, unknown>>>()
+          const exit = yield* Effect.exit(
+            Transaction.transact(
+              Effect.gen(function* () {
+                yield* insert(1)
+                const savepoint = Transaction.transact(
+                  Effect.gen(function* () {
+                    yield* insert(2)
+                    yield* Transaction.afterCommit(Effect.sync(() => events.push("committed")))
+                    yield* Transaction.afterRollback(Effect.sync(() => events.push("rolled back")))
+                    yield* Deferred.succeed(wrote, undefined)
+                    yield* Deferred.await(go)
+                  })
+                )
+                yield* Deferred.succeed(daemon, yield* Effect.forkDaemon(Effect.exit(savepoint)))
+                yield* Deferred.await(wrote)
+                yield* end
+              })
+            )
+          )
+          yield* Deferred.succeed(go, undefined)
+          const late = yield* Effect.flatMap(Deferred.await(daemon), Fiber.join)
+          return { committed: Exit.isSuccess(exit), late, events, kept: yield* ids }
+        })
+
+      it.effect("is rolled back when the transaction around it commits, and is told so", () =>
+        Effect.gen(function* () {
+          const { committed, events, kept, late } = yield* outlived(Effect.void)
+          expect({ committed, events, kept }).toEqual({ committed: true, events: ["rolled back"], kept: [1] })
+          expect(yield* Effect.flip(late)).toMatchObject({
+            _tag: "CommitFailed",
+            outcome: "rolledBack",
+            reason: "the transaction around it ended before it did"
+          })
+        })
+      )
+
+      it.effect("is rolled back with the transaction around it, and is told so", () =>
+        Effect.gen(function* () {
+          const { committed, events, kept, late } = yield* outlived(Effect.fail("no"))
+          expect({ committed, events, kept }).toEqual({ committed: false, events: ["rolled back"], kept: [] })
+          expect(yield* Effect.flip(late)).toMatchObject({
+            _tag: "CommitFailed",
+            outcome: "rolledBack",
+            reason: "the transaction around it ended before it did"
+          })
+        })
+      )
+
+      it.effect("is rolled back when the savepoint around it is released", () =>
+        Effect.gen(function* () {
+          yield* table
+          const wrote = yield* Deferred.make<void>()
+          yield* Transaction.transact(
+            Transaction.transact(
+              Effect.gen(function* () {
+                yield* insert(1)
+                const savepoint = Transaction.transact(
+                  insert(2).pipe(Effect.zipRight(Deferred.succeed(wrote, undefined)), Effect.zipRight(Effect.never))
+                )
+                yield* Effect.forkDaemon(savepoint)
+                yield* Deferred.await(wrote)
+              })
+            )
+          )
+          expect(yield* ids).toEqual([1])
+        })
+      )
+    })
+
     describe("afterCommit", () => {
       it.effect("runs after the commit, in order, on a connection that sees it, outside of the transaction", () =>
         Effect.gen(function* () {

@@ -14,7 +14,8 @@ import * as Transaction from "../../src/repo/Transaction.js"
 import { EmbeddedPostgres } from "../../src/testing.js"
 
 const connections = 4
-const transactions = 1500
+/** Thousands are run by setting this; a few hundred take seconds. */
+const transactions = Number(process.env.FUZZ_TRANSACTIONS ?? 500)
 const fibers = 200
 
 const TestRepo = Repo.layer().pipe(
@@ -54,6 +55,7 @@ type Step =
   | "daemon"
   | "daemon insert"
   | "yield"
+  | "pause"
   | "kill"
 const steps: ReadonlyArray<Step> = [
   ...Array.from({ length: 12 }, (): Step => "insert"),
@@ -65,6 +67,8 @@ const steps: ReadonlyArray<Step> = [
   "daemon",
   "daemon insert",
   "daemon insert",
+  "pause",
+  "pause",
   "fail",
   "fail",
   "die",
@@ -141,6 +145,10 @@ const level = (
             return yield* Effect.die("died")
           case "swallow":
             yield* Effect.ignore(sql`select nothing`)
+            break
+          case "pause":
+            // Without a statement of its own, so that whoever was forked gets on.
+            yield* Effect.repeatN(Effect.ignore(outside`select 1`), 2)
             break
           case "yield":
             yield* Effect.yieldNow()
@@ -274,7 +282,7 @@ layer(Layer.merge(TestRepo, Outside.Default).pipe(Layer.provide(EmbeddedPostgres
           const { ends, state, wrong } = yield* run(seed, false)
           expect({ seed, wrong }).toEqual({ seed, wrong: [] })
           expect(state).toEqual({ idle: 0, locks: 0 })
-          expect(Math.min(ends.committed, ends.interrupted)).toBeGreaterThan(50)
+          expect(Math.min(ends.committed, ends.interrupted)).toBeGreaterThan(10)
         }),
       60_000
     )
@@ -287,7 +295,7 @@ layer(Layer.merge(TestRepo, Outside.Default).pipe(Layer.provide(EmbeddedPostgres
           const { ends, state, wrong } = yield* run(seed, true)
           expect({ seed, wrong }).toEqual({ seed, wrong: [] })
           expect(state).toEqual({ idle: 0, locks: 0 })
-          expect(Math.min(ends.committed, ends.interrupted)).toBeGreaterThan(50)
+          expect(Math.min(ends.committed, ends.interrupted)).toBeGreaterThan(10)
         }),
       60_000
     )
