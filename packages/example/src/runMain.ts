@@ -1,5 +1,5 @@
 /** Runs the program as a process: Ctrl-C ends it with its finalizers, a failure ends it with one readable message and exit code 1. */
-import { Cause, Effect, Exit, Option } from "effect"
+import { Cause, Effect, Exit } from "effect"
 
 const exitCodes = { SIGINT: 130, SIGTERM: 143 }
 
@@ -12,8 +12,7 @@ const report = (cause: Cause.Cause<unknown>): string =>
 
 export const runMain = <A, E>(program: Effect.Effect<A, E>): void => {
   let exitCode: number | undefined
-  // A failure is reported below, once.
-  const fiber = Effect.runFork(Effect.withUnhandledErrorLogLevel(program, Option.none()))
+  const fiber = Effect.runFork(program)
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => {
       if (exitCode !== undefined) process.exit(exitCode)

@@ -16,7 +16,9 @@ const shown = (value: unknown): string =>
     ? Option.match(value, { onNone: () => "none", onSome: shown })
     : typeof value === "string"
       ? value
-      : inspect(value, { colors, breakLength: 100 })
+      : value instanceof Error
+        ? value.message
+        : inspect(value, { colors, breakLength: 100 })
 
 /** What stands between `() =>` and the end, without the indentation it has in its file. */
 const sourceOf = (expression: () => unknown): string => {
@@ -53,5 +55,7 @@ export const logging = Layer.mergeAll(
       process.stdout.write(dim(`${time(date)} [${logLevel.label.toLowerCase()}] ${text}\n`))
     })
   ),
-  Logger.minimumLogLevel(LogLevel.Debug)
+  Logger.minimumLogLevel(LogLevel.Debug),
+  // What the story fails with is reported once, at its end.
+  Layer.setUnhandledErrorLogLevel(Option.none())
 )
