@@ -11,12 +11,14 @@ if (process.env.NODE_ENV === "production") delete process.env.NODE_ENV
 
 const { filter, options } = parseCLI(["vitest", "run", ...process.argv.slice(2)])
 const vitest = await startVitest("test", filter, { ...options, root })
-const summary = count(vitest)
-await vitest.close()
-
-// Where `.ci/run` finds it again, since more is printed after the tests.
-writeFileSync(join(root, "node_modules", ".cache", "effecto", "test-summary"), `${summary}\n`)
-process.stdout.write(`\n${summary}\n`)
+if (!vitest.config.watch) {
+  const summary = count(vitest)
+  // Where `.ci/run` finds it again, since more is printed after the tests.
+  writeFileSync(join(root, "node_modules", ".cache", "effecto", "test-summary"), `${summary}\n`)
+  process.stdout.write(`\n${summary}\n`)
+  // Ends the process too when something that a test has left open would keep it.
+  await vitest.exit()
+}
 
 /**
  * Counted from the tests themselves. A file that could not be loaded and an error outside of every test are failures too:
