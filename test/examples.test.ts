@@ -30,6 +30,13 @@ describe("problemsOf", () => {
       'made-up.md:10: the example claims to print "3" and prints\n2'
     ])
   }, 60_000)
+
+  it("takes what follows a colon for a remark, and what only begins alike for something else", async () => {
+    const code = 'console.log({ a: 1 }) // { a: 1 }: an object\nconsole.log("word") // wor\n'
+    expect(await problemsOf(root, example(code))).toEqual([
+      'made-up.md:10: the example claims to print "wor" and prints\n{ a: 1 }\nword'
+    ])
+  }, 60_000)
 })
 
 describe("blocksOfSource", () => {

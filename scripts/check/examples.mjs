@@ -108,7 +108,7 @@ async function runOne(folder, example, env) {
   const printed = stdout.split("\n").map((line) => line.trim())
   // `// 1: the same handle, a fresh counter` claims "1", and says why.
   const missing = claims(example.code).find(
-    (claim) => !printed.includes(claim) && !printed.includes(claim.split(": ")[0] ?? "")
+    (claim) => !printed.some((line) => line !== "" && `${claim}: `.startsWith(`${line}: `))
   )
   return missing === undefined ? undefined : `the example claims to print "${missing}" and prints\n${stdout.trim()}`
 }
