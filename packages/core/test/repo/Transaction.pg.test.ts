@@ -137,6 +137,133 @@ describe("Transaction", () => {
       )
     })
 
+    describe("the options of transact", () => {
+      const setting = (name: string) =>
+        Effect.map(
+          Effect.flatMap(
+            SqlClient.SqlClient,
+            (sql) => sql<{ value: string }>`select current_setting(${name}) as value`
+          ),
+          (rows) => rows[0]?.value
+        )
+      const settings = Effect.all(
+        ["transaction_isolation", "transaction_read_only", "transaction_deferrable"].map(setting)
+      )
+
+      it.effect("set isolation, access and deferrability", () =>
+        Effect.gen(function* () {
+          expect(yield* Transaction.transact(settings)).toEqual(["read committed", "off", "off"])
+          expect(
+            yield* settings.pipe(Transaction.transact({ isolation: "serializable", readOnly: true, deferrable: true }))
+          ).toEqual(["serializable", "on", "on"])
+          expect(yield* Transaction.transact(settings, { isolation: "repeatable read", readOnly: false })).toEqual([
+            "repeatable read",
+            "off",
+            "off"
+          ])
+        })
+      )
+
+      it.effect("nested: join takes part: its failure spoils the outer one even when it is handled", () =>
+        Effect.gen(function* () {
+          yield* table
+          yield* Transaction.transact(Effect.zipRight(insert(1), Transaction.transact(insert(2), { nested: "join" })))
+          expect(yield* ids).toEqual([1, 2])
+          const error = yield* Effect.flip(
+            Transaction.transact(
+              Effect.zipRight(insert(3), Effect.either(Transaction.transact(Effect.fail("no"), { nested: "join" })))
+            )
+          )
+          expect(error).toMatchObject({ _tag: "CommitFailed", outcome: "rolledBack" })
+          expect(error.message).toContain("a transaction that joined this one failed")
+          expect(yield* ids).toEqual([1, 2])
+        })
+      )
+
+      it.effect("nested: forbid fails at once inside of another, and not outside", () =>
+        Effect.gen(function* () {
+          yield* table
+          yield* Transaction.transact(insert(1), { nested: "forbid" })
+          const error = yield* Effect.flip(Transaction.transact(Transaction.transact(insert(2), { nested: "forbid" })))
+          expect(error).toMatchObject({ _tag: "DbError" })
+          expect(yield* ids).toEqual([1])
+        })
+      )
+
+      /** Two transactions of which the database refuses one: each reads what the other writes. */
+      const skewed = (
+        id: number,
+        read: Deferred.Deferred<void>,
+        other: Deferred.Deferred<void>,
+        events: Array<string>
+      ) =>
+        Effect.gen(function* () {
+          events.push(`${id} begins`)
+          yield* ids
+          yield* insert(id)
+          yield* Deferred.succeed(read, undefined)
+          yield* Deferred.await(other)
+          yield* Transaction.afterCommit(Effect.sync(() => events.push(`${id} committed`)))
+        })
+
+      it.effect(
+        "retry runs the whole again when COMMIT is refused for serialization, and drops the work of the attempt",
+        () =>
+          Effect.gen(function* () {
+            yield* table
+            const [first, second] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+            const events: Array<string> = []
+            const options = { isolation: "serializable", retry: { times: 3, base: 1 } } as const
+            yield* Effect.all(
+              [
+                Transaction.transact(skewed(1, first, second, events), options),
+                Transaction.transact(skewed(2, second, first, events), options)
+              ],
+              { concurrency: 2 }
+            )
+            expect(yield* ids).toEqual([1, 2])
+            expect(events.filter((event) => event.endsWith("committed")).sort()).toEqual(["1 committed", "2 committed"])
+            expect(events.filter((event) => event.endsWith("begins"))).toHaveLength(3)
+          })
+      )
+
+      it.effect("without retry one of them fails with SerializationFailure", () =>
+        Effect.gen(function* () {
+          yield* table
+          const [first, second] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+          const exits = yield* Effect.all(
+            [
+              Effect.either(Transaction.transact(skewed(1, first, second, []), { isolation: "serializable" })),
+              Effect.either(Transaction.transact(skewed(2, second, first, []), { isolation: "serializable" }))
+            ],
+            { concurrency: 2 }
+          )
+          const failures = exits.flatMap((exit) => (exit._tag === "Left" ? [exit.left] : []))
+          expect(failures).toHaveLength(1)
+          // At COMMIT it is ours; at a statement written by hand it is @effect/sql's.
+          expect(["SerializationFailure", "SqlError"]).toContain(failures[0]?._tag)
+        })
+      )
+
+      it.effect("retry runs the victim of a deadlock again", () =>
+        Effect.gen(function* () {
+          const sql = yield* table
+          yield* sql`insert into notes values (1, ''), (2, '')`
+          const [first, second] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+          const both = (one: number, two: number, mine: Deferred.Deferred<void>, other: Deferred.Deferred<void>) =>
+            sql`update notes set body = body || ${String(one)} where id = ${one}`.pipe(
+              Effect.zipRight(Deferred.succeed(mine, undefined)),
+              Effect.zipRight(Deferred.await(other)),
+              Effect.zipRight(sql`update notes set body = body || ${String(one)} where id = ${two}`),
+              Transaction.transact({ retry: { times: 3, base: 1 } })
+            )
+          yield* Effect.all([both(1, 2, first, second), both(2, 1, second, first)], { concurrency: 2 })
+          const rows = yield* sql<{ body: string }>`select body from notes`
+          expect(rows.map((row) => [...row.body].sort().join(""))).toEqual(["12", "12"])
+        })
+      )
+    })
+
     describe("a savepoint of a fiber that nobody waits for", () => {
       /** A daemon in a savepoint that has written row 2 and is not done, in a transaction that ends as told. */
       const outlived = <E>(end: Effect.Effect<unknown, E>) =>
