@@ -22,7 +22,7 @@ import type { NotCached } from "./CacheError.js"
 import type { Hook } from "./CommandHook.js"
 import { commandsOf } from "./commands.js"
 import { type Lifetime, toSpan } from "./lifetime.js"
-import { Service } from "./service.js"
+import { start } from "./service.js"
 
 export { CacheClosed, CyclicLoad, NotCached } from "./CacheError.js"
 export {
@@ -89,7 +89,7 @@ export interface Cache<in out K, in out V, in out E = never> {
 
   /**
    * The value under the key: the one that is held, or else what `effect` brings, kept for `lifetime` (by default the cache's own). All that is said of `get`
-   * holds; the effect runs with the caller's services and the cache's everything else. A function as `lifetime` chooses by the value.
+   * holds; the effect has the caller's services, but neither its transaction nor its FiberRefs. A function as `lifetime` chooses by the value.
    */
   readonly getOrLoad: <R>(
     key: K,
@@ -185,22 +185,13 @@ export const make = <K, V, E = never, R = never>(
         `cache ${JSON.stringify(options.name)} cannot have a capacity of ${capacity}: give a whole number above zero, or leave it out for none`
       )
     }
-    const context = yield* Effect.context<R>()
-    const service = new Service<K, V, E>(
-      {
-        name: options.name,
-        span,
-        capacity,
-        // Sound: what runs for the cache runs in the context of `make`, which has all that R asks for.
-        lookup: options.lookup as ((key: K) => Effect.Effect<Option.Option<V>, E>) | undefined
-      },
-      yield* Effect.clock,
-      context as Context.Context<never>,
-      yield* Effect.getFiberRefs
-    )
-    yield* Effect.forkScoped(Effect.interruptible(service.serve))
-    // After the fiber, so that it runs before that is interrupted.
-    yield* Effect.addFinalizer(() => service.shutdown)
+    const service = yield* start({
+      name: options.name,
+      span,
+      capacity,
+      // Sound: what runs for the cache runs in the context of `make`, which has all that R asks for.
+      lookup: options.lookup as ((key: K) => Effect.Effect<Option.Option<V>, E>) | undefined
+    })
     return commandsOf(service, (options.hooks ?? []) as ReadonlyArray<Hook<K, V, E>>) // sound: as above
   })
 

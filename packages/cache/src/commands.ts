@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import type { Cache } from "./Cache.js"
 import type { Action, After, Command, Hook, Results } from "./CommandHook.js"
 import { type Lifetime, type Span, toSpan } from "./lifetime.js"
-import { Fetch, Get, GetOrLoad, orNotCached, Peek } from "./read.js"
+import { orNotCached, readsOf } from "./read.js"
 import type { Service } from "./service.js"
 
 /** A lifetime that is no function is decoded before the load begins, so that a wrong one is told before any work is done. */
@@ -22,14 +22,16 @@ export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyAr
   const { name, span } = service.settings
   const label = `the lifetime given to cache ${JSON.stringify(name)}`
 
+  const reads = readsOf(service)
+
   const plain: Cache<K, V, E> = {
     name,
-    get: (key) => new Get(service, key),
-    fetch: (key) => new Fetch(service, key),
-    getOption: (key) => new Peek(service, key),
+    get: reads.get,
+    fetch: reads.fetch,
+    getOption: reads.getOption,
     getOrLoad: (key, effect, lifetime) =>
       // Sound: the services that the effect asks for are those of the fiber that will run the returned effect.
-      new GetOrLoad(service, key, effect as Effect.Effect<V, E>, () => spanBy(label, span, lifetime)),
+      reads.getOrLoad(key, effect as Effect.Effect<V, E>, () => spanBy(label, span, lifetime)),
     put: (key, value, lifetime) =>
       Effect.suspend(() => {
         const chosen = spanBy(label, span, lifetime)(value)

@@ -13,6 +13,11 @@ export class Dirt<K> {
   /** How many marks there are, on keys and on everything. */
   open = 0
 
+  /** How many keys are marked: for tests. */
+  get size(): number {
+    return this.marks.size
+  }
+
   has(key: K): boolean {
     return this.all > 0 || this.marks.get(key) !== undefined
   }

@@ -17,6 +17,7 @@ export class Entry<K, V> implements Keyed<K>, Timed {
   ) {}
 
   renew(now: number): void {
-    if (this.idle !== Number.POSITIVE_INFINITY) this.deadline = Math.min(now + this.idle, this.end)
+    if (this.idle === Number.POSITIVE_INFINITY) return
+    this.deadline = Math.min(now + this.idle, this.end)
   }
 }

@@ -15,7 +15,6 @@ export interface Waiting {
   readonly cache: string
   readonly key: unknown
   readonly waitsFor: Array<Waiting>
-  readonly settled: boolean
 }
 
 export class Load<K, V, E> implements Keyed<K>, Waiting {
@@ -29,10 +28,6 @@ export class Load<K, V, E> implements Keyed<K>, Waiting {
     readonly key: K,
     readonly span: (value: V) => Span
   ) {}
-
-  get settled(): boolean {
-    return this.exit !== undefined
-  }
 
   settle(exit: Exit.Exit<Option.Option<V>, E>): void {
     if (this.exit !== undefined) return

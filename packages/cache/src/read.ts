@@ -19,50 +19,64 @@ type Running = Fiber.RuntimeFiber<unknown, unknown>
 /** Where Effect keeps the fiber that is running: what `Fiber.getCurrentFiber` reads, without the Option around it. */
 const global = globalThis as { readonly "effect/FiberCurrent"?: Running | null | undefined }
 
-/** How many hits pass between two questions to the scheduler; a power of two. */
+/** How many hits pass between two questions to the scheduler. */
 const ASKED_EVERY = 8
 
+/** What the reads of one kind on one cache have in common. `E` is what the cache's loads fail with, `X` what such a read fails with. */
+export interface Reader<K, V, E, A, X> {
+  readonly service: Service<K, V, E>
+  /** Whether the answer is an Option, or the value itself. */
+  readonly option: boolean
+  /** What to do when there is no entry that may be used. */
+  readonly miss: (read: Read<K, V, E, A, X>, fiber: Running) => Effect.Effect<A, X>
+}
+
 /**
- * `E` is what the cache's loads fail with, `X` what this read fails with.
+ * The effect is its own iterator: `yield*` asks for the iterator and for its first step in one go, so all there is to remember is whether the next step is
+ * the first one; a later one brings what the run loop answered.
  *
- * The effect is its own iterator. `yield*` asks for the iterator and for the first step in one go, so all that has to be remembered is that the next step
- * is the first one; any later one brings what the run loop answered.
+ * It extends nothing: a chain of constructors costs as much as the lookup. What makes it an effect is put into its prototype below.
  */
-abstract class Read<K, V, E, A, X> extends Effectable.Class<A, X> {
+class Read<K, V, E, A, X> {
   private first = true
 
   constructor(
-    readonly service: Service<K, V, E>,
-    readonly key: K
-  ) {
-    super()
+    readonly reader: Reader<K, V, E, A, X>,
+    readonly key: K,
+    /** What the miss needs beside the key. */
+    readonly load: Load<V, E> | undefined
+  ) {}
+
+  /** This, as what it is to everybody else. */
+  get effect(): Effect.Effect<A, X> {
+    return this as unknown as Effect.Effect<A, X> // its prototype has all that Effect's own primitives have
   }
 
-  /** What the effect answers when the entry is there. */
-  abstract answer(entry: Entry<K, V>): A
-  /** What it does when there is none, or none that may be used. */
-  abstract miss(fiber: Running): Effect.Effect<A, X>
-
-  hit(fiber: Running): Entry<K, V> | undefined {
-    const state = this.service.state.current
-    if (state._tag === "Closed" || this.service.isDirty(this.key, fiber)) return undefined
-    const entry = state.use(this.key, this.service.now(fiber))
+  private hit(fiber: Running): Entry<K, V> | undefined {
+    const service = this.reader.service
+    const state = service.state.current
+    if (state._tag === "Closed" || service.isDirty(this.key, fiber)) return undefined
+    const entry = state.use(this.key, service.now(fiber))
     if (entry !== undefined) state.counters.hits += 1
     return entry
+  }
+
+  private answer(entry: Entry<K, V>): A {
+    return (this.reader.option ? Option.some(entry.value) : entry.value) as A // as the reader's maker has declared
   }
 
   commit(): Effect.Effect<A, X> {
     return Effect.withFiberRuntime((fiber) => {
       const entry = this.hit(fiber)
       if (entry !== undefined) return Effect.succeed(this.answer(entry))
-      const state = this.service.state.current
+      const state = this.reader.service.state.current
       if (state._tag === "Closed") return Effect.die(state.error)
       state.counters.misses += 1
-      return this.miss(fiber)
+      return this.reader.miss(this, fiber)
     })
   }
 
-  override [Symbol.iterator](): Effect.EffectGenerator<Effect.Effect<A, X>> {
+  [Symbol.iterator](): Effect.EffectGenerator<Effect.Effect<A, X>> {
     this.first = true
     return this
   }
@@ -76,8 +90,14 @@ abstract class Read<K, V, E, A, X> extends Effectable.Class<A, X> {
       const entry = this.hit(fiber)
       if (entry !== undefined) return { done: true, value: this.answer(entry) }
     }
-    return { done: false, value: new Utils.YieldWrap<Effect.Effect<A, X>>(this) }
+    return { done: false, value: new Utils.YieldWrap(this.effect) }
   }
+}
+
+for (const name of Reflect.ownKeys(Effectable.CommitPrototype)) {
+  const property = Object.getOwnPropertyDescriptor(Effectable.CommitPrototype, name)
+  if (property !== undefined && !Object.hasOwn(Read.prototype, name))
+    Object.defineProperty(Read.prototype, name, property)
 }
 
 /** Counts an operation as the run loop does, and says whether the fiber may go on without a turn of it. */
@@ -87,37 +107,19 @@ const grants = (fiber: Running): boolean => {
   return counted.currentOpCount % ASKED_EVERY !== 0 || fiber.currentScheduler.shouldYield(fiber) === false
 }
 
-/** `getOption`: what is there. */
-export class Peek<K, V, E> extends Read<K, V, E, Option.Option<V>, never> {
-  answer(entry: Entry<K, V>): Option.Option<V> {
-    return Option.some(entry.value)
-  }
-
-  miss(): Effect.Effect<Option.Option<V>> {
-    return Effect.succeedNone
-  }
+/** What a caller brought to be loaded. */
+interface Load<V, E> {
+  readonly effect: Effect.Effect<V, E>
+  /** Decodes the lifetime, so throws if that is none. */
+  readonly span: () => (value: V) => Span
 }
 
-/** `get`: what is there, or what `lookup` brings. */
-export class Get<K, V, E> extends Read<K, V, E, Option.Option<V>, E> {
-  answer(entry: Entry<K, V>): Option.Option<V> {
-    return Option.some(entry.value)
-  }
+const makeRead = <K, V, E, A, X>(reader: Reader<K, V, E, A, X>, key: K, load?: Load<V, E>): Effect.Effect<A, X> =>
+  new Read(reader, key, load).effect
 
-  miss(fiber: Running): Effect.Effect<Option.Option<V>, E> {
-    return lookUp(this.service, this.key, fiber)
-  }
-}
-
-/** `fetch`: as `get`, and a failure where there is nothing. */
-export class Fetch<K, V, E> extends Read<K, V, E, V, E | NotCached> {
-  answer(entry: Entry<K, V>): V {
-    return entry.value
-  }
-
-  miss(fiber: Running): Effect.Effect<V, E | NotCached> {
-    return Effect.flatMap(lookUp(this.service, this.key, fiber), orNotCached(this.service.settings.name, this.key))
-  }
+const lookUp = <K, V, E>(service: Service<K, V, E>, key: K, fiber: Running) => {
+  const { lookup, span } = service.settings
+  return lookup === undefined ? Effect.succeedNone : service.load(fiber, key, lookup, () => span)
 }
 
 export const orNotCached =
@@ -125,32 +127,42 @@ export const orNotCached =
   <V>(found: Option.Option<V>): Effect.Effect<V, NotCached> =>
     Option.isSome(found) ? Effect.succeed(found.value) : Effect.fail(new NotCached({ cache, key }))
 
-const lookUp = <K, V, E>(service: Service<K, V, E>, key: K, fiber: Running) => {
-  const { lookup, span } = service.settings
-  if (lookup === undefined) return Effect.succeedNone
-  return service.load(fiber, key, lookup, () => span)
-}
-
-/** `getOrLoad`: what is there, or what the caller's effect brings. */
-export class GetOrLoad<K, V, E> extends Read<K, V, E, V, E> {
-  constructor(
-    service: Service<K, V, E>,
-    key: K,
-    readonly effect: Effect.Effect<V, E>,
-    readonly span: () => (value: V) => Span
-  ) {
-    super(service, key)
+/** The reads of a cache: each makes an effect and does nothing else. */
+export const readsOf = <K, V, E>(service: Service<K, V, E>) => {
+  const get: Reader<K, V, E, Option.Option<V>, E> = {
+    service,
+    option: true,
+    miss: ({ key }, fiber) => lookUp(service, key, fiber)
   }
-
-  answer(entry: Entry<K, V>): V {
-    return entry.value
+  const fetch: Reader<K, V, E, V, E | NotCached> = {
+    service,
+    option: false,
+    miss: ({ key }, fiber) => Effect.flatMap(lookUp(service, key, fiber), orNotCached(service.settings.name, key))
   }
-
-  miss(fiber: Running): Effect.Effect<V, E> {
-    const effect = Effect.asSome(this.effect)
-    const context = fiber.currentContext
-    const load = this.service.load(fiber, this.key, () => effect, this.span(), context)
-    // A `lookup` of the same key that was already under way may bring nothing: then it is this effect's turn.
-    return Effect.flatMap(load, (found) => (Option.isSome(found) ? Effect.succeed(found.value) : this))
+  const getOption: Reader<K, V, E, Option.Option<V>, never> = {
+    service,
+    option: true,
+    miss: () => Effect.succeedNone
+  }
+  const getOrLoad: Reader<K, V, E, V, E> = {
+    service,
+    option: false,
+    miss: (read, fiber) => {
+      const load = read.load
+      if (load === undefined) return Effect.dieMessage("getOrLoad was given nothing to load")
+      const effect = Effect.asSome(load.effect)
+      return Effect.flatMap(
+        service.load(fiber, read.key, () => effect, load.span(), fiber.currentContext),
+        // A `lookup` of the same key that was already under way may bring nothing: then it is this effect's turn.
+        (found) => (Option.isSome(found) ? Effect.succeed(found.value) : read.effect)
+      )
+    }
+  }
+  return {
+    get: (key: K) => makeRead(get, key),
+    fetch: (key: K) => makeRead(fetch, key),
+    getOption: (key: K) => makeRead(getOption, key),
+    getOrLoad: (key: K, effect: Effect.Effect<V, E>, span: () => (value: V) => Span) =>
+      makeRead(getOrLoad, key, { effect, span })
   }
 }

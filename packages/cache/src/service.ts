@@ -7,7 +7,7 @@
  * supervision tree: when it dies the cache is closed, and whoever supervises it sees the fiber's own failure.
  *
  * Loads run in fibers of the cache and not of the callers. Nothing of the first caller is theirs: not its interruption, not its transaction, not its
- * FiberRefs; only for a load that the caller brought (`getOrLoad`) the services that this load asks for are the caller's.
+ * FiberRefs. Only a load that the caller brought (`getOrLoad`) has the caller's services, for those are what it asks for.
  */
 import {
   Cause,
@@ -23,12 +23,13 @@ import {
   MutableRef,
   Option,
   Runtime,
+  type Scope,
   Tracer
 } from "effect"
 import { CacheClosed } from "./CacheError.js"
 import { Dirt } from "./dirt.js"
 import type { Span } from "./lifetime.js"
-import { circle, currentLoad, Load, leave } from "./load.js"
+import { circle, currentLoad, Load, leave, type Waiting } from "./load.js"
 import { Store } from "./store.js"
 import { isLive, Timeline } from "./timeline.js"
 import { inTransaction, settle, startedInTransaction, withoutTransaction } from "./transactions.js"
@@ -55,6 +56,10 @@ const LONGEST_TIMER = 2 ** 31 - 1
 const DEEPEST = 16
 let depth = 0
 
+/** A context for what outlives the moment it was taken at: without the transaction and the span of then. */
+const detached = (context: Context.Context<never>): Context.Context<never> =>
+  Context.omit(Tracer.ParentSpan)(withoutTransaction(context)) as Context.Context<never> // it lost some tags, and promised none
+
 export class Service<K, V, E> {
   /** What open transactions have written. */
   readonly dirt = new Dirt<K>()
@@ -75,7 +80,7 @@ export class Service<K, V, E> {
   ) {
     this.state = MutableRef.make<State<K, V, E>>(new Store(settings.capacity))
     this.timeline = new Timeline(clock)
-    this.context = Context.omit(Tracer.ParentSpan)(withoutTransaction(context)) as Context.Context<never> // it lost two tags, and promised none
+    this.context = detached(context)
     this.runtime = Runtime.make({
       context: this.context,
       runtimeFlags: Runtime.defaultRuntimeFlags,
@@ -120,13 +125,13 @@ export class Service<K, V, E> {
   ): Effect.Effect<Option.Option<V>, E> {
     const state = this.state.current
     if (state._tag === "Closed") return Effect.die(state.error)
-    const waiter = this.waiter(fiber)
+    const waiter = fiber.getFiberRef(currentLoad)
     let load = state.loads.get(key)
     if (load === undefined) {
       load = new Load<K, V, E>(this.settings.name, key, span)
       state.loads.set(load)
       state.counters.loads += 1
-      const own = services === undefined ? undefined : Context.merge(withoutTransaction(services), this.context)
+      const own = services === undefined ? undefined : detached(services)
       // The edge is there while the load's first steps run on this very stack.
       waiter?.waitsFor.push(load)
       this.start(load, own === undefined ? effect : (key) => Effect.mapInputContext(effect(key), () => own))
@@ -135,12 +140,7 @@ export class Service<K, V, E> {
     return load.exit ?? this.join(load, waiter)
   }
 
-  private waiter(fiber: Fiber.RuntimeFiber<unknown, unknown>) {
-    const waiter = fiber.getFiberRef(currentLoad)
-    return waiter === undefined || waiter.settled ? undefined : waiter
-  }
-
-  private join(load: Load<K, V, E>, waiter: ReturnType<typeof this.waiter>): Effect.Effect<Option.Option<V>, E> {
+  private join(load: Load<K, V, E>, waiter: Waiting | undefined): Effect.Effect<Option.Option<V>, E> {
     return Effect.async((resume) => {
       if (load.exit !== undefined) return resume(load.exit)
       if (waiter !== undefined) {
@@ -380,3 +380,18 @@ export class Service<K, V, E> {
     )
   )
 }
+
+/** Starts a service in the scope of the effect that asks, with its clock, context and FiberRefs. */
+export const start = <K, V, E>(settings: Settings<K, V, E>): Effect.Effect<Service<K, V, E>, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const service = new Service(
+      settings,
+      yield* Effect.clock,
+      yield* Effect.context<never>(),
+      yield* Effect.getFiberRefs
+    )
+    yield* Effect.forkScoped(Effect.interruptible(service.serve))
+    // After the fiber, so that it runs before that is interrupted.
+    yield* Effect.addFinalizer(() => service.shutdown)
+    return service
+  })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cache } from "@effecto/cache"
-import { Context, Data, Deferred, Effect, Exit, Fiber, Option } from "effect"
+import { Context, Data, Deferred, Effect, Exit, Fiber, FiberRef, Option } from "effect"
 
 class Refused extends Data.TaggedError("Refused")<{ readonly key: string }> {}
 
@@ -234,6 +234,26 @@ describe("getOrLoad", () => {
       const Source = Context.GenericTag<"Source", number>("Source")
       const cache = yield* Cache.make<string, number>({ name: "lists" })
       expect(yield* cache.getOrLoad("a", Source).pipe(Effect.provideService(Source, 7))).toBe(7)
+    })
+  )
+
+  it.scoped("runs the effect with the caller's service where the cache was made with another", () =>
+    Effect.gen(function* () {
+      const Source = Context.GenericTag<"Source", number>("Source")
+      const cache = yield* Effect.provideService(
+        Effect.zipLeft(Cache.make<string, number>({ name: "lists" }), Source),
+        Source,
+        1
+      )
+      expect(yield* cache.getOrLoad("a", Source).pipe(Effect.provideService(Source, 7))).toBe(7)
+    })
+  )
+
+  it.scoped("runs the effect without what the caller set for its own fiber", () =>
+    Effect.gen(function* () {
+      const tenant = FiberRef.unsafeMake("nobody")
+      const cache = yield* Cache.make<string, string>({ name: "lists" })
+      expect(yield* Effect.locally(cache.getOrLoad("a", FiberRef.get(tenant)), tenant, "the caller")).toBe("nobody")
     })
   )
 

@@ -53,7 +53,12 @@ describe("a cache whose scope has ended", () => {
           Cache.make({
             name: "people",
             lookup: (key: string): Effect.Effect<Option.Option<number>> =>
-              Effect.onInterrupt(Effect.never, () => Effect.sync(() => void events.push(`load of ${key} stopped`)))
+              Effect.onInterrupt(Effect.never, () =>
+                Effect.zipRight(
+                  Effect.repeatN(Effect.yieldNow(), 50),
+                  Effect.sync(() => void events.push(`load of ${key} stopped`))
+                )
+              )
           }),
           scope
         )
@@ -145,10 +150,17 @@ describe("the service fiber", () => {
     Effect.gen(function* () {
       const tracker = yield* Supervisor.track
       const cache = yield* Effect.supervised(
-        Cache.make({ name: "people", lookup: (_: string) => Effect.fail("refused") }),
+        Cache.make({
+          name: "people",
+          lookup: (key: string): Effect.Effect<Option.Option<number>, string> =>
+            key === "a" ? Effect.fail("refused") : Effect.never
+        }),
         tracker
       )
       yield* Effect.exit(cache.get("a"))
+      yield* Effect.fork(cache.get("b"))
+      yield* Effect.repeatN(Effect.yieldNow(), 10)
+      expect((yield* cache.stats).loads).toBe(2)
       expect((yield* tracker.value).length).toBe(1)
     })
   )

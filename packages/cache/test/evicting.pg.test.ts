@@ -158,6 +158,32 @@ layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
     )
   })
 
+  describe("loading in a fiber that outlives its transaction", () => {
+    it.scoped("is loading outside of it", () =>
+      Effect.gen(function* () {
+        const { cache, select, set } = yield* fixture
+        const over = yield* Deferred.make<void>()
+        const survivor = yield* Transaction.transact(
+          Effect.zipRight(
+            set(2),
+            Effect.forkDaemon(
+              Effect.zipRight(
+                Deferred.await(over),
+                Effect.all([
+                  cache.getOrLoad("list", Effect.map(select("k"), Option.getOrThrow)),
+                  Effect.map(cache.get("k"), Option.getOrThrow)
+                ])
+              )
+            )
+          )
+        )
+        yield* Deferred.succeed(over, undefined)
+        expect(yield* Fiber.join(survivor)).toEqual([2, 2])
+        expect(yield* cache.size).toBe(2)
+      })
+    )
+  })
+
   describe("put, delete and clear in a transaction", () => {
     it.scoped("put keeps nothing and removes the key after the commit", () =>
       Effect.gen(function* () {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cache } from "@effecto/cache"
-import { Cause, Effect, Exit, Fiber, Option } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Option } from "effect"
 
 const defectOf = (exit: Exit.Exit<unknown, unknown>): unknown =>
   Exit.isFailure(exit) ? Option.getOrUndefined(Cause.dieOption(exit.cause)) : "no defect"
@@ -102,22 +102,27 @@ describe("a load that asks for other keys", () => {
 
   it.scoped("is no circle when the earlier wait was given up", () =>
     Effect.gen(function* () {
-      const waits: Effect.Effect<Option.Option<string>> = Effect.never
+      const gates = { a: yield* Deferred.make<void>(), b: yield* Deferred.make<void>() }
       const cache: Cache.Cache<string, string> = yield* Cache.make<string, string>({
         name: "graph",
-        lookup: (key) => {
-          if (key === "slow") return waits
-          if (key === "b") return Effect.map(cache.getOption("a"), () => Option.some("b"))
-          return Effect.gen(function* () {
-            // Gives up waiting, and then asks for something else.
-            const wait = yield* Effect.fork(cache.get("slow"))
-            yield* Effect.yieldNow()
-            yield* Fiber.interrupt(wait)
-            return yield* cache.get("b")
-          })
-        }
+        lookup: (key) =>
+          key === "a"
+            ? Effect.gen(function* () {
+                const wait = yield* Effect.fork(cache.get("b"))
+                yield* Effect.yieldNow()
+                yield* Fiber.interrupt(wait)
+                yield* Deferred.await(gates.a)
+                return Option.some("a")
+              })
+            : Effect.zipRight(Deferred.await(gates.b), cache.get("a"))
       })
-      expect(yield* cache.fetch("a")).toBe("b")
+      const a = yield* Effect.fork(cache.fetch("a"))
+      yield* Effect.repeatN(Effect.yieldNow(), 10)
+      const b = yield* Effect.fork(cache.fetch("b"))
+      yield* Deferred.succeed(gates.b, undefined)
+      yield* Effect.repeatN(Effect.yieldNow(), 10)
+      yield* Deferred.succeed(gates.a, undefined)
+      expect([yield* Fiber.join(a), yield* Fiber.join(b)]).toEqual(["a", "a"])
     })
   )
 

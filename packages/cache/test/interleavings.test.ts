@@ -1,0 +1,314 @@
+/**
+ * Every order of up to five operations on two keys, against a model that has no concurrency in it: {read, end of a load, delete, put, clear, expire,
+ * interrupt}. Loads are gates that the test opens; the database is a version per key that each write moves on, so that an old value is told from a new one.
+ *
+ * Orders in which an operation has nothing to do (a load ends where there is none) are left out, and the first key that is touched is called "a": what is left
+ * is every order that differs.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import { Clock, Deferred, Effect, Exit, Fiber, Option, Scope } from "effect"
+import { CacheClosed } from "../src/CacheError.js"
+import { open, structure } from "./structure.js"
+
+const KEYS = ["a", "b"] as const
+type Key = (typeof KEYS)[number]
+
+type Operation =
+  | { readonly do: "read" | "endFirst" | "endLast" | "delete" | "put"; readonly key: Key }
+  | { readonly do: "clear" | "expire" | "interruptFirst" | "interruptLast" }
+
+const operations: ReadonlyArray<Operation> = [
+  ...KEYS.flatMap((key) =>
+    (["read", "endFirst", "endLast", "delete", "put"] as const).map((what) => ({ do: what, key }))
+  ),
+  ...(["clear", "expire", "interruptFirst", "interruptLast"] as const).map((what) => ({ do: what }))
+]
+
+const show = (operation: Operation) => ("key" in operation ? `${operation.do} ${operation.key}` : operation.do)
+
+interface Load {
+  readonly key: Key
+  readonly value: number
+  revoked: boolean
+}
+
+interface Reader {
+  readonly load: Load | undefined
+  answer: number | "waits" | "interrupted"
+}
+
+/** What a cache is, without fibers. */
+class Model {
+  readonly version = new Map<Key, number>(KEYS.map((key) => [key, 0]))
+  readonly held = new Map<Key, number>()
+  loads: Array<Load> = []
+  readers: Array<Reader> = []
+
+  constructor(readonly capacity: number) {}
+
+  /** Says whether there was anything to do. */
+  step(operation: Operation): boolean {
+    switch (operation.do) {
+      case "read": {
+        const held = this.held.get(operation.key)
+        if (held !== undefined) {
+          this.readers.push({ load: undefined, answer: held })
+          return true
+        }
+        let load = this.loads.find((each) => each.key === operation.key && !each.revoked)
+        if (load === undefined) {
+          load = { key: operation.key, value: this.version.get(operation.key) ?? 0, revoked: false }
+          this.loads.push(load)
+        }
+        this.readers.push({ load, answer: "waits" })
+        return true
+      }
+      case "endFirst":
+      case "endLast": {
+        const open = this.loads.filter((each) => each.key === operation.key)
+        if (operation.do === "endLast" && open.length < 2) return false
+        const load = operation.do === "endFirst" ? open[0] : open.at(-1)
+        if (load === undefined) return false
+        this.loads = this.loads.filter((each) => each !== load)
+        if (!load.revoked) this.hold(load.key, load.value)
+        for (const reader of this.readers) {
+          if (reader.load === load && reader.answer === "waits") reader.answer = load.value
+        }
+        return true
+      }
+      case "delete":
+        this.write(operation.key)
+        this.held.delete(operation.key)
+        return true
+      case "put":
+        this.hold(operation.key, this.write(operation.key))
+        return true
+      case "clear":
+        for (const key of KEYS) this.write(key)
+        this.held.clear()
+        return true
+      case "expire": {
+        const had = this.held.size
+        this.held.clear()
+        return had > 0
+      }
+      case "interruptFirst":
+      case "interruptLast": {
+        const waiting = this.readers.filter((each) => each.answer === "waits")
+        if (operation.do === "interruptLast" && waiting.length < 2) return false
+        const reader = operation.do === "interruptFirst" ? waiting[0] : waiting.at(-1)
+        if (reader === undefined) return false
+        reader.answer = "interrupted"
+        return true
+      }
+    }
+  }
+
+  private hold(key: Key, value: number) {
+    this.held.delete(key)
+    this.held.set(key, value)
+    while (this.held.size > this.capacity) this.held.delete([...this.held.keys()][0] ?? key)
+  }
+
+  private write(key: Key): number {
+    for (const load of this.loads) if (load.key === key) load.revoked = true
+    const version = (this.version.get(key) ?? 0) + 1
+    this.version.set(key, version)
+    return version
+  }
+}
+
+/** Every order of exactly this many operations in which each has something to do. */
+const orders = (length: number, capacity: number): ReadonlyArray<ReadonlyArray<Operation>> => {
+  const replay = (order: ReadonlyArray<Operation>) => {
+    const model = new Model(capacity)
+    return order.every((operation) => model.step(operation))
+  }
+  const firstKey = (order: ReadonlyArray<Operation>) => order.find((operation) => "key" in operation)
+  let all: ReadonlyArray<ReadonlyArray<Operation>> = [[]]
+  for (let turn = 0; turn < length; turn += 1) {
+    all = all.flatMap((order) =>
+      operations
+        .map((operation) => [...order, operation])
+        .filter((longer) => {
+          const first = firstKey(longer)
+          return (first === undefined || !("key" in first) || first.key === "a") && replay(longer)
+        })
+    )
+  }
+  return all
+}
+
+const IDLE = 1_000
+
+/** A clock that stands still until it is moved, and whose sleepers never wake: expiry must not depend on the sweeper. */
+const makeClock = () => {
+  let now = 0
+  const clock: Clock.Clock = {
+    [Clock.ClockTypeId]: Clock.ClockTypeId,
+    unsafeCurrentTimeMillis: () => now,
+    unsafeCurrentTimeNanos: () => BigInt(now) * 1_000_000n,
+    currentTimeMillis: Effect.sync(() => now),
+    currentTimeNanos: Effect.sync(() => BigInt(now) * 1_000_000n),
+    sleep: () => Effect.never
+  }
+  return {
+    clock,
+    pass: (millis: number) => {
+      now += millis
+    }
+  }
+}
+
+const turns = Effect.repeatN(Effect.yieldNow(), 4)
+
+const run = (order: ReadonlyArray<Operation>, capacity: number | undefined, ending: "end the loads" | "close") => {
+  const { clock, pass } = makeClock()
+  return Effect.withClock(
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const model = new Model(capacity ?? Number.POSITIVE_INFINITY)
+      const gates: Array<{ readonly key: Key; readonly gate: Deferred.Deferred<void> }> = []
+      const { cache, service } = yield* Scope.extend(
+        open<Key, number, never>({
+          span: { idle: IDLE, max: Number.POSITIVE_INFINITY },
+          capacity,
+          lookup: (key) =>
+            Effect.suspend(() => {
+              const value = model.version.get(key) ?? 0
+              const gate = Deferred.unsafeMake<void>(fiberId)
+              gates.push({ key, gate })
+              return Effect.as(Deferred.await(gate), Option.some(value))
+            })
+        }),
+        scope
+      )
+      const fiberId = yield* Effect.fiberId
+      const readers: Array<Fiber.RuntimeFiber<Option.Option<number>>> = []
+      const waiting = () => readers.filter((_, place) => model.readers[place]?.answer === "waits")
+      const end = (key: Key, which: 0 | -1) => {
+        const gate = gates.filter((each) => each.key === key).at(which)
+        if (gate === undefined) return Effect.void
+        gates.splice(gates.indexOf(gate), 1)
+        return Deferred.succeed(gate.gate, undefined)
+      }
+      const settled = (fiber: Fiber.RuntimeFiber<Option.Option<number>>) => {
+        const exit = fiber.unsafePoll()
+        if (exit === null) return "waits"
+        return Exit.isSuccess(exit) ? Option.getOrNull(exit.value) : "interrupted"
+      }
+      for (const operation of order) {
+        // The database is written first, then the cache is told: `model.version` is that database.
+        const target =
+          operation.do === "interruptFirst"
+            ? waiting()[0]
+            : operation.do === "interruptLast"
+              ? waiting().at(-1)
+              : undefined
+        const before = new Map(model.version)
+        model.step(operation)
+        switch (operation.do) {
+          case "read":
+            yield* Effect.sync(() => expect(new Map(model.version)).toEqual(before))
+            readers.push(yield* Effect.fork(cache.get(operation.key)))
+            break
+          case "endFirst":
+            yield* end(operation.key, 0)
+            break
+          case "endLast":
+            yield* end(operation.key, -1)
+            break
+          case "delete":
+            yield* cache.delete(operation.key)
+            break
+          case "put":
+            yield* cache.put(operation.key, model.version.get(operation.key) ?? 0)
+            break
+          case "clear":
+            yield* cache.clear
+            break
+          case "expire":
+            pass(IDLE)
+            break
+          default:
+            if (target !== undefined) yield* Fiber.interrupt(target)
+        }
+        yield* turns
+        const held = new Map<Key, number>()
+        for (const key of KEYS) if (yield* cache.has(key)) held.set(key, Option.getOrThrow(yield* cache.getOption(key)))
+        const inside = structure(service)
+        expect({
+          held,
+          readers: readers.map(settled),
+          loads: inside.loads,
+          inFlight: inside.inFlight,
+          waiters: inside.waiters
+        }).toEqual({
+          held: new Map(KEYS.flatMap((key) => (model.held.has(key) ? [[key, model.held.get(key) ?? 0] as const] : []))),
+          readers: model.readers.map(({ answer }) => answer),
+          loads: model.loads.filter(({ revoked }) => !revoked).length,
+          inFlight: model.loads.length,
+          waiters: model.readers.filter(({ answer }) => answer === "waits").length
+        })
+        expect([inside.filed, inside.ordered]).toEqual([inside.entries, capacity === undefined ? 0 : inside.entries])
+      }
+      if (ending === "end the loads") {
+        for (const { gate } of gates.splice(0)) yield* Deferred.succeed(gate, undefined)
+        yield* turns
+        for (const [place, { answer, load }] of model.readers.entries()) {
+          const fiber = readers[place]
+          if (answer === "waits" && fiber !== undefined) expect(settled(fiber)).toBe(load?.value)
+        }
+      }
+      yield* Scope.close(scope, Exit.void)
+      for (const fiber of readers) expect((yield* Fiber.await(fiber))._tag).toBeDefined()
+      if (ending === "close") {
+        for (const fiber of waiting()) {
+          expect(yield* Fiber.await(fiber)).toEqual(
+            Exit.die(new CacheClosed({ cache: "opened", reason: "the scope that owns it has ended" }))
+          )
+        }
+      }
+      expect(structure(service)).toEqual({
+        entries: 0,
+        filed: 0,
+        ordered: 0,
+        loads: 0,
+        inFlight: 0,
+        waiters: 0,
+        edges: 0,
+        background: 0,
+        dirty: 0
+      })
+    }),
+    clock
+  ).pipe(
+    Effect.catchAllDefect((defect) =>
+      Effect.die(new Error(`${order.map(show).join(", ")}; ${ending}\n${String(defect)}`, { cause: defect }))
+    )
+  )
+}
+
+describe("every order of", () => {
+  for (const [length, capacity, count] of [
+    [3, undefined, 230],
+    [4, undefined, 1_993],
+    [4, 1, 1_994],
+    [5, undefined, 17_828]
+  ] as const) {
+    it.effect(
+      `${length} operations${capacity === undefined ? "" : `, holding ${capacity} entry at most,`} comes out as the model says`,
+      () => {
+        const all = orders(length, capacity ?? Number.POSITIVE_INFINITY)
+        // An order that is left out by mistake would be missed by nobody.
+        expect(all.length).toBe(count)
+        return Effect.forEach(
+          all,
+          (order, index) => run(order, capacity, index % 2 === 0 ? "end the loads" : "close"),
+          { discard: true }
+        )
+      },
+      120_000
+    )
+  }
+})

@@ -1,0 +1,40 @@
+/** The oracle for what a cache holds beside its entries: asked after each scenario, so that nothing outlives what it was kept for. */
+import { Effect, type Scope } from "effect"
+import type { Cache } from "../src/Cache.js"
+import { commandsOf } from "../src/commands.js"
+import { type Service, type Settings, start } from "../src/service.js"
+
+export interface Opened<K, V, E> {
+  readonly cache: Cache<K, V, E>
+  readonly service: Service<K, V, E>
+}
+
+/** A cache with its inside in view. */
+export const open = <K, V, E>(
+  settings: Omit<Settings<K, V, E>, "name">
+): Effect.Effect<Opened<K, V, E>, never, Scope.Scope> =>
+  Effect.map(start<K, V, E>({ name: "opened", ...settings }), (service) => ({
+    service,
+    cache: commandsOf(service, [])
+  }))
+
+/** What there is of each kind, counted anew. A closed cache has nothing of anything. */
+export const structure = <K, V, E>(service: Service<K, V, E>) => {
+  const state = service.state.current
+  const inFlight = [...service.inFlight]
+  const beside = {
+    inFlight: inFlight.length,
+    waiters: inFlight.reduce((sum, load) => sum + load.waiters.size, 0),
+    edges: inFlight.reduce((sum, load) => sum + load.waitsFor.length, 0),
+    background: service.background.size,
+    dirty: service.dirt.open + service.dirt.size
+  }
+  if (state._tag === "Closed") return { entries: 0, filed: 0, ordered: 0, loads: 0, ...beside }
+  return {
+    entries: [...state.entries.values()].length,
+    filed: state.expiry.count(),
+    ordered: state.recency?.count() ?? 0,
+    loads: [...state.loads.values()].length,
+    ...beside
+  }
+}
