@@ -64,7 +64,9 @@ const checks = [
         "tsconfig.build.json",
         "--severity",
         "error,warning",
-        "--strict"
+        "--strict",
+        "--format",
+        "text"
       ],
       (output) => /Checked \d+ files/.exec(output)?.[0].toLowerCase()
     )
