@@ -17,7 +17,7 @@
  *
  * @since 0.1.0
  */
-import { type Context, type Duration, Effect, Layer, type Option, type Scope } from "effect"
+import { type Context, type Duration, Effect, Layer, Option, type Scope } from "effect"
 import type { NotCached } from "./CacheError.js"
 import type { Hook } from "./CommandHook.js"
 import { commandsOf } from "./commands.js"
@@ -98,25 +98,57 @@ export interface Cache<in out K, in out V, in out E = never> {
   ) => Effect.Effect<V, E, R>
 
   /**
-   * Keeps a value, whatever was there and whatever is being loaded. Inside of a transaction nothing is kept, for it may yet be rolled back: the key
-   * is removed after the commit instead.
+   * Keeps a value, whatever was there and whatever is being loaded.
+   *
+   * Inside of a transaction this and everything else that writes keeps nothing and takes nothing away from others, for it may yet be rolled back: the
+   * transaction reads the key around the cache from then on, and the key is removed after the commit.
    */
   readonly put: (key: K, value: V, lifetime?: Lifetime) => Effect.Effect<void>
 
+  /** Keeps a value if there is none to serve, whatever is being loaded, and says whether it did. */
+  readonly putIfAbsent: (key: K, value: V, lifetime?: Lifetime) => Effect.Effect<boolean>
+
   /**
-   * Removes what is under the key and says whether there was something. Who asks from now on does not get what was read before. Inside of a transaction
-   * it is removed once more after the commit, as others may have loaded the old state in between.
+   * Puts what `f` makes of the value in its place, or removes it if `f` answers `None`, and answers the new value. What was there before keeps the lifetime it
+   * has left; what was not gets the cache's own. Nobody else's write comes in between.
    */
+  readonly update: (key: K, f: (value: Option.Option<V>) => Option.Option<V>) => Effect.Effect<Option.Option<V>>
+
+  /** As `update`, and answers the value that was there before. */
+  readonly getAndUpdate: (key: K, f: (value: Option.Option<V>) => Option.Option<V>) => Effect.Effect<Option.Option<V>>
+
+  /** Removes what is under the key and answers it. */
+  readonly take: (key: K) => Effect.Effect<Option.Option<V>>
+
+  /** Removes what is under the key and says whether there was something. Who asks from now on does not get what was read before. */
   readonly delete: (key: K) => Effect.Effect<boolean>
 
-  /** `delete` for every key. */
+  /** `delete` for each of the keys, in one step; answers how many had something. */
+  readonly deleteAll: (keys: Iterable<K>) => Effect.Effect<number>
+
+  /** `delete` for every key there is or is being loaded. */
   readonly clear: Effect.Effect<void>
 
   /** Whether there is a value to serve; renews nothing and loads nothing. */
   readonly has: (key: K) => Effect.Effect<boolean>
 
+  /** Starts the value's idle lifetime anew, as a read does, and says whether there was one. */
+  readonly touch: (key: K) => Effect.Effect<boolean>
+
+  /** How long the value will be kept if nobody reads it: `Duration.infinity` if for ever, `None` if there is no value. */
+  readonly ttl: (key: K) => Effect.Effect<Option.Option<Duration.Duration>>
+
+  /** Gives the value another lifetime, counted from now, and says whether there was one. */
+  readonly expire: (key: K, lifetime: Lifetime) => Effect.Effect<boolean>
+
   /** How many values there are to serve. */
   readonly size: Effect.Effect<number>
+
+  /** The keys of all values there are to serve, at this moment: a walk over all of them. */
+  readonly keys: Effect.Effect<ReadonlyArray<K>>
+
+  /** All values there are to serve with their keys, at this moment: a walk over all of them. */
+  readonly entries: Effect.Effect<ReadonlyArray<readonly [K, V]>>
 
   readonly stats: Effect.Effect<Stats>
 
@@ -222,3 +254,15 @@ export const layer = <I, K, V, E, R = never>(
   tag: Context.Tag<I, Cache<K, V, E>>,
   options: Options<K, V, E, R>
 ): Layer.Layer<I, never, Exclude<R, Scope.Scope>> => Layer.scoped(tag, make(options))
+
+/**
+ * Adds to a number that is kept, counting from zero where there is none, and answers the sum. As with `update`, what was there keeps its lifetime.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const increment = <K, E>(cache: Cache<K, number, E>, key: K, by = 1): Effect.Effect<number> =>
+  Effect.map(
+    cache.update(key, (count) => Option.some(Option.getOrElse(count, () => 0) + by)),
+    Option.getOrElse(() => by)
+  )

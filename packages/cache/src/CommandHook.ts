@@ -11,7 +11,7 @@
  *
  * @since 0.1.0
  */
-import type { Effect, Option } from "effect"
+import type { Duration, Effect, Option } from "effect"
 import type { Cache } from "./Cache.js"
 
 /**
@@ -25,10 +25,20 @@ export type Command<K, V> =
   | { readonly action: "getOption"; readonly key: K }
   | { readonly action: "getOrLoad"; readonly key: K }
   | { readonly action: "put"; readonly key: K; readonly value: V }
+  | { readonly action: "putIfAbsent"; readonly key: K; readonly value: V }
+  | { readonly action: "update"; readonly key: K }
+  | { readonly action: "getAndUpdate"; readonly key: K }
+  | { readonly action: "take"; readonly key: K }
   | { readonly action: "delete"; readonly key: K }
-  | { readonly action: "has"; readonly key: K }
+  | { readonly action: "deleteAll"; readonly keys: ReadonlyArray<K> }
   | { readonly action: "clear" }
+  | { readonly action: "has"; readonly key: K }
+  | { readonly action: "touch"; readonly key: K }
+  | { readonly action: "ttl"; readonly key: K }
+  | { readonly action: "expire"; readonly key: K }
   | { readonly action: "size" }
+  | { readonly action: "keys" }
+  | { readonly action: "entries" }
 
 /**
  * What each command answers. `fetch` is a `get` to hooks, and `evicting` a `delete`.
@@ -36,17 +46,27 @@ export type Command<K, V> =
  * @since 0.1.0
  * @category models
  */
-export interface Results<V> {
+export interface Results<K, V> {
   readonly get: Option.Option<V>
   readonly getOption: Option.Option<V>
   readonly getOrLoad: V
   // biome-ignore lint/suspicious/noConfusingVoidType: what an Effect<void> succeeds with
   readonly put: void
+  readonly putIfAbsent: boolean
+  readonly update: Option.Option<V>
+  readonly getAndUpdate: Option.Option<V>
+  readonly take: Option.Option<V>
   readonly delete: boolean
-  readonly has: boolean
+  readonly deleteAll: number
   // biome-ignore lint/suspicious/noConfusingVoidType: as above
   readonly clear: void
+  readonly has: boolean
+  readonly touch: boolean
+  readonly ttl: Option.Option<Duration.Duration>
+  readonly expire: boolean
   readonly size: number
+  readonly keys: ReadonlyArray<K>
+  readonly entries: ReadonlyArray<readonly [K, V]>
 }
 
 /**
@@ -55,7 +75,7 @@ export interface Results<V> {
  * @since 0.1.0
  * @category models
  */
-export type Action = keyof Results<unknown>
+export type Action = keyof Results<unknown, unknown>
 
 /**
  * A command that is about to run, and the cache it will run on.
@@ -74,7 +94,7 @@ export type Before<K, V, E> = Command<K, V> & { readonly cache: Cache<K, V, E> }
 export type After<K, V, E, A extends Action = Action> = {
   readonly [P in A]: Extract<Command<K, V>, { readonly action: P }> & {
     readonly cache: Cache<K, V, E>
-    readonly result: Results<V>[P]
+    readonly result: Results<K, V>[P]
   }
 }[A]
 
@@ -110,7 +130,7 @@ export type Hook<K, V, E = never, R = never> =
       readonly [A in Action]: {
         readonly _tag: "Replace"
         readonly action: A
-        readonly run: (command: After<K, V, E, A>) => Effect.Effect<Results<V>[A], Failure<E>[A], R>
+        readonly run: (command: After<K, V, E, A>) => Effect.Effect<Results<K, V>[A], Failure<E, A>, R>
       }
     }[Action]
 
@@ -120,16 +140,7 @@ export type Hook<K, V, E = never, R = never> =
  * @since 0.1.0
  * @category models
  */
-export interface Failure<E> {
-  readonly get: E
-  readonly getOption: never
-  readonly getOrLoad: E
-  readonly put: never
-  readonly delete: never
-  readonly has: never
-  readonly clear: never
-  readonly size: never
-}
+export type Failure<E, A extends Action> = A extends "get" | "getOrLoad" ? E : never
 
 /**
  * Runs before each command. With `"sync"` a defect of the hook ends the command before it has done anything.
@@ -161,7 +172,7 @@ export const after = <K, V, E = never, R = never>(
  */
 export const replace = <K, V, E = never, R = never, A extends Action = Action>(
   action: A,
-  run: (command: After<K, V, E, A>) => Effect.Effect<Results<V>[A], Failure<E>[A], R>
+  run: (command: After<K, V, E, A>) => Effect.Effect<Results<K, V>[A], Failure<E, A>, R>
 ): Hook<K, V, E, R> =>
   // A is one action: the pair of it and its function is that action's member of the union, which TypeScript does not see through A.
   ({ _tag: "Replace", action, run }) as Hook<K, V, E, R>

@@ -1,10 +1,12 @@
 /** A service as what its callers see: the commands, and the hooks around them. */
-import { Effect } from "effect"
+import { Duration, Effect, Option } from "effect"
 import type { Cache } from "./Cache.js"
 import type { Action, After, Command, Hook, Results } from "./CommandHook.js"
+import type { Entry } from "./entry.js"
 import { type Lifetime, type Span, toSpan } from "./lifetime.js"
 import { orNotCached, readsOf } from "./read.js"
 import type { Service } from "./service.js"
+import type { Store } from "./store.js"
 
 /** A lifetime that is no function is decoded before the load begins, so that a wrong one is told before any work is done. */
 const spanBy = <V>(
@@ -18,11 +20,26 @@ const spanBy = <V>(
   return () => span
 }
 
+const valueOf = <K, V>(entry: Entry<K, V> | undefined): Option.Option<V> =>
+  entry === undefined ? Option.none() : Option.some(entry.value)
+
 export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyArray<Hook<K, V, E>>): Cache<K, V, E> => {
   const { name, span } = service.settings
   const label = `the lifetime given to cache ${JSON.stringify(name)}`
-
   const reads = readsOf(service)
+  const spanOf = (lifetime: Lifetime | undefined) => (lifetime === undefined ? span : toSpan(lifetime, label))
+
+  const changed = (
+    held: Entry<K, V> | undefined,
+    key: K,
+    value: Option.Option<V>,
+    now: number
+  ): ((store: Store<K, V, E>) => void) =>
+    Option.isNone(value)
+      ? (store) => store.remove(key)
+      : held === undefined
+        ? (store) => store.put(key, value.value, span, now)
+        : (store) => store.replace(held, value.value, now)
 
   const plain: Cache<K, V, E> = {
     name,
@@ -33,23 +50,52 @@ export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyAr
       // Sound: the services that the effect asks for are those of the fiber that will run the returned effect.
       reads.getOrLoad(key, effect as Effect.Effect<V, E>, () => spanBy(label, span, lifetime)),
     put: (key, value, lifetime) =>
-      Effect.suspend(() => {
-        const chosen = spanBy(label, span, lifetime)(value)
-        return service.write(
-          key,
-          (store, now) => store.put(key, value, chosen, now),
-          (store, now) => void store.remove(key, now)
-        )
+      service.modify(key, (_, now) => {
+        const chosen = spanOf(lifetime)
+        return [undefined, (store) => store.put(key, value, chosen, now)]
       }),
-    delete: (key) =>
-      Effect.zipLeft(
-        service.step((store, now, fiber) => !service.isDirty(key, fiber) && store.peek(key, now) !== undefined),
-        service.write(key, (store, now) => void store.remove(key, now))
+    putIfAbsent: (key, value, lifetime) =>
+      service.modify(key, (held, now) => {
+        const chosen = spanOf(lifetime)
+        return held === undefined ? [true, (store) => store.put(key, value, chosen, now)] : [false]
+      }),
+    update: (key, f) =>
+      service.modify(key, (held, now) => {
+        const value = f(valueOf(held))
+        return [value, changed(held, key, value, now)]
+      }),
+    getAndUpdate: (key, f) =>
+      service.modify(key, (held, now) => {
+        const before = valueOf(held)
+        return [before, changed(held, key, f(before), now)]
+      }),
+    take: (key) => service.modify(key, (held) => [valueOf(held), (store) => store.remove(key)]),
+    delete: (key) => service.remove(key),
+    deleteAll: (keys) => service.removeAll(keys),
+    clear: service.clear,
+    has: (key) => service.look(key, (held) => held !== undefined),
+    touch: (key) =>
+      service.look(key, (held, now, store) => {
+        if (held !== undefined) store.touch(held, now)
+        return held !== undefined
+      }),
+    ttl: (key) =>
+      service.look(key, (held, now) =>
+        held === undefined
+          ? Option.none()
+          : Option.some(
+              held.deadline === Number.POSITIVE_INFINITY ? Duration.infinity : Duration.millis(held.deadline - now)
+            )
       ),
-    clear: service.write(undefined, (store) => store.clear()),
-    has: (key) =>
-      service.step((store, now, fiber) => !service.isDirty(key, fiber) && store.peek(key, now) !== undefined),
+    expire: (key, lifetime) =>
+      service.look(key, (held, now, store) => {
+        const chosen = toSpan(lifetime, label)
+        if (held !== undefined) store.retime(held, chosen, now)
+        return held !== undefined
+      }),
     size: service.step((store, now) => store.size(now)),
+    keys: service.step((store, now) => store.list(now, (entry) => entry.key)),
+    entries: service.step((store, now) => store.list(now, (entry) => [entry.key, entry.value] as const)),
     stats: service.step((store, now) => ({ size: store.size(now), ...store.counters })),
     evicting: (key) => (self) => service.evicting(self, commands.delete(key))
   }
@@ -67,8 +113,8 @@ const hooked = <K, V, E>(
 
   const around = <A extends Action, E2>(
     command: Extract<Command<K, V>, { readonly action: A }>,
-    body: Effect.Effect<Results<V>[A], E2>
-  ): Effect.Effect<Results<V>[A], E2> =>
+    body: Effect.Effect<Results<K, V>[A], E2>
+  ): Effect.Effect<Results<K, V>[A], E2> =>
     Effect.gen(function* () {
       for (const hook of hooks) {
         // Sound, here and below: a command of action A beside the fields that this adds is that action's member of the union.
@@ -89,7 +135,7 @@ const hooked = <K, V, E>(
           )
         else if (hook.action === command.action) {
           // Sound: this hook was declared for this very action, so it takes `done`, answers its result and fails as the command may.
-          const replace = hook.run as unknown as (command: After<K, V, E, A>) => Effect.Effect<Results<V>[A], E2>
+          const replace = hook.run as unknown as (command: After<K, V, E, A>) => Effect.Effect<Results<K, V>[A], E2>
           result = yield* service.inline(Effect.suspend(() => replace(done)))
         }
       }
@@ -104,10 +150,24 @@ const hooked = <K, V, E>(
     getOrLoad: (key, effect, lifetime) =>
       around({ action: "getOrLoad", key }, plain.getOrLoad(key, effect as Effect.Effect<V, E>, lifetime)), // sound: as in the plain one
     put: (key, value, lifetime) => around({ action: "put", key, value }, plain.put(key, value, lifetime)),
+    putIfAbsent: (key, value, lifetime) =>
+      around({ action: "putIfAbsent", key, value }, plain.putIfAbsent(key, value, lifetime)),
+    update: (key, f) => around({ action: "update", key }, plain.update(key, f)),
+    getAndUpdate: (key, f) => around({ action: "getAndUpdate", key }, plain.getAndUpdate(key, f)),
+    take: (key) => around({ action: "take", key }, plain.take(key)),
     delete: (key) => around({ action: "delete", key }, plain.delete(key)),
+    deleteAll: (some) => {
+      const keys = [...some]
+      return around({ action: "deleteAll", keys }, plain.deleteAll(keys))
+    },
     clear: around({ action: "clear" }, plain.clear),
     has: (key) => around({ action: "has", key }, plain.has(key)),
+    touch: (key) => around({ action: "touch", key }, plain.touch(key)),
+    ttl: (key) => around({ action: "ttl", key }, plain.ttl(key)),
+    expire: (key, lifetime) => around({ action: "expire", key }, plain.expire(key, lifetime)),
     size: around({ action: "size" }, plain.size),
+    keys: around({ action: "keys" }, plain.keys),
+    entries: around({ action: "entries" }, plain.entries),
     stats: plain.stats,
     evicting: (key) => (self) => service.evicting(self, cache.delete(key))
   }

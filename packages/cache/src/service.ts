@@ -28,6 +28,7 @@ import {
 } from "effect"
 import { CacheClosed } from "./CacheError.js"
 import { Dirt } from "./dirt.js"
+import type { Entry } from "./entry.js"
 import type { Span } from "./lifetime.js"
 import { circle, currentLoad, Load, leave, type Waiting } from "./load.js"
 import { Store } from "./store.js"
@@ -47,6 +48,12 @@ export interface Settings<K, V, E> {
   readonly capacity: number | undefined
   readonly lookup: ((key: K) => Effect.Effect<Option.Option<V>, E>) | undefined
 }
+
+/** What to answer for the entry that may be served, and what to write if anything. A function of the caller's that throws in here has changed nothing. */
+export type Decide<K, V, E, A> = (
+  held: Entry<K, V> | undefined,
+  now: number
+) => readonly [answer: A, write?: ((store: Store<K, V, E>) => void) | undefined]
 
 /** Entries looked at in one go; a few hundred microseconds of work. */
 const SLICE = 2_000
@@ -110,7 +117,9 @@ export class Service<K, V, E> {
     if (!startedInTransaction(fiber)) return this.share(fiber, key, effect, span, services)
     return Effect.flatMap(inTransaction, (inside) =>
       inside
-        ? this.inline(Effect.suspend(() => effect(key)))
+        ? services === undefined
+          ? this.inline(Effect.suspend(() => effect(key)))
+          : effect(key)
         : Effect.withFiberRuntime((fiber) => this.share(fiber, key, effect, span, services))
     )
   }
@@ -220,26 +229,76 @@ export class Service<K, V, E> {
   }
 
   /**
-   * Writes now or, in an open transaction, marks the key (or all of them) as dirty and does `later` after the commit: others keep what they have until then,
-   * and for good if there is none.
+   * Looks at an entry, decides and writes, in one step. In an open transaction nothing is written that might have to be taken back: the key is marked as
+   * dirty, and removed after the commit; others keep what they have until then, and for good if there is none.
    */
-  write(
-    key: K | undefined,
-    now: (store: Store<K, V, E>, now: number) => void,
-    later: (store: Store<K, V, E>, now: number) => void = now
-  ): Effect.Effect<void> {
-    const deferred = Effect.suspend(() => {
+  modify<A>(key: K, decide: Decide<K, V, E, A>): Effect.Effect<A> {
+    return this.inOrOutside(
+      this.look(key, (held, now, store) => {
+        const [answer, write] = decide(held, now)
+        write?.(store)
+        return answer
+      }),
+      Effect.flatMap(this.look(key, decide), ([answer, write]) =>
+        write === undefined ? Effect.succeed(answer) : Effect.as(this.forget(key), answer)
+      )
+    )
+  }
+
+  /** One synchronous step on the entry that this fiber may be served. */
+  look<A>(key: K, use: (held: Entry<K, V> | undefined, now: number, store: Store<K, V, E>) => A): Effect.Effect<A> {
+    return this.step((store, now, fiber) =>
+      use(this.isDirty(key, fiber) ? undefined : store.peek(key, now), now, store)
+    )
+  }
+
+  remove(key: K): Effect.Effect<boolean> {
+    return this.modify(key, (held) => [held !== undefined, (store) => store.remove(key)])
+  }
+
+  /** A key that is named twice has something once. */
+  removeAll(keys: Iterable<K>): Effect.Effect<number> {
+    const all = [...keys]
+    return this.inOrOutside(
+      this.step((store, now) => {
+        let count = 0
+        for (const key of all) {
+          if (store.peek(key, now) !== undefined) count += 1
+          store.remove(key)
+        }
+        return count
+      }),
+      Effect.reduce(all, 0, (count, key) => Effect.map(this.remove(key), (had) => (had ? count + 1 : count)))
+    )
+  }
+
+  readonly clear: Effect.Effect<void> = Effect.suspend(() =>
+    this.inOrOutside(
+      this.step((store) => store.clear()),
+      this.forget(undefined)
+    )
+  )
+
+  /** Without a way for the caller's interruption to get in between a transaction's writes and what is registered for its end. */
+  private inOrOutside<A>(outside: Effect.Effect<A>, inside: Effect.Effect<A>): Effect.Effect<A> {
+    return Effect.withFiberRuntime((fiber) =>
+      startedInTransaction(fiber)
+        ? Effect.uninterruptible(Effect.flatMap(inTransaction, (open) => (open ? inside : outside)))
+        : outside
+    )
+  }
+
+  /** Marks a key, or all of them, until the transaction around ends, and removes it if that is by a commit. */
+  private forget(key: K | undefined): Effect.Effect<void> {
+    return Effect.suspend(() => {
       const clean = key === undefined ? this.dirt.everything() : this.dirt.one(key)
       return settle(() => {
         clean()
         const state = this.state.current
-        if (state._tag === "Open") later(state, this.timeline.now(this.timeline.clock))
+        if (state._tag === "Closed") return
+        if (key === undefined) state.clear()
+        else state.remove(key)
       }, clean)
-    })
-    const direct = this.step((store, time) => now(store, time))
-    return Effect.withFiberRuntime((fiber) => {
-      if (!startedInTransaction(fiber)) return direct
-      return Effect.uninterruptible(Effect.flatMap(inTransaction, (inside) => (inside ? deferred : direct)))
     })
   }
 

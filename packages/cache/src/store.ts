@@ -59,9 +59,14 @@ export class Store<K, V, E> {
       this.expire(entry)
       return undefined
     }
+    this.touch(entry, now)
+    return entry
+  }
+
+  /** What a read does to an entry. */
+  touch(entry: Entry<K, V>, now: number): void {
     entry.renew(now)
     if (this.recency !== undefined) this.recency.use(entry as BoundedEntry<K, V>) // a bounded store makes no other kind
-    return entry
   }
 
   /** The entry that may be served at `now`, left as it is. */
@@ -83,13 +88,28 @@ export class Store<K, V, E> {
     return true
   }
 
-  /** Says whether there was something to serve. */
-  remove(key: K, now: number): boolean {
+  remove(key: K): void {
     this.revoke(key)
     const entry = this.entries.get(key)
-    if (entry === undefined) return false
-    this.drop(entry)
-    return now < entry.deadline
+    if (entry !== undefined) this.drop(entry)
+  }
+
+  /** Puts another value in the place of this entry, with the lifetime that it has left to it. */
+  replace(entry: Entry<K, V>, value: V, now: number): void {
+    this.put(entry.key, value, { idle: entry.idle, max: entry.end - now }, now)
+  }
+
+  /** Gives this entry another lifetime, from now on. */
+  retime(entry: Entry<K, V>, span: Span, now: number): void {
+    entry.idle = span.idle
+    entry.end = now + span.max
+    entry.deadline = Math.min(now + span.idle, entry.end)
+    if (entry.deadline <= now) {
+      this.expire(entry)
+      return
+    }
+    this.expiry.unfile(entry)
+    this.file(entry, now)
   }
 
   clear(): void {
@@ -104,6 +124,13 @@ export class Store<K, V, E> {
   size(now: number): number {
     this.expiry.sweepAll(now, this.expired)
     return this.entries.size
+  }
+
+  /** What the function makes of every entry that can be served at `now`. */
+  list<A>(now: number, f: (entry: Entry<K, V>) => A): Array<A> {
+    const all: Array<A> = []
+    for (const entry of this.entries.values()) if (now < entry.deadline) all.push(f(entry))
+    return all
   }
 
   /** Removes what is expired, looking at `limit` entries at most; says whether it got to the end. */
@@ -146,11 +173,11 @@ export class Store<K, V, E> {
     if (this.recency === undefined) {
       const entry = new Entry(key, value, span.idle, end, deadline)
       this.entries.set(entry)
-      this.expiry.file(entry, now)
+      this.file(entry, now)
     } else {
       const entry = new BoundedEntry(key, value, span.idle, end, deadline)
       this.entries.set(entry)
-      this.expiry.file(entry, now)
+      this.file(entry, now)
       this.recency.add(entry)
       while (this.entries.size > this.recency.capacity) {
         const victim = this.recency.victim()
@@ -159,6 +186,10 @@ export class Store<K, V, E> {
         this.drop(victim)
       }
     }
+  }
+
+  private file(entry: Entry<K, V>, now: number): void {
+    this.expiry.file(entry, now)
     if (this.expiry.due < this.armed) this.wake?.()
   }
 }

@@ -103,6 +103,24 @@ describe("before and after", () => {
         [{ action: "getOption", key: "a" }, Option.some(1), cache.getOption("a")],
         [{ action: "getOrLoad", key: "b" }, 2, cache.getOrLoad("b", Effect.succeed(2))],
         [{ action: "has", key: "b" }, true, cache.has("b")],
+        [{ action: "putIfAbsent", key: "b", value: 3 }, false, cache.putIfAbsent("b", 3)],
+        [{ action: "update", key: "b" }, Option.some(4), cache.update("b", () => Option.some(4))],
+        [{ action: "getAndUpdate", key: "b" }, Option.some(4), cache.getAndUpdate("b", (value) => value)],
+        [{ action: "getAndUpdate", key: "c" }, none, cache.getAndUpdate("c", () => Option.some(5))],
+        [{ action: "take", key: "c" }, Option.some(5), cache.take("c")],
+        [{ action: "touch", key: "b" }, true, cache.touch("b")],
+        [{ action: "ttl", key: "c" }, none, cache.ttl("c")],
+        [{ action: "expire", key: "b" }, true, cache.expire("b", "1 hour")],
+        [{ action: "keys" }, ["a", "b"], cache.keys],
+        [
+          { action: "entries" },
+          [
+            ["a", 1],
+            ["b", 4]
+          ],
+          cache.entries
+        ],
+        [{ action: "deleteAll", keys: ["c", "d"] }, 0, cache.deleteAll(["c", "d"])],
         [{ action: "size" }, 2, cache.size],
         [{ action: "delete", key: "b" }, true, cache.delete("b")],
         [{ action: "delete", key: "a" }, true, Effect.as(Effect.void.pipe(cache.evicting("a")), true)],
@@ -258,6 +276,21 @@ describe("replace", () => {
         hooks: [Cache.replace("get", () => Effect.fail("refused" as const))]
       })
       expect(yield* Effect.flip(cache.get("a"))).toBe("refused")
+    })
+  )
+
+  it.scoped("runs with the services the cache was made with", () =>
+    Effect.gen(function* () {
+      const Source = Context.GenericTag<"Source", number>("Source")
+      const cache = yield* Effect.provideService(
+        Cache.make<string, number, never, "Source">({
+          name: "numbers",
+          hooks: [Cache.replace("get", () => Effect.asSome(Source))]
+        }),
+        Source,
+        1
+      )
+      expect(yield* Effect.provideService(cache.get("a"), Source, 7)).toEqual(Option.some(1))
     })
   )
 

@@ -5,7 +5,7 @@ import { describe, expect, layer } from "@effect/vitest"
 import { Cache } from "@effecto/cache"
 import * as Transaction from "@effecto/core/Transaction"
 import { EmbeddedPostgres } from "@effecto/core/testing"
-import { Deferred, Effect, Fiber, Option } from "effect"
+import { Context, Deferred, Effect, Fiber, Option } from "effect"
 
 /** A table of one row, a cache before it, and what its loads have read. */
 const fixture = Effect.gen(function* () {
@@ -129,6 +129,8 @@ layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
             yield* set(2)
             expect(yield* cache.get("k")).toEqual(Option.some(2))
             expect(yield* cache.getOrLoad("list", Effect.succeed(7))).toBe(7)
+            const Source = Context.GenericTag<"Source", number>("Source")
+            expect(yield* cache.getOrLoad("list", Source).pipe(Effect.provideService(Source, 8))).toBe(8)
             yield* set(3)
             expect(yield* cache.get("k")).toEqual(Option.some(3))
           })
@@ -197,6 +199,44 @@ layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
         )
         expect(yield* cache.getOption("k")).toEqual(Option.none())
       })
+    )
+
+    it.scoped(
+      "whatever writes looks as if it had, to the transaction, and removes the key for others after the commit",
+      () =>
+        Effect.gen(function* () {
+          const { cache } = yield* fixture
+          for (const [answer, write] of [
+            [false, cache.putIfAbsent("k", 2)],
+            [
+              Option.some(2),
+              cache.update(
+                "k",
+                Option.map((value) => value + 1)
+              )
+            ],
+            [
+              Option.some(1),
+              cache.getAndUpdate(
+                "k",
+                Option.map((value) => value + 1)
+              )
+            ],
+            [Option.some(1), cache.take("k")],
+            [2, cache.deleteAll(["k", "k", "other"])]
+          ] as const) {
+            yield* cache.put("k", 1)
+            yield* cache.put("other", 1)
+            yield* Transaction.transact(
+              Effect.gen(function* () {
+                expect(yield* write as Effect.Effect<unknown>).toEqual(answer)
+                expect(yield* cache.has("k")).toBe(answer === false)
+                expect(yield* onAnotherFiber(cache.getOption("k"))).toEqual(Option.some(1))
+              })
+            )
+            expect(yield* cache.has("k")).toBe(answer === false)
+          }
+        })
     )
 
     it.scoped("delete and clear are seen by the transaction at once and by others after the commit", () =>
