@@ -5,6 +5,7 @@ import { describe, expect, it } from "tstyche"
 import * as Repo from "../src/repo/Repo.js"
 import type * as RepoError from "../src/repo/RepoError.js"
 import * as Table from "../src/repo/Table.js"
+import type * as Transaction from "../src/repo/Transaction.js"
 
 const PersonId = Schema.Number.pipe(Schema.brand("PersonId"))
 
@@ -106,6 +107,48 @@ describe("Repo", () => {
     expect(Repo.update).type.not.toBeCallableWith(People, id, { agee: 2 })
     expect(Repo.all).type.toBeCallableWith(People, { age: [1, 2] })
     expect(Repo.all).type.not.toBeCallableWith(People, { agee: 1 })
+  })
+
+  it("locks rows inside of a transaction only, and fails with LockTimeout only when a wait can end", () => {
+    expect(Repo.fetch(People, id, { lock: "update" })).type.toBe<
+      Effect.Effect<
+        Person,
+        RepoError.NotFound<"people"> | RepoError.StatementError,
+        Repo.Repo | Transaction.Transaction
+      >
+    >()
+    expect(Repo.get(People, id, { lock: "share", wait: "nowait" })).type.toBe<
+      Effect.Effect<
+        Option.Option<Person>,
+        RepoError.LockTimeout | RepoError.StatementError,
+        Repo.Repo | Transaction.Transaction
+      >
+    >()
+    const unknownOptions: Repo.ReadOptions = {}
+    expect(Repo.get(People, id, unknownOptions)).type.toBe<
+      Effect.Effect<
+        Option.Option<Person>,
+        RepoError.LockTimeout | RepoError.StatementError,
+        Repo.Repo | Transaction.Transaction
+      >
+    >()
+    expect(Repo.transact(Repo.get(People, id, { lock: "key share" }))).type.toBe<
+      Effect.Effect<Option.Option<Person>, Transaction.TransactError, Repo.Repo>
+    >()
+    expect(Repo.get).type.not.toBeCallableWith(People, id, { lock: "exclusive" })
+    expect(Repo.get).type.not.toBeCallableWith(People, id, { lok: "update" })
+  })
+
+  it("finds by fields of the model", () => {
+    expect(Repo.fetchBy(People, { email: "a" })).type.toBe<
+      Effect.Effect<
+        Person,
+        RepoError.NotFound<"people"> | RepoError.MultipleResults<"people"> | RepoError.StatementError,
+        Repo.Repo
+      >
+    >()
+    expect(Repo.getBy).type.not.toBeCallableWith(People, { mail: "a" })
+    expect(Repo.exists(People)).type.toBe<Effect.Effect<boolean, RepoError.StatementError, Repo.Repo>>()
   })
 
   it("is provided by a layer on any SqlClient, which is provided again", () => {

@@ -16,13 +16,22 @@ import { Context, Effect, Layer, type Option } from "effect"
 import { clientFor, driverTag } from "./database.js"
 import type { Transaction } from "./frame.js"
 import { make } from "./operations.js"
-import type { InvalidInput, NotFound, StatementError } from "./RepoError.js"
-import { type Condition, type ReadError, Repo, type WriteError } from "./repository.js"
+import type { InvalidInput, MultipleResults, NotFound, StatementError } from "./RepoError.js"
+import {
+  type Condition,
+  type NoOptions,
+  type ReadContext,
+  type ReadError,
+  Repo,
+  type Where,
+  type WriteError
+} from "./repository.js"
+import type { LockError, ReadOptions } from "./rowlock.js"
 import type * as Table from "./Table.js"
 import { type TransactError, type TransactOptions, transactOn } from "./transact.js"
 
 export { inHook } from "./hookrun.js"
-export type { Condition, ReadError, Service, Where, WriteError } from "./repository.js"
+export type { Condition, NoOptions, ReadContext, ReadError, Service, Where, WriteError } from "./repository.js"
 export {
   /**
    * The Repo of one database, in an effect's context.
@@ -32,6 +41,7 @@ export {
    */
   Repo
 } from "./repository.js"
+export type { LockContext, LockError, ReadOptions, RowLock, Wait } from "./rowlock.js"
 export {
   /**
    * The number of statements sent to PostgreSQL since the process began, `begin` and `commit` included: `Metric.value(Repo.queries)`.
@@ -52,39 +62,104 @@ export {
 /**
  * The row with that key, or none. A key that does not fit its field is no row's key: none, without asking the database.
  *
- * @since 0.1.0
- * @category reading
- */
-export const get = <T extends Table.Any>(
-  table: T,
-  key: Table.Key<T>
-): Effect.Effect<Option.Option<Table.Row<T>>, ReadError<T>, Repo | Table.HookContext<T, "get">> =>
-  Effect.flatMap(Repo, (repo) => repo.get(table, key))
-
-/**
- * The row with that key; fails with `NotFound` when there is none.
+ * With `{ lock }` the row is locked until the transaction ends, which is required then; `wait` says for how long to wait for it.
  *
  * @since 0.1.0
  * @category reading
  */
-export const fetch = <T extends Table.Any>(
+export const get = <T extends Table.Any, const O extends ReadOptions = NoOptions>(
   table: T,
-  key: Table.Key<T>
-): Effect.Effect<Table.Row<T>, NotFound<T["name"]> | ReadError<T>, Repo | Table.HookContext<T, "get">> =>
-  Effect.flatMap(Repo, (repo) => repo.fetch(table, key))
+  key: Table.Key<T>,
+  options?: O
+): Effect.Effect<Option.Option<Table.Row<T>>, ReadError<T> | LockError<O>, Repo | ReadContext<T, O>> =>
+  Effect.flatMap(Repo, (repo) => repo.get(table, key, options))
+
+/**
+ * The row with that key; fails with `NotFound` when there is none. Takes the options of {@link get}.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const fetch = <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+  table: T,
+  key: Table.Key<T>,
+  options?: O
+): Effect.Effect<Table.Row<T>, NotFound<T["name"]> | ReadError<T> | LockError<O>, Repo | ReadContext<T, O>> =>
+  Effect.flatMap(Repo, (repo) => repo.fetch(table, key, options))
+
+/**
+ * The one row whose fields have these values, or none; fails with `MultipleResults` when there are more. Takes the options of {@link get}.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const getBy = <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+  table: T,
+  where: Where<T>,
+  options?: O
+): Effect.Effect<
+  Option.Option<Table.Row<T>>,
+  MultipleResults<T["name"]> | ReadError<T> | LockError<O>,
+  Repo | ReadContext<T, O>
+> => Effect.flatMap(Repo, (repo) => repo.getBy(table, where, options))
+
+/**
+ * The one row whose fields have these values; fails with `NotFound` when there is none and with `MultipleResults` when there are more. Takes the
+ * options of {@link get}.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const fetchBy = <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+  table: T,
+  where: Where<T>,
+  options?: O
+): Effect.Effect<
+  Table.Row<T>,
+  NotFound<T["name"]> | MultipleResults<T["name"]> | ReadError<T> | LockError<O>,
+  Repo | ReadContext<T, O>
+> => Effect.flatMap(Repo, (repo) => repo.fetchBy(table, where, options))
+
+/**
+ * The one row that a condition holds for, or none; fails with `MultipleResults` when there are more. Takes the options of {@link get}.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const one = <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+  table: T,
+  condition: Condition<T>,
+  options?: O
+): Effect.Effect<
+  Option.Option<Table.Row<T>>,
+  MultipleResults<T["name"]> | ReadError<T> | LockError<O>,
+  Repo | ReadContext<T, O>
+> => Effect.flatMap(Repo, (repo) => repo.one(table, condition, options))
 
 /**
  * All rows, or those that a condition holds for: equalities (`{ city: "Berlin" }`, `{ id: [1, 2] }`, `{ leftAt: null }`) or a fragment of @effect/sql,
- * which goes behind `where`. Their order is the database's, unless the fragment ends in an `order by`.
+ * which goes behind `where`. Their order is the database's, unless the fragment ends in an `order by`. Takes the options of {@link get}.
  *
  * @since 0.1.0
  * @category reading
  */
-export const all = <T extends Table.Any>(
+export const all = <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+  table: T,
+  condition?: Condition<T>,
+  options?: O
+): Effect.Effect<ReadonlyArray<Table.Row<T>>, ReadError<T> | LockError<O>, Repo | ReadContext<T, O>> =>
+  Effect.flatMap(Repo, (repo) => repo.all(table, condition, options))
+
+/**
+ * Whether there is any row, or any that a condition holds for. Runs no hooks.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const exists = <T extends Table.Any>(
   table: T,
   condition?: Condition<T>
-): Effect.Effect<ReadonlyArray<Table.Row<T>>, ReadError<T>, Repo | Table.HookContext<T, "get">> =>
-  Effect.flatMap(Repo, (repo) => repo.all(table, condition))
+): Effect.Effect<boolean, StatementError, Repo> => Effect.flatMap(Repo, (repo) => repo.exists(table, condition))
 
 /**
  * The number of rows, or of those that a condition holds for. Runs no hooks.

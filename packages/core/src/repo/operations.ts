@@ -3,9 +3,20 @@ import { type SqlClient, Statement } from "@effect/sql"
 import { Effect, Option } from "effect"
 import type { Answer } from "./connection.js"
 import type { Database } from "./database.js"
+import { frameOf } from "./frame.js"
 import { hooksOf, through, unlessInHook } from "./hookrun.js"
-import { CommitFailed, DbError, NotFound, type StatementError } from "./RepoError.js"
+import {
+  CommitFailed,
+  DbError,
+  type InvalidInput,
+  type LockTimeout,
+  MultipleResults,
+  NotFound,
+  type StatementError,
+  TransactionClosed
+} from "./RepoError.js"
 import type { Service } from "./repository.js"
+import { bounded, lockText, type ReadOptions } from "./rowlock.js"
 import { statementError } from "./sqlstate.js"
 import type { Any, Delta, Operation } from "./Table.js"
 import { implementationOf, type TableImplementation } from "./tableimplementation.js"
@@ -84,11 +95,74 @@ export const make = (database: Database): Service => {
     )
   }
 
-  const byKey = (table: TableImplementation, key: unknown, call: string) =>
+  /** A read that may lock what it reads: then there has to be a transaction to hold the locks. */
+  const locking = (
+    table: TableImplementation,
+    text: string,
+    parameters: ReadonlyArray<unknown>,
+    options: ReadOptions | undefined
+  ): Effect.Effect<ReadonlyArray<object>, StatementError | LockTimeout> => {
+    if (options?.lock === undefined) return read(table, text, parameters)
+    return Effect.withFiberRuntime((fiber) => {
+      const frame = frameOf(fiber.currentContext, database.client)
+      return frame?.isOpen === true
+        ? bounded(
+            database,
+            options.wait,
+            `rows of ${table.name}`,
+            read(table, `${text}${lockText(options)}`, parameters)
+          )
+        : Effect.fail(
+            new TransactionClosed({
+              operation: `lock rows of ${table.name}`,
+              reason: frame === undefined ? "none" : "ended"
+            })
+          )
+    })
+  }
+
+  const byKey = (table: TableImplementation, key: unknown, call: string, options?: ReadOptions) =>
     Effect.matchEffect(table.plan.encodeKey(key), {
       onFailure: () => Effect.succeed<ReadonlyArray<object>>([]),
-      onSuccess: (encoded) => hooked(table, read(table, table.plan.getText, [encoded]), call, key)
+      onSuccess: (encoded) => hooked(table, locking(table, table.plan.getText, [encoded], options), call, key)
     })
+
+  const byCondition = (
+    table: TableImplementation,
+    condition: unknown,
+    call: string,
+    options: ReadOptions | undefined,
+    limit: string
+  ) =>
+    Effect.flatMap(conditionOf(database.client, table, condition), (where) =>
+      where === undefined
+        ? Effect.succeed<ReadonlyArray<object>>([])
+        : hooked(
+            table,
+            // A fragment may end in a limit of its own.
+            locking(
+              table,
+              `${table.plan.selectText}${where.text}${Statement.isFragment(condition) ? "" : limit}`,
+              where.parameters,
+              options
+            ),
+            call,
+            condition
+          )
+    )
+
+  const fieldsOf = (condition: unknown): ReadonlyArray<string> =>
+    typeof condition === "object" && condition !== null && !Statement.isFragment(condition)
+      ? Object.keys(condition)
+      : ["condition"]
+
+  /** At most one row. */
+  const single = (table: TableImplementation, condition: unknown, call: string, options: ReadOptions | undefined) =>
+    Effect.flatMap(byCondition(table, condition, call, options, " limit 2"), (rows) =>
+      rows.length > 1
+        ? Effect.fail(new MultipleResults({ table: table.name, fields: fieldsOf(condition) }))
+        : Effect.succeed(Option.fromNullable(rows[0]))
+    )
 
   const write = (
     table: TableImplementation,
@@ -155,7 +229,11 @@ export const make = (database: Database): Service => {
   const one = (table: TableImplementation, key: unknown, row: object | undefined) =>
     row === undefined ? Effect.fail(notFound(table, key)) : Effect.succeed(row)
 
-  const updateRow = (table: TableImplementation, target: unknown, patch: unknown) => {
+  const updateRow = (
+    table: TableImplementation,
+    target: unknown,
+    patch: unknown
+  ): Effect.Effect<object, ReturnType<typeof writeError> | InvalidInput | NotFound | LockTimeout> => {
     const key = keyOf(table, target)
     // Sound: the types of `update` ask for an object of fields.
     const fields = patch as Readonly<Record<string, unknown>>
@@ -183,20 +261,50 @@ export const make = (database: Database): Service => {
     })
 
   const operations = {
-    get: (table: Any, key: unknown) =>
-      Effect.map(byKey(implementationOf(table), key, "get"), (rows) => Option.fromNullable(rows[0])),
+    get: (table: Any, key: unknown, options?: ReadOptions) =>
+      Effect.map(byKey(implementationOf(table), key, "get", options), (rows) => Option.fromNullable(rows[0])),
 
-    fetch: (table: Any, key: unknown) => {
+    fetch: (table: Any, key: unknown, options?: ReadOptions) => {
       const self = implementationOf(table)
-      return Effect.flatMap(byKey(self, key, "fetch"), (rows) => one(self, key, rows[0]))
+      return Effect.flatMap(byKey(self, key, "fetch", options), (rows) => one(self, key, rows[0]))
     },
 
-    all: (table: Any, condition?: unknown) => {
+    getBy: (table: Any, where: unknown, options?: ReadOptions) =>
+      single(implementationOf(table), where, "getBy", options),
+
+    fetchBy: (table: Any, where: unknown, options?: ReadOptions) => {
+      const self = implementationOf(table)
+      return Effect.flatMap(
+        single(self, where, "fetchBy", options),
+        Option.match({
+          onNone: () => Effect.fail(new NotFound({ table: self.name, fields: fieldsOf(where), by: where })),
+          onSome: Effect.succeed
+        })
+      )
+    },
+
+    one: (table: Any, condition: unknown, options?: ReadOptions) =>
+      single(implementationOf(table), condition, "one", options),
+
+    all: (table: Any, condition?: unknown, options?: ReadOptions) =>
+      byCondition(implementationOf(table), condition, "all", options, ""),
+
+    exists: (table: Any, condition?: unknown) => {
       const self = implementationOf(table)
       return Effect.flatMap(conditionOf(database.client, self, condition), (where) =>
         where === undefined
-          ? Effect.succeed([])
-          : hooked(self, read(self, `${self.plan.selectText}${where.text}`, where.parameters), "all", condition)
+          ? Effect.succeed(false)
+          : Effect.mapBoth(
+              database.query(
+                `select exists (select from ${self.plan.sqlName}${where.text}) as "exists"`,
+                where.parameters,
+                self.plan.source
+              ),
+              {
+                onFailure: (error) => statementError(error, `read ${self.name}`),
+                onSuccess: (answer) => answer.rows[0]?.exists === true
+              }
+            )
       )
     },
 

@@ -2,7 +2,8 @@
 import type { Statement } from "@effect/sql"
 import { Context, type Effect, type Option } from "effect"
 import type { Transaction } from "./frame.js"
-import type { InvalidInput, NotFound, StatementError } from "./RepoError.js"
+import type { InvalidInput, MultipleResults, NotFound, StatementError } from "./RepoError.js"
+import type { LockContext, LockError, ReadOptions } from "./rowlock.js"
 import type * as Table from "./Table.js"
 import type { TransactError, TransactOptions } from "./transact.js"
 
@@ -27,11 +28,18 @@ export type Condition<T extends Table.Any> = Where<T> | Statement.Fragment
 /** What reading a table can fail with. */
 export type ReadError<T extends Table.Any> = StatementError | Table.HookError<T, "get">
 
+/** What reading a table needs. */
+export type ReadContext<T extends Table.Any, O> = Table.HookContext<T, "get"> | LockContext<O>
+
 /** What writing to a table can fail with. */
 export type WriteError<T extends Table.Any, O extends Table.Operation> =
   | Table.ConstraintError<T>
   | StatementError
   | Table.HookError<T, O>
+
+/** Read without a lock. */
+// biome-ignore lint/complexity/noBannedTypes: nothing is known of it, which is what says so
+export type NoOptions = {}
 
 /**
  * The Repo's functions, for one database.
@@ -40,20 +48,55 @@ export type WriteError<T extends Table.Any, O extends Table.Operation> =
  * @category models
  */
 export interface Service {
-  readonly get: <T extends Table.Any>(
+  readonly get: <T extends Table.Any, const O extends ReadOptions = NoOptions>(
     table: T,
-    key: Table.Key<T>
-  ) => Effect.Effect<Option.Option<Table.Row<T>>, ReadError<T>, Table.HookContext<T, "get">>
+    key: Table.Key<T>,
+    options?: O
+  ) => Effect.Effect<Option.Option<Table.Row<T>>, ReadError<T> | LockError<O>, ReadContext<T, O>>
 
-  readonly fetch: <T extends Table.Any>(
+  readonly fetch: <T extends Table.Any, const O extends ReadOptions = NoOptions>(
     table: T,
-    key: Table.Key<T>
-  ) => Effect.Effect<Table.Row<T>, NotFound<T["name"]> | ReadError<T>, Table.HookContext<T, "get">>
+    key: Table.Key<T>,
+    options?: O
+  ) => Effect.Effect<Table.Row<T>, NotFound<T["name"]> | ReadError<T> | LockError<O>, ReadContext<T, O>>
 
-  readonly all: <T extends Table.Any>(
+  readonly getBy: <T extends Table.Any, const O extends ReadOptions = NoOptions>(
     table: T,
-    condition?: Condition<T>
-  ) => Effect.Effect<ReadonlyArray<Table.Row<T>>, ReadError<T>, Table.HookContext<T, "get">>
+    where: Where<T>,
+    options?: O
+  ) => Effect.Effect<
+    Option.Option<Table.Row<T>>,
+    MultipleResults<T["name"]> | ReadError<T> | LockError<O>,
+    ReadContext<T, O>
+  >
+
+  readonly fetchBy: <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+    table: T,
+    where: Where<T>,
+    options?: O
+  ) => Effect.Effect<
+    Table.Row<T>,
+    NotFound<T["name"]> | MultipleResults<T["name"]> | ReadError<T> | LockError<O>,
+    ReadContext<T, O>
+  >
+
+  readonly one: <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+    table: T,
+    condition: Condition<T>,
+    options?: O
+  ) => Effect.Effect<
+    Option.Option<Table.Row<T>>,
+    MultipleResults<T["name"]> | ReadError<T> | LockError<O>,
+    ReadContext<T, O>
+  >
+
+  readonly all: <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+    table: T,
+    condition?: Condition<T>,
+    options?: O
+  ) => Effect.Effect<ReadonlyArray<Table.Row<T>>, ReadError<T> | LockError<O>, ReadContext<T, O>>
+
+  readonly exists: <T extends Table.Any>(table: T, condition?: Condition<T>) => Effect.Effect<boolean, StatementError>
 
   readonly count: <T extends Table.Any>(table: T, condition?: Condition<T>) => Effect.Effect<number, StatementError>
 

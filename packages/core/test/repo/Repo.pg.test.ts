@@ -1,6 +1,6 @@
 import { Model, SqlClient } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
-import { Data, DateTime, Deferred, Effect, Metric, Option, Schema } from "effect"
+import { type Context, Data, DateTime, Deferred, Effect, Fiber, Metric, Option, Schema } from "effect"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
 import { ada, freshTables, logged, People, Person, PersonId, Pets, TestRepo } from "./people.js"
@@ -210,6 +210,148 @@ describe("Repo", () => {
           expect(yield* Repo.count(People)).toBe(3)
           expect(yield* Repo.count(People, { age: [1, 2] })).toBe(2)
           expect(yield* Repo.count(People, sql`age > ${1}`)).toBe(2)
+        })
+      )
+    })
+
+    describe("getBy, fetchBy, one and exists", () => {
+      it.effect("answer with the one row, with none, or with MultipleResults", () =>
+        Effect.gen(function* () {
+          const sql = yield* freshTables
+          const row = yield* Repo.insert(People, { ...ada, nickName: Option.none() })
+          yield* Repo.insert(People, { ...ada, email: "other", nickName: Option.none() })
+          expect(yield* Repo.getBy(People, { email: ada.email })).toEqual(Option.some(row))
+          expect(yield* Repo.getBy(People, { email: "nobody" })).toEqual(Option.none())
+          expect(yield* Repo.fetchBy(People, { email: ada.email, age: 36 })).toEqual(row)
+          expect(yield* Effect.flip(Repo.fetchBy(People, { email: "nobody", age: 1 }))).toMatchObject({
+            _tag: "NotFound",
+            message: "there is no row in people with that email, age"
+          })
+          expect(yield* Effect.flip(Repo.getBy(People, { firstName: "Ada" }))).toMatchObject({
+            _tag: "MultipleResults",
+            message: "more than one row in people has that firstName: ask for a unique field, or use Repo.all"
+          })
+          expect(yield* Repo.one(People, sql`email = ${"other"} order by id`)).toMatchObject({ _tag: "Some" })
+          expect(yield* Effect.flip(Repo.one(People, sql`age > ${1}`))).toMatchObject({ _tag: "MultipleResults" })
+          expect(yield* Repo.exists(People)).toBe(true)
+          expect(yield* Repo.exists(People, { email: "nobody" })).toBe(false)
+          expect(yield* Repo.exists(People, sql`age = ${36}`)).toBe(true)
+        })
+      )
+    })
+
+    describe("row locks", () => {
+      /** Another transaction that holds the row, until told to end. */
+      const held = (id: typeof PersonId.Type) =>
+        Effect.gen(function* () {
+          const [locked, leave] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+          const fiber = yield* Effect.fork(
+            Repo.transact(
+              Repo.fetch(People, id, { lock: "update" }).pipe(
+                Effect.zipRight(Deferred.succeed(locked, undefined)),
+                Effect.zipRight(Deferred.await(leave))
+              )
+            )
+          )
+          yield* Deferred.await(locked)
+          return Effect.zipRight(Deferred.succeed(leave, undefined), Fiber.join(fiber))
+        })
+
+      it.effect("hold a row against another transaction until the first one ends", () =>
+        Effect.gen(function* () {
+          const sql = yield* freshTables
+          const row = yield* Repo.insert(People, { ...ada, nickName: Option.none() })
+          const release = yield* held(row.id)
+          const events: Array<string> = []
+          const second = yield* Effect.fork(
+            Repo.transact(
+              Effect.zipRight(
+                Repo.fetch(People, row.id, { lock: "no key update" }),
+                Effect.sync(() => events.push("second has it"))
+              )
+            )
+          )
+          const waiting = Effect.map(
+            sql<{ n: number }>`select count(*)::int as n from pg_locks where not granted`,
+            (rows) => (rows[0]?.n ?? 0) > 0
+          )
+          yield* Effect.repeat(waiting, { until: (yes) => yes })
+          events.push("first ends")
+          yield* release
+          yield* Fiber.join(second)
+          expect(events).toEqual(["first ends", "second has it"])
+        })
+      )
+
+      it.effect("that are not to be had in time fail with LockTimeout, and the transaction goes on", () =>
+        Effect.gen(function* () {
+          yield* freshTables
+          const row = yield* Repo.insert(People, { ...ada, nickName: Option.none() })
+          const free = yield* Repo.insert(People, { ...ada, email: "free", nickName: Option.none() })
+          const release = yield* held(row.id)
+          const wait = (time: Repo.Wait) => Effect.flip(Repo.fetch(People, row.id, { lock: "update", wait: time }))
+          const errors = yield* Repo.transact(
+            Effect.gen(function* () {
+              const sql = yield* SqlClient.SqlClient
+              yield* sql`set local lock_timeout = '7s'`
+              const both = [yield* wait("nowait"), yield* wait("10 millis")]
+              yield* Repo.fetch(People, free.id, { lock: "update", wait: "1 second" })
+              expect(yield* sql`select current_setting('lock_timeout') as value`).toEqual([{ value: "7s" }])
+              yield* Repo.update(People, free.id, { age: 50 })
+              return both
+            })
+          )
+          expect(errors.map((error) => error._tag)).toEqual(["LockTimeout", "LockTimeout"])
+          expect(errors[0]?.message).toBe(
+            "could not lock rows of people: another transaction held it for the whole of the time allowed"
+          )
+          expect((yield* Repo.fetch(People, free.id)).age).toBe(50)
+          yield* release
+        })
+      )
+
+      it.effect("skip what is locked when they are asked to", () =>
+        Effect.gen(function* () {
+          yield* freshTables
+          const row = yield* Repo.insert(People, { ...ada, nickName: Option.none() })
+          const free = yield* Repo.insert(People, { ...ada, email: "free", nickName: Option.none() })
+          const release = yield* held(row.id)
+          const rows = yield* Repo.transact(Repo.all(People, undefined, { lock: "update", wait: "skip locked" }))
+          expect(rows).toEqual([free])
+          yield* release
+        })
+      )
+
+      it.effect("let others insert rows that refer to a row locked with no key update", () =>
+        Effect.gen(function* () {
+          yield* freshTables
+          const row = yield* Repo.insert(People, { ...ada, nickName: Option.none() })
+          const outside = yield* Effect.context<Repo.Repo>()
+          yield* Repo.transact(
+            Effect.zipRight(
+              Repo.fetch(People, row.id, { lock: "no key update" }),
+              Effect.mapInputContext(
+                Repo.insert(Pets, { ownerId: row.id, name: "Rex" }),
+                (_: Context.Context<never>) => outside
+              )
+            )
+          )
+          expect(yield* Repo.count(Pets)).toBe(1)
+        })
+      )
+
+      it.effect("forced past the types outside of a transaction fail with TransactionClosed", () =>
+        Effect.gen(function* () {
+          yield* freshTables
+          const forced = Repo.get(People, nobody, { lock: "update" }) as unknown as Effect.Effect<
+            unknown,
+            { readonly message: string },
+            Repo.Repo
+          >
+          expect(yield* Effect.flip(forced)).toMatchObject({
+            _tag: "TransactionClosed",
+            message: "could not lock rows of people: there is no transaction. Wrap it in Repo.transact."
+          })
         })
       )
     })
