@@ -20,6 +20,16 @@ describe("AdvisoryLock", () => {
     expect(Effect.runPromise).type.not.toBeCallableWith(AdvisoryLock.acquire("books"))
   })
 
+  it("fails with LockTimeout only when a wait can end", () => {
+    expect(AdvisoryLock.acquire(["a", "b"], { wait: "1 second" })).type.toBe<
+      Effect.Effect<void, RepoError.LockTimeout | RepoError.StatementError, Transaction.Transaction>
+    >()
+    expect(AdvisoryLock.acquire("a", { mode: "shared" })).type.toBe<
+      Effect.Effect<void, RepoError.StatementError, Transaction.Transaction>
+    >()
+    expect(AdvisoryLock.acquire).type.not.toBeCallableWith(1)
+  })
+
   it("can be taken inside of one", () => {
     expect(Repo.transact(AdvisoryLock.acquire(AdvisoryLock.key("books")))).type.toBe<
       Effect.Effect<void, Transaction.TransactError, Repo.Repo>

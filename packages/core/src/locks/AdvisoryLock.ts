@@ -11,11 +11,11 @@
  * @since 0.1.0
  */
 import { createHash } from "node:crypto"
-import type { SqlError } from "@effect/sql"
 import { type Context, Effect } from "effect"
-import type { Answer } from "../repo/connection.js"
-import { currentFrame, type Transaction } from "../repo/frame.js"
+import { currentFrame, type Frame, type Transaction } from "../repo/frame.js"
 import { type StatementError, TransactionClosed } from "../repo/RepoError.js"
+import type { NoOptions } from "../repo/repository.js"
+import { bounded, type LockError, type Wait } from "../repo/rowlock.js"
 import { statementError } from "../repo/sqlstate.js"
 import { lockSource } from "../repo/statementlog.js"
 
@@ -47,29 +47,100 @@ export const key = (name: string): LockKey => ({
   label: name
 })
 
-const lock = (verb: string, name: string | LockKey, text: string): Effect.Effect<Answer, StatementError, Transaction> =>
-  Effect.contextWithEffect((context: Context.Context<Transaction>) => {
-    const wanted = typeof name === "string" ? key(name) : name
-    const operation = `${verb} the advisory lock "${wanted.label}"`
+/**
+ * The key of something named by parts, in a space of its own: the first eight bytes of a SHA-256 over all of them, read like {@link key}. No two lists of
+ * parts are the same text, and `1` is another part than `"1"`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ * @example
+ * ```ts
+ * import { AdvisoryLock } from "@effecto/core"
+ *
+ * console.log(AdvisoryLock.keyOf("invoice", 42).label) // invoice/42
+ * ```
+ */
+export const keyOf = (namespace: string, ...parts: ReadonlyArray<string | number | bigint>): LockKey => {
+  const text = JSON.stringify([
+    namespace,
+    ...parts.map((part) => (typeof part === "bigint" ? { bigint: `${part}` } : part))
+  ])
+  return {
+    value: createHash("sha256").update(text, "utf8").digest().readBigInt64BE(0),
+    label: [namespace, ...parts].join("/")
+  }
+}
+
+/**
+ * How a lock is taken. `"shared"` locks exclude exclusive ones only. `wait` says for how long to wait; when it ends, `acquire` fails with `LockTimeout`
+ * and the transaction goes on.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface LockOptions {
+  readonly mode?: "exclusive" | "shared" | undefined
+  readonly wait?: Wait | undefined
+}
+
+/** The open transaction of the fiber that asks, to run something in. */
+const inFrame = <A, E>(
+  operation: string,
+  run: (frame: Frame) => Effect.Effect<A, E>
+): Effect.Effect<A, E | TransactionClosed, Transaction> =>
+  Effect.contextWithEffect((context: Context.Context<Transaction>): Effect.Effect<A, E | TransactionClosed> => {
     // Sound: only looked into.
     const frame = currentFrame(context as Context.Context<never>)
-    if (frame?.channel === undefined || !frame.isOpen)
-      return Effect.fail(new TransactionClosed({ operation, reason: frame === undefined ? "none" : "ended" }))
-    return Effect.mapError(
-      frame.channel.query(text, [wanted.value.toString()], lockSource),
-      (error: SqlError.SqlError) => statementError(error, operation)
-    )
+    return frame === undefined || !frame.isOpen
+      ? Effect.fail(new TransactionClosed({ operation, reason: frame === undefined ? "none" : "ended" }))
+      : run(frame)
   })
+
+const toKey = (name: string | LockKey): LockKey => (typeof name === "string" ? key(name) : name)
 
 /**
  * Waits until no other transaction holds the lock, and holds it until this one ends: by COMMIT, by ROLLBACK, or by the rollback of the savepoint it was
  * taken in. Taking it again in the same transaction does nothing. The wait can be interrupted.
  *
+ * Several are taken one after the other in one order, whatever the order they are given in, so that two transactions that want the same ones do
+ * not wait for each other.
+ *
  * @since 0.1.0
  * @category locking
  */
-export const acquire = (name: string | LockKey): Effect.Effect<void, StatementError, Transaction> =>
-  Effect.asVoid(lock("take", name, "select pg_advisory_xact_lock($1)"))
+export const acquire = <const O extends LockOptions = NoOptions>(
+  names: string | LockKey | ReadonlyArray<string | LockKey>,
+  options?: O
+): Effect.Effect<void, StatementError | LockError<O>, Transaction> => {
+  const keys = (typeof names === "string" || "value" in names ? [names] : names)
+    .map(toKey)
+    .sort((a, b) => (a.value < b.value ? -1 : a.value > b.value ? 1 : 0))
+  const name = options?.mode === "shared" ? "pg_advisory_xact_lock_shared" : "pg_advisory_xact_lock"
+  // PostgreSQL's own way of not waiting, for a lock, is another function; a wait of the shortest time is the same to the caller.
+  const wait = options?.wait === "nowait" ? "1 millis" : options?.wait
+  const label = keys.map((wanted) => `"${wanted.label}"`).join(", ")
+  const operation = `take the advisory lock ${label}`
+  return inFrame(
+    operation,
+    (frame) =>
+      bounded(
+        frame.session.database,
+        wait,
+        `the advisory lock ${label}`,
+        Effect.forEach(
+          keys,
+          // Inside of the savepoint that bounds the wait, if there is one.
+          (wanted) =>
+            Effect.mapError(
+              frame.session.database.query(`select ${name}($1)`, [wanted.value.toString()], lockSource),
+              (error) => statementError(error, operation)
+            ),
+          { discard: true }
+        )
+      )
+    // Sound: LockTimeout comes of a wait only.
+  ) as Effect.Effect<void, StatementError | LockError<O>, Transaction>
+}
 
 /**
  * Takes the lock if nobody else holds it, without waiting, and says whether it did.
@@ -77,8 +148,24 @@ export const acquire = (name: string | LockKey): Effect.Effect<void, StatementEr
  * @since 0.1.0
  * @category locking
  */
-export const tryAcquire = (name: string | LockKey): Effect.Effect<boolean, StatementError, Transaction> =>
-  Effect.map(
-    lock("try", name, "select pg_try_advisory_xact_lock($1) as taken"),
-    (answer) => answer.rows[0]?.taken === true
+export const tryAcquire = (
+  name: string | LockKey,
+  options?: { readonly mode?: "exclusive" | "shared" | undefined }
+): Effect.Effect<boolean, StatementError, Transaction> => {
+  const wanted = toKey(name)
+  const operation = `try the advisory lock "${wanted.label}"`
+  const shared = options?.mode === "shared" ? "_shared" : ""
+  return inFrame(operation, (frame) =>
+    Effect.mapBoth(
+      frame.session.database.query(
+        `select pg_try_advisory_xact_lock${shared}($1) as taken`,
+        [wanted.value.toString()],
+        lockSource
+      ),
+      {
+        onFailure: (error) => statementError(error, operation),
+        onSuccess: (answer) => answer.rows[0]?.taken === true
+      }
+    )
   )
+}

@@ -16,6 +16,7 @@
 import type { SqlClient, SqlConnection } from "@effect/sql"
 import { Context, type Effect } from "effect"
 import type { Channel } from "./connection.js"
+import type { Database } from "./database.js"
 
 /** What an open transaction tells about itself. */
 export interface TransactionState {
@@ -60,7 +61,7 @@ export class Session {
   broken = false
 
   constructor(
-    readonly client: SqlClient.SqlClient,
+    readonly database: Database,
     readonly connection: SqlConnection.Connection
   ) {}
 
@@ -129,7 +130,7 @@ export class Frame implements TransactionState {
   ) {}
 
   get client(): SqlClient.SqlClient {
-    return this.session.client
+    return this.session.database.client
   }
 
   get isOpen(): boolean {
@@ -176,6 +177,6 @@ export const currentFrame = (context: Context.Context<never>): Frame | undefined
 /** The innermost frame of this context that belongs to this client: two databases may both be in a transaction. */
 export const frameOf = (context: Context.Context<never>, client: SqlClient.SqlClient): Frame | undefined => {
   let frame = currentFrame(context)
-  while (frame !== undefined && frame.session.client !== client) frame = frame.enclosing
+  while (frame !== undefined && frame.session.database.client !== client) frame = frame.enclosing
   return frame
 }

@@ -48,7 +48,7 @@ export interface TransactOptions {
    */
   readonly nested?: "savepoint" | "join" | "forbid" | undefined
   /**
-   * Runs the whole effect again after a serialization failure or a deadlock, up to `times` times, after `base` (20 ms), twice that, and so on. Only the
+   * Runs the whole effect again after a serialization failure or a deadlock, up to `times` times, after about `base` (20 ms), twice that, and so on. Only the
    * outermost transaction does; work registered by an attempt that failed is dropped.
    */
   readonly retry?: { readonly times: number; readonly base?: Duration.DurationInput | undefined } | undefined
@@ -212,7 +212,7 @@ const outermost = <A, E, R>(
       Effect.zipRight(discard(reserved.connection), reserved.giveBack)
     )
   const within = (reserved: Reserved) => {
-    const session = new Session(database.client, reserved.connection)
+    const session = new Session(database, reserved.connection)
     const frame = new Frame(session, undefined, currentFrame(context), 0, undefined)
     return Effect.flatMap(Effect.exit(inside(database, frame, context, restore(self))), (exit) => {
       frame.end()
@@ -377,7 +377,7 @@ export const transactOn = <A, E, R>(
             ? Effect.retry(once, {
                 while: mayBeRetried,
                 times: retry.times,
-                schedule: Schedule.exponential(retry.base ?? "20 millis")
+                schedule: Schedule.jittered(Schedule.exponential(retry.base ?? "20 millis"))
               })
             : once
         )

@@ -146,6 +146,77 @@ describe("AdvisoryLock", () => {
       )
     })
 
+    describe("keyOf", () => {
+      it.effect("tells parts apart that look alike, and is not key's space", () =>
+        Effect.sync(() => {
+          const keys = [
+            AdvisoryLock.keyOf("a", "b"),
+            AdvisoryLock.keyOf("a/b"),
+            AdvisoryLock.keyOf("a", 1),
+            AdvisoryLock.keyOf("a", "1"),
+            AdvisoryLock.keyOf("a", 1n),
+            AdvisoryLock.keyOf("a"),
+            AdvisoryLock.key("a")
+          ]
+          expect(new Set(keys.map((one) => one.value)).size).toBe(keys.length)
+          expect(AdvisoryLock.keyOf("a", 1).value).toBe(AdvisoryLock.keyOf("a", 1).value)
+        })
+      )
+    })
+
+    describe("the options of acquire", () => {
+      it.effect("end a wait with LockTimeout, and the transaction goes on", () =>
+        Effect.gen(function* () {
+          const { release } = yield* holder("books")
+          const errors = yield* Repo.transact(
+            Effect.gen(function* () {
+              const both = [
+                yield* Effect.flip(AdvisoryLock.acquire("books", { wait: "nowait" })),
+                yield* Effect.flip(AdvisoryLock.acquire("books", { wait: "20 millis" }))
+              ]
+              yield* AdvisoryLock.acquire("pens", { wait: "1 second" })
+              expect(yield* locks).toHaveLength(2)
+              return both
+            })
+          )
+          expect(errors.map((error) => error._tag)).toEqual(["LockTimeout", "LockTimeout"])
+          expect(errors[0]?.message).toBe(
+            'could not lock the advisory lock "books": another transaction held it for the whole of the time allowed'
+          )
+          yield* release
+        })
+      )
+
+      it.effect("share a lock with others who share it, and not with who does not", () =>
+        Effect.gen(function* () {
+          const outside = yield* Effect.context<Repo.Repo>()
+          const elsewhere = (mode: "shared" | "exclusive") =>
+            Effect.mapInputContext(
+              Repo.transact(AdvisoryLock.tryAcquire("books", { mode })),
+              (_: Context.Context<never>) => outside
+            )
+          const answers = yield* Repo.transact(
+            Effect.zipRight(
+              AdvisoryLock.acquire("books", { mode: "shared" }),
+              Effect.all([elsewhere("shared"), elsewhere("exclusive")])
+            )
+          )
+          expect(answers).toEqual([true, false])
+        })
+      )
+
+      it.effect("take several in one order, so that nobody waits in a circle", () =>
+        Effect.gen(function* () {
+          const both = (names: ReadonlyArray<string>) => Repo.transact(AdvisoryLock.acquire(names))
+          yield* Effect.all(
+            Array.from({ length: 20 }, (_, at) => both(at % 2 === 0 ? ["foo", "bar", "a"] : ["a", "bar", "foo"])),
+            { concurrency: 4 }
+          )
+          expect(yield* Repo.transact(Effect.zipRight(AdvisoryLock.acquire(["foo", "bar"]), locks))).toHaveLength(2)
+        })
+      )
+    })
+
     describe("tryAcquire", () => {
       it.effect("says whether it got the lock, without waiting", () =>
         Effect.gen(function* () {

@@ -1,11 +1,12 @@
-import type { SqlClient, SqlConnection } from "@effect/sql"
+import type { SqlConnection } from "@effect/sql"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, FiberId } from "effect"
 import { holding } from "../../src/repo/connection.js"
+import type { Database } from "../../src/repo/database.js"
 import { Frame, Session } from "../../src/repo/frame.js"
 
 /** Turns are taken without ever touching the connection. */
-const session = () => new Session({} as SqlClient.SqlClient, {} as SqlConnection.Connection)
+const session = () => new Session({} as Database, {} as SqlConnection.Connection)
 
 const waitFor = (frame: Frame, events: Array<string>, name: string) =>
   Effect.uninterruptibleMask((restore) =>
