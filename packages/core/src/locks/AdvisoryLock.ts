@@ -132,7 +132,7 @@ export const acquire = <const O extends LockOptions = NoOptions>(
           // Inside of the savepoint that bounds the wait, if there is one.
           (wanted) =>
             Effect.mapError(
-              frame.session.database.query(`select ${name}($1)`, [wanted.value.toString()], lockSource),
+              frame.session.database.query(`select ${name}($1)`, [wanted.value.toString()], lockSource, true),
               (error) => statementError(error, operation)
             ),
           { discard: true }
@@ -160,7 +160,8 @@ export const tryAcquire = (
       frame.session.database.query(
         `select pg_try_advisory_xact_lock${shared}($1) as taken`,
         [wanted.value.toString()],
-        lockSource
+        lockSource,
+        true
       ),
       {
         onFailure: (error) => statementError(error, operation),

@@ -250,6 +250,9 @@ export const transact: {
 /**
  * The Repo of the `SqlClient` it is given, and that client again with our transactions.
  *
+ * Statements whose text comes again are prepared, once for each connection. With `prepare: false` they are not: for a pooler between here and
+ * PostgreSQL that does not keep prepared statements apart.
+ *
  * With `logParameters` the debug lines show the parameters of statements; without it nothing that a row holds is ever logged.
  *
  * @since 0.1.0
@@ -281,12 +284,13 @@ export const transact: {
  */
 export const layer = (options?: {
   readonly logParameters?: boolean | undefined
+  readonly prepare?: boolean | undefined
 }): Layer.Layer<Repo | SqlClient.SqlClient, never, SqlClient.SqlClient> =>
   Layer.effectContext(
     Effect.map(SqlClient.SqlClient, (base) => {
       const { client, database } = clientFor(
         base,
-        { logParameters: options?.logParameters ?? false },
+        { logParameters: options?.logParameters ?? false, prepare: options?.prepare ?? true },
         (database) =>
           <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError.SqlError, R> =>
             // Sound: an effect that asks for the Transaction gets it, and keeps asking as far as this signature can tell.

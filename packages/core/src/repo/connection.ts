@@ -5,6 +5,7 @@
 import { type SqlConnection, SqlError } from "@effect/sql"
 import { Chunk, Effect, Option, Stream } from "effect"
 import type { Frame } from "./frame.js"
+import { preparedStatement } from "./prepared.js"
 import { TransactionClosed } from "./RepoError.js"
 import { observed, type Source, sqlSource } from "./statementlog.js"
 
@@ -63,11 +64,19 @@ const closed = Effect.suspend(() =>
   )
 )
 
+/** What all connections of one database have in common. */
+export interface ChannelOptions {
+  /** Whether parameters may be shown in the log. */
+  readonly logParameters: boolean
+  /** Whether statements that come again are prepared under a name. */
+  readonly prepare: boolean
+}
+
 /** A connection of ours: what else of this folder runs statements on, and what @effect/sql sees. */
 export abstract class Channel implements SqlConnection.Connection {
   constructor(
     protected readonly raw: SqlConnection.Connection,
-    readonly showParameters: boolean
+    protected readonly options: ChannelOptions
   ) {}
 
   /** In its turn, if turns have to be taken here. */
@@ -79,13 +88,19 @@ export abstract class Channel implements SqlConnection.Connection {
     parameters: ReadonlyArray<unknown>,
     about: Source
   ): Effect.Effect<A, SqlError.SqlError, R> {
-    return this.turn(observed(self, about, text, this.showParameters ? parameters : undefined))
+    return this.turn(observed(self, about, text, this.options.logParameters ? parameters : undefined))
   }
 
-  /** One statement, with the driver's own answer. */
-  query(text: string, parameters: ReadonlyArray<unknown>, about: Source): Effect.Effect<Answer, SqlError.SqlError> {
+  /** One statement, with the driver's own answer; `prepared` when its text comes again and again. */
+  query(
+    text: string,
+    parameters: ReadonlyArray<unknown>,
+    about: Source,
+    prepared = false
+  ): Effect.Effect<Answer, SqlError.SqlError> {
+    const statement = prepared && this.options.prepare ? preparedStatement(text) : text
     // Sound: our own statements are single, and `pg` answers a single statement with one result.
-    return this.watched(this.raw.executeRaw(text, parameters), text, parameters, about) as Effect.Effect<
+    return this.watched(this.raw.executeRaw(statement, parameters), text, parameters, about) as Effect.Effect<
       Answer,
       SqlError.SqlError
     >
@@ -121,10 +136,10 @@ export abstract class Channel implements SqlConnection.Connection {
 export class PoolChannel extends Channel {
   constructor(
     raw: SqlConnection.Connection,
-    showParameters: boolean,
+    options: ChannelOptions,
     private readonly reserve: SqlConnection.Connection.Acquirer
   ) {
-    super(raw, showParameters)
+    super(raw, options)
   }
 
   protected turn<A, R>(use: Effect.Effect<A, SqlError.SqlError, R>) {
@@ -150,9 +165,9 @@ const fetchSize = 500
 export class FrameChannel extends Channel {
   constructor(
     readonly frame: Frame,
-    showParameters: boolean
+    options: ChannelOptions
   ) {
-    super(frame.session.connection, showParameters)
+    super(frame.session.connection, options)
   }
 
   protected turn<A, R>(use: Effect.Effect<A, SqlError.SqlError, R>) {

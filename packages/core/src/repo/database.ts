@@ -4,14 +4,12 @@
  */
 import { SqlClient, type SqlConnection, type SqlError, Statement } from "@effect/sql"
 import { Context, Effect, Exit, Fiber, Predicate, Scope } from "effect"
-import { type Answer, type Channel, FrameChannel, PoolChannel } from "./connection.js"
+import { type Answer, type Channel, type ChannelOptions, FrameChannel, PoolChannel } from "./connection.js"
 import { type Frame, frameOf } from "./frame.js"
+import { forgetPrepared, isStale } from "./prepared.js"
 import type { Source } from "./statementlog.js"
 
-export interface DatabaseOptions {
-  /** Whether parameters may be shown in the log. */
-  readonly logParameters: boolean
-}
+export type DatabaseOptions = ChannelOptions
 
 /** A connection that was taken from the pool, and how to give it back. */
 export interface Reserved {
@@ -55,13 +53,17 @@ export class Database {
   /** The pool's channel, where it is always the same one: then statements need no scope. */
   private readonly constantPool: Channel | undefined
 
+  readonly options: DatabaseOptions
+
   constructor(
     readonly client: SqlClient.SqlClient,
-    readonly options: DatabaseOptions
+    options: DatabaseOptions
   ) {
+    // Names are understood by `pg` only.
+    this.options = { ...options, prepare: options.prepare && driverTag(client) !== undefined }
     const acquirer = withoutTransaction(partsOf(client).acquirer)
     const channel = (connection: SqlConnection.Connection) =>
-      new PoolChannel(connection, options.logParameters, this.reserveScoped)
+      new PoolChannel(connection, this.options, this.reserveScoped)
     const look = () => Effect.runSyncExit(Effect.scoped(acquirer))
     const [one, other] = [look(), look()]
     this.constantPool =
@@ -106,22 +108,37 @@ export class Database {
     const frame = frameOf(context, this.client)
     if (frame !== undefined) return this.channelOf(frame)
     const foreign = foreignConnection(context)
-    if (foreign !== undefined) return new PoolChannel(foreign, this.options.logParameters, this.reserveScoped)
+    if (foreign !== undefined) return new PoolChannel(foreign, this.options, this.reserveScoped)
     return this.constantPool
   }
 
   channelOf(frame: Frame): Channel {
-    frame.channel ??= new FrameChannel(frame, this.options.logParameters)
+    frame.channel ??= new FrameChannel(frame, this.options)
     return frame.channel
   }
 
-  /** One statement, wherever the fiber that runs it stands. */
-  query(text: string, parameters: ReadonlyArray<unknown>, about: Source): Effect.Effect<Answer, SqlError.SqlError> {
-    return Effect.withFiberRuntime((fiber) => {
+  /** One statement, wherever the fiber that runs it stands; `prepared` when its text comes again and again. */
+  query(
+    text: string,
+    parameters: ReadonlyArray<unknown>,
+    about: Source,
+    prepared = false
+  ): Effect.Effect<Answer, SqlError.SqlError> {
+    const once = Effect.withFiberRuntime<Answer, SqlError.SqlError>((fiber) => {
       const known = this.knownChannel(fiber.currentContext)
       return known === undefined
-        ? Effect.scoped(Effect.flatMap(this.pool, (channel) => channel.query(text, parameters, about)))
-        : known.query(text, parameters, about)
+        ? Effect.scoped(Effect.flatMap(this.pool, (channel) => channel.query(text, parameters, about, prepared)))
+        : known.query(text, parameters, about, prepared)
+    })
+    if (!prepared || !this.options.prepare) return once
+    return Effect.catchAll(once, (error) => {
+      const cause: { readonly code?: unknown; readonly message?: unknown } = Object(error.cause)
+      if (!isStale(cause.code, cause.message)) return Effect.fail(error)
+      forgetPrepared()
+      // PostgreSQL refused before it did anything. Inside of a transaction the refusal has aborted that.
+      return Effect.withFiberRuntime((fiber) =>
+        frameOf(fiber.currentContext, this.client) === undefined ? once : Effect.fail(error)
+      )
     })
   }
 }
@@ -138,7 +155,7 @@ const databases = new WeakMap<SqlClient.SqlClient, Database>()
 export const databaseOf = (client: SqlClient.SqlClient): Database => {
   let database = databases.get(client)
   if (database === undefined) {
-    database = new Database(client, { logParameters: false })
+    database = new Database(client, { logParameters: false, prepare: true })
     databases.set(client, database)
   }
   return database

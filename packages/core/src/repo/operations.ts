@@ -62,9 +62,10 @@ export const make = (database: Database): Service => {
   const read = (
     table: TableImplementation,
     text: string,
-    parameters: ReadonlyArray<unknown>
+    parameters: ReadonlyArray<unknown>,
+    prepared: boolean
   ): Effect.Effect<ReadonlyArray<object>, StatementError> =>
-    Effect.matchEffect(database.query(text, parameters, table.plan.source), {
+    Effect.matchEffect(database.query(text, parameters, table.plan.source, prepared), {
       onFailure: (error) => Effect.fail(statementError(error, `read ${table.name}`)),
       onSuccess: (answer) => decoded(table, answer)
     })
@@ -100,9 +101,10 @@ export const make = (database: Database): Service => {
     table: TableImplementation,
     text: string,
     parameters: ReadonlyArray<unknown>,
-    options: ReadOptions | undefined
+    options: ReadOptions | undefined,
+    prepared: boolean
   ): Effect.Effect<ReadonlyArray<object>, StatementError | LockTimeout> => {
-    if (options?.lock === undefined) return read(table, text, parameters)
+    if (options?.lock === undefined) return read(table, text, parameters, prepared)
     return Effect.withFiberRuntime((fiber) => {
       const frame = frameOf(fiber.currentContext, database.client)
       return frame?.isOpen === true
@@ -110,7 +112,7 @@ export const make = (database: Database): Service => {
             database,
             options.wait,
             `rows of ${table.name}`,
-            read(table, `${text}${lockText(options)}`, parameters)
+            read(table, `${text}${lockText(options)}`, parameters, prepared)
           )
         : Effect.fail(
             new TransactionClosed({
@@ -124,7 +126,7 @@ export const make = (database: Database): Service => {
   const byKey = (table: TableImplementation, key: unknown, call: string, options?: ReadOptions) =>
     Effect.matchEffect(table.plan.encodeKey(key), {
       onFailure: () => Effect.succeed<ReadonlyArray<object>>([]),
-      onSuccess: (encoded) => hooked(table, locking(table, table.plan.getText, [encoded], options), call, key)
+      onSuccess: (encoded) => hooked(table, locking(table, table.plan.getText, [encoded], options, true), call, key)
     })
 
   const byCondition = (
@@ -144,7 +146,8 @@ export const make = (database: Database): Service => {
               table,
               `${table.plan.selectText}${where.text}${Statement.isFragment(condition) ? "" : limit}`,
               where.parameters,
-              options
+              options,
+              !Statement.isFragment(condition)
             ),
             call,
             condition
@@ -170,7 +173,7 @@ export const make = (database: Database): Service => {
     text: string,
     parameters: ReadonlyArray<unknown>
   ): Effect.Effect<object | undefined, ReturnType<typeof writeError>> =>
-    Effect.matchEffect(database.query(text, parameters, table.plan.source), {
+    Effect.matchEffect(database.query(text, parameters, table.plan.source, true), {
       onFailure: (error) => Effect.fail(writeError(table, verb, error)),
       onSuccess: (answer) => Effect.map(decoded(table, answer), (rows) => rows[0])
     })

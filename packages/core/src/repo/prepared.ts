@@ -1,0 +1,33 @@
+/**
+ * Names for statements that come again, so that PostgreSQL parses and plans them once for each connection.
+ *
+ * `pg` prepares what it is given a name for. @effect/sql-pg hands the statement on to it untouched, so the name travels in the place of the text.
+ */
+
+const names = new Map<string, string>()
+let generation = 0
+
+/** Beyond this many texts, statements go unnamed: a program that makes up texts must not fill the server's memory. */
+const maximalNames = 1000
+
+/** A statement with its name, for a driver that is `pg`'s. */
+export const preparedStatement = (text: string): string => {
+  let name = names.get(text)
+  if (name === undefined) {
+    if (names.size >= maximalNames) return text
+    name = `effecto_${generation}_${names.size}`
+    names.set(text, name)
+  }
+  // Sound: `pg` takes an object here as well as a text, and @effect/sql-pg gives it what it gets. `pg` writes to the object, so each call has its own.
+  return { name, text } as unknown as string
+}
+
+/** What was prepared does not fit the table any more: it was altered. From now on the statements are prepared anew, under other names. */
+export const forgetPrepared = (): void => {
+  generation += 1
+  names.clear()
+}
+
+/** What PostgreSQL says then. */
+export const isStale = (code: unknown, message: unknown): boolean =>
+  (code === "0A000" && typeof message === "string" && message.includes("cached plan")) || code === "26000"
