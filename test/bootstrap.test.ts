@@ -47,9 +47,12 @@ describe("the first run", () => {
     killed.kill("SIGKILL")
     checkout.remove("pnpm-hangs")
     checkout.log()
-    const next = checkout.start()
+    const next = checkout.spawn("scripts/bootstrap.cjs", "start")
+    const exitCode = new Promise((resolve) => next.on("close", resolve))
+    const said = await new Promise((resolve) => next.stderr?.setEncoding("utf8").once("data", resolve))
+    expect([said, checkout.log()]).toEqual(["waiting for another run to finish setting up … ", []])
     process.kill(pid, "SIGKILL")
-    expect((await next).code).toBe(0)
+    expect(await exitCode).toBe(0)
     expect(checkout.log()).toEqual(["install", "compile", "start"])
     expect(readdirSync(join(checkout.folder, "node_modules/.cache/effecto")).sort()).toEqual(["built", "installed"])
   })
@@ -105,6 +108,15 @@ describe("a later run", () => {
     change()
     await checkout.start()
     expect(checkout.log()).toEqual(["compile", "start"])
+  })
+
+  it("installs again after a later install has failed", async () => {
+    checkout.append("pnpm-lock.yaml", "\n")
+    checkout.write("pnpm-fails", "")
+    expect((await checkout.start()).code).toBe(1)
+    checkout.remove("pnpm-fails")
+    expect((await checkout.start()).code).toBe(0)
+    expect(checkout.log()).toEqual(["install", "install", "compile", "start"])
   })
 
   it("removes what was compiled from a source that is gone", async () => {
