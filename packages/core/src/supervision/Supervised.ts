@@ -122,7 +122,7 @@ const supervised = <A, E, R>(
       const settings = settingsOf(supervisor.path, options)
       return yield* Effect.uninterruptibleMask((restore) =>
         restore(supervisor.start(self, settings)).pipe(
-          Effect.tap(({ child }) => Effect.addFinalizer(() => supervisor.closeChild(child))),
+          Effect.tap(({ child }) => Effect.addFinalizer((exit) => supervisor.closeChild(child, exit))),
           Effect.map(({ handles }) => handles)
         )
       )

@@ -140,23 +140,20 @@ export const layer =
       CurrentSupervisor,
       Effect.suspend(() => Supervisor.make(settingsOf(options)))
     )
-    const markClosing = Effect.map(CurrentSupervisor, (self) => {
-      self.closing = true
-    })
     // Built after the children and so closed before them: from then on they are stopped in exact reverse order, although
     // Layer itself closes merged layers side by side.
     const self = Layer.scoped(
       SupervisionTree,
-      Effect.tap(CurrentSupervisor, () =>
-        Effect.flatMap(Effect.context<CurrentSupervisor>(), (context) =>
-          Effect.addFinalizer(() => Effect.provide(markClosing, context))
-        )
-      )
+      Effect.tap(CurrentSupervisor, (tree) => {
+        tree.completed()
+        return Effect.addFinalizer(() => Effect.sync(() => tree.beginClose()))
+      })
     )
-    return self.pipe(
-      Layer.provideMerge(Layer.tapErrorCause(children, () => markClosing)),
-      Layer.provide(supervisor)
-    ) as Layer.Layer<A | SupervisionTree, E, Exclude<R, CurrentSupervisor>>
+    return self.pipe(Layer.provideMerge(children), Layer.provide(supervisor)) as Layer.Layer<
+      A | SupervisionTree,
+      E,
+      Exclude<R, CurrentSupervisor>
+    >
   }
 
 const settingsOf = (options: Options): Settings => {

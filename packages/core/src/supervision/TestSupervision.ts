@@ -71,14 +71,12 @@ export const crash = (path: string, defect?: unknown): Effect.Effect<void, never
  * @category operations
  */
 export const awaitRestart = (path: string): Effect.Effect<number, SupervisorShutdown | ChildDown, SupervisionTree> =>
-  Effect.flatMap(childAt(path), (child) => {
-    const check: Effect.Effect<number, SupervisorShutdown | ChildDown> = Effect.suspend(() => {
-      const instance = child.slot.current
-      if (instance !== undefined && child.lastExit > 0 && instance.number > child.lastExit) {
-        return Effect.succeed(instance.number)
+  Effect.flatMap(childAt(path), (child) =>
+    child.slot.until(() => {
+      const { current, ended } = child.slot
+      if (current !== undefined && child.lastExit > 0 && current.number > child.lastExit) {
+        return Effect.succeed(current.number)
       }
-      if (child.slot.ended !== undefined) return Effect.fail(child.slot.ended)
-      return Effect.flatMap(child.slot.change, () => check)
+      return ended === undefined ? undefined : Effect.fail(ended)
     })
-    return check
-  })
+  )

@@ -51,10 +51,12 @@ export class Child {
   /** Why the last instance ended, or the last start failed. */
   cause: Cause.Cause<unknown> = Cause.empty
   happened: "crashed" | "ended" | "failed to start" = "ended"
-  /** Nobody wants the first start any more. */
-  cancelled = false
-  /** Ends the build that is under way. */
-  abort: (() => void) | undefined = undefined
+  /**
+   * How many requests that make a start pointless are on their way. A build is ended by them, and none is begun, so that a
+   * build that hangs cannot keep the supervisor from reading them.
+   */
+  private unwanted = 0
+  private abort: (() => void) | undefined = undefined
 
   constructor(
     public id: string,
@@ -64,6 +66,25 @@ export class Child {
     private readonly runtime: Runtime.Runtime<never>
   ) {
     this.slot = new Slot(path, settings.whenDown)
+  }
+
+  /** No start is wanted until `want` is called as often. */
+  unwant(): void {
+    this.unwanted++
+    this.abort?.()
+  }
+
+  /** Makes the build that is under way, if there is one, a failed start. */
+  interruptBuild(): void {
+    this.abort?.()
+  }
+
+  want(): void {
+    this.unwanted--
+  }
+
+  get isUnwanted(): boolean {
+    return this.unwanted > 0
   }
 
   /** Builds an instance. It is up, and linked to its fibers, when this succeeds; otherwise nothing of it is left. */
@@ -105,6 +126,8 @@ export class Child {
     const end = Effect.async<Exit.Exit<A, unknown>>((resume) => {
       fiber.addObserver((exit) => resume(Effect.succeed(Exit.flatten(exit))))
       this.abort = () => resume(Effect.succeed(Exit.interrupt(FiberId.none)))
+      // Asked for between the fork and here.
+      if (this.unwanted > 0) this.abort()
     }).pipe(
       Effect.ensuring(
         Effect.sync(() => {
@@ -143,7 +166,7 @@ export class Child {
           build === undefined ? Effect.void : Fiber.interrupt(build),
           Effect.ensuring(
             Scope.close(instance.scope, exit),
-            Effect.suspend(() => Fiber.interruptAll(instance.tracker.linked))
+            Effect.suspend(() => Fiber.interruptAll(instance.tracker.roots()))
           )
         )
       )

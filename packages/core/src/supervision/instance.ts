@@ -139,7 +139,7 @@ export class Slot {
   }
 
   /** Calls `listener` once at the next change; the result takes it back. */
-  onChange(listener: () => void): () => void {
+  private onChange(listener: () => void): () => void {
     this.waiters.add(listener)
     return () => this.waiters.delete(listener)
   }
@@ -155,7 +155,14 @@ export class Slot {
     if (this.current !== undefined) return Effect.succeed(this.current)
     if (this.gone !== undefined || this.whenDown === "fail") return Effect.die(this.unavailable)
     const waited = this.whenDown
-    return this.nextUp.pipe(
+    const nextUp = this.until(() =>
+      this.current !== undefined
+        ? Effect.succeed(this.current)
+        : this.gone !== undefined
+          ? Effect.die(this.gone)
+          : undefined
+    )
+    return nextUp.pipe(
       // Also for a caller in an uninterruptible region: otherwise the timeout could not take the wait back.
       Effect.interruptible,
       Effect.timeoutOption(waited),
@@ -168,14 +175,20 @@ export class Slot {
     )
   })
 
-  private readonly nextUp: Effect.Effect<Instance> = Effect.suspend(() => {
-    if (this.current !== undefined) return Effect.succeed(this.current)
-    if (this.gone !== undefined) return Effect.die(this.gone)
-    return Effect.flatMap(this.change, () => this.nextUp)
-  })
-
-  readonly change: Effect.Effect<void> = Effect.async<void>((resume) => {
-    const forget = this.onChange(() => resume(Effect.void))
-    return Effect.sync(forget)
-  })
+  /**
+   * Waits until `look` finds something. Looking and listening are one step: a change between the two would be missed, and the
+   * next may never come.
+   */
+  until<A, E>(look: () => Effect.Effect<A, E> | undefined): Effect.Effect<A, E> {
+    return Effect.async<A, E>((resume) => {
+      let forget: () => void = () => {}
+      const attempt = (): void => {
+        const found = look()
+        if (found !== undefined) resume(found)
+        else forget = this.onChange(attempt)
+      }
+      attempt()
+      return Effect.sync(() => forget())
+    })
+  }
 }

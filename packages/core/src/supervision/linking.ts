@@ -73,6 +73,12 @@ export class Tracker extends Supervisor.AbstractSupervisor<void> {
     }
   }
 
+  /** The fibers to end with the instance. That of a build that was not finished has left some, too. */
+  roots(): ReadonlyArray<AnyFiber> {
+    this.settle()
+    return Array.from(this.linked)
+  }
+
   /** Whether a fiber with this id has run inside the instance. */
   owns(id: FiberId.FiberId): boolean {
     return this.ids.has(id)

@@ -76,10 +76,9 @@ export class Supervisor {
   readonly path: string
   /** Fails when the supervisor gives up or ends with a significant child; never completed by an ordinary close. */
   readonly shutdown = Deferred.unsafeMake<never, SupervisorShutdown>(FiberId.none)
-  /** The whole tree is closing: a child that closes takes along what was started after it. */
-  closing = false
-  /** A shutdown was asked for, and may not have been read yet. */
-  private stopping = false
+  /** The whole tree is closing: a child that closes takes along what was started after it, and nothing is started. */
+  private closing = false
+  private built = false
   private readonly machine: Machine.Machine
   private readonly children = new Map<string, Child>()
   /** In start order; may still name children that are gone. */
@@ -150,31 +149,47 @@ export class Supervisor {
           }
         })
         return Effect.async<void>((interrupted) => {
-          if (answered) return interrupted(Effect.void)
+          child.unwant()
+          // A letter that is not read yet will find that nobody wants it. Waiting for that could take for ever: the
+          // supervisor may be held up by the build of a sibling.
+          if (answered || child.instance === undefined) return interrupted(Effect.void)
           told = () => interrupted(Effect.void)
-          child.cancelled = true
-          child.abort?.()
         })
       })
     )
   }
 
   /** Ends a child whose layer's scope is closing. */
-  closeChild(child: Child): Effect.Effect<void> {
+  closeChild(child: Child, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
     return Effect.async<void>((resume) => {
       this.send({ _tag: "Close", child, done: () => resume(Effect.void) })
-      child.cancelled = true
-      child.abort?.()
+      child.unwant()
+      if (this.built || this.closing) return
+      // The tree is not complete, and will not be if its build was interrupted. If a part of it has failed, the rest may go on
+      // with something else (`Layer.orElse`); a sibling whose restart hangs must not hold that up, and is tried again after it.
+      if (Exit.isInterrupted(exit)) this.beginClose()
+      else for (const other of this.children.values()) other.interruptBuild()
     })
+  }
+
+  /** All layers of the tree are built. */
+  completed(): void {
+    this.built = true
+  }
+
+  /** The layers of the tree are about to close, one after the other. */
+  beginClose(): void {
+    if (this.closing) return
+    this.closing = true
+    for (const child of this.children.values()) child.unwant()
   }
 
   /** Stops everything in reverse start order and waits for the end. */
   readonly close: Effect.Effect<void> = Effect.async<void>((resume) => {
     if (this.finished !== undefined) return resume(Effect.void)
     this.whenFinished.push(() => resume(Effect.void))
-    this.stopping = true
     this.send({ _tag: "Event", event: { _tag: "Shutdown" } })
-    for (const child of this.children.values()) child.abort?.()
+    this.beginClose()
   })
 
   /** The child under this path, here or in a nested tree, and whose it is. */
@@ -205,7 +220,7 @@ export class Supervisor {
           )
         }
         owner.send({ _tag: "Control", operation, child, reply })
-        if (operation === "terminate" || operation === "restart") child.abort?.()
+        if (operation === "terminate" || operation === "restart") child.unwant()
       })
     })
   }
@@ -277,7 +292,9 @@ export class Supervisor {
   private loop(): Effect.Effect<void> {
     const self = this
     const mail = Effect.async<void>((resume) => {
-      self.wake = () => resume(Effect.void)
+      // A letter may have come since the mailbox was found empty: the fiber can have given way in between.
+      if (self.mailbox.length > 0) resume(Effect.void)
+      else self.wake = () => resume(Effect.void)
     })
     return Effect.gen(function* () {
       while (self.finished === undefined) {
@@ -314,7 +331,7 @@ export class Supervisor {
     switch (letter._tag) {
       case "Event": {
         const { event } = letter
-        if (event._tag === "StartChild" && this.children.get(event.child.id)?.cancelled === true) {
+        if (event._tag === "StartChild" && this.children.get(event.child.id)?.isUnwanted === true) {
           // Interrupted while it waited for its turn: nobody is there to be told.
           this.children.delete(event.child.id)
           return Effect.sync(() => letter.reply?.("start_failed"))
@@ -335,6 +352,7 @@ export class Supervisor {
     child: Child,
     reply: (reply: Machine.Reply) => void
   ): Effect.Effect<void> {
+    if (operation === "terminate" || operation === "restart") child.want()
     // Forgotten since the call was made, and perhaps another child by that name has been started.
     if (this.children.get(child.id) !== child) return Effect.sync(() => reply("not_found"))
     switch (operation) {
@@ -421,7 +439,7 @@ export class Supervisor {
 
   private open(child: Child, number: number): Effect.Effect<Machine.Event> {
     // The request that makes this start pointless is in the mailbox already, and could not abort what had not begun.
-    if (this.stopping || this.closing || child.cancelled) {
+    if (this.closing || child.isUnwanted) {
       child.cause = Cause.interrupt(FiberId.none)
       return Effect.succeed({ _tag: "StartFailed" })
     }

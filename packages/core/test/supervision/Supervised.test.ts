@@ -496,6 +496,20 @@ describe("linking", () => {
   )
 })
 
+describe("a build that fails", () => {
+  it.effect("leaves no fiber behind, not even one it forked as a daemon", () => {
+    const events: Array<string> = []
+    const worker = Effect.onExit(Effect.never, () => Effect.sync(() => events.push("worker ends")))
+    const layer = Layer.effectDiscard(
+      Effect.zipRight(Effect.forkDaemon(worker), Effect.zipRight(Effect.yieldNow(), Effect.fail("no")))
+    ).pipe(Supervised.layer({ id: "failing" }), SupervisionTree.layer({ name: "app" }))
+    return Effect.gen(function* () {
+      expect(yield* Effect.flip(Effect.scoped(Layer.build(layer)))).toBe("no")
+      expect(events).toEqual(["worker ends"])
+    })
+  })
+})
+
 describe("Supervised.current", () => {
   it.scoped("answers with the service itself, of the current instance", () => {
     const Tag = Context.GenericTag<Ref.Ref<number>>("TheRef")
