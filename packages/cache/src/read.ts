@@ -13,6 +13,7 @@ import { NotCached } from "./CacheError.js"
 import type { Entry } from "./entry.js"
 import type { Span } from "./lifetime.js"
 import type { Service } from "./service.js"
+import type { Store } from "./store.js"
 
 type Running = Fiber.RuntimeFiber<unknown, unknown>
 
@@ -20,11 +21,13 @@ type Running = Fiber.RuntimeFiber<unknown, unknown>
 const global = globalThis as { readonly "effect/FiberCurrent"?: Running | null | undefined }
 
 /** How many hits pass between two questions to the scheduler. */
-const ASKED_EVERY = 8
+const ASKED_EVERY = 16
 
 /** What the reads of one kind on one cache have in common. `E` is what the cache's loads fail with, `X` what such a read fails with. */
 export interface Reader<K, V, E, A, X> {
   readonly service: Service<K, V, E>
+  /** The service's map, at hand: once the cache is closed it is empty, so a hit need not ask. */
+  readonly store: Store<K, V, E>
   /** Whether the answer is an Option, or the value itself. */
   readonly option: boolean
   /** What to do when there is no entry that may be used. */
@@ -42,9 +45,7 @@ class Read<K, V, E, A, X> {
 
   constructor(
     readonly reader: Reader<K, V, E, A, X>,
-    readonly key: K,
-    /** What the miss needs beside the key. */
-    readonly load: Load<V, E> | undefined
+    readonly key: K
   ) {}
 
   /** This, as what it is to everybody else. */
@@ -53,11 +54,12 @@ class Read<K, V, E, A, X> {
   }
 
   private hit(fiber: Running): Entry<K, V> | undefined {
-    const service = this.reader.service
-    const state = service.state.current
-    if (state._tag === "Closed" || service.isDirty(this.key, fiber)) return undefined
-    const entry = state.use(this.key, service.now(fiber))
-    if (entry !== undefined) state.counters.hits += 1
+    const { service, store } = this.reader
+    const entry = store.entries.get(this.key)
+    if (entry === undefined) return undefined
+    const now = service.now(fiber)
+    if (service.isDirty(this.key, fiber) || !store.use(entry, now)) return undefined
+    store.counters.hits += 1
     return entry
   }
 
@@ -94,6 +96,19 @@ class Read<K, V, E, A, X> {
   }
 }
 
+/** A read that brings its own load. */
+class LoadingRead<K, V, E> extends Read<K, V, E, V, E> {
+  constructor(
+    reader: Reader<K, V, E, V, E>,
+    key: K,
+    readonly load: Effect.Effect<V, E>,
+    /** Decodes the lifetime, so throws if that is none. */
+    readonly span: () => (value: V) => Span
+  ) {
+    super(reader, key)
+  }
+}
+
 for (const name of Reflect.ownKeys(Effectable.CommitPrototype)) {
   const property = Object.getOwnPropertyDescriptor(Effectable.CommitPrototype, name)
   if (property !== undefined && !Object.hasOwn(Read.prototype, name))
@@ -107,16 +122,6 @@ const grants = (fiber: Running): boolean => {
   return counted.currentOpCount % ASKED_EVERY !== 0 || fiber.currentScheduler.shouldYield(fiber) === false
 }
 
-/** What a caller brought to be loaded. */
-interface Load<V, E> {
-  readonly effect: Effect.Effect<V, E>
-  /** Decodes the lifetime, so throws if that is none. */
-  readonly span: () => (value: V) => Span
-}
-
-const makeRead = <K, V, E, A, X>(reader: Reader<K, V, E, A, X>, key: K, load?: Load<V, E>): Effect.Effect<A, X> =>
-  new Read(reader, key, load).effect
-
 const lookUp = <K, V, E>(service: Service<K, V, E>, key: K, fiber: Running) => {
   const { lookup, span } = service.settings
   return lookup === undefined ? Effect.succeedNone : service.load(fiber, key, lookup, () => span)
@@ -129,40 +134,44 @@ export const orNotCached =
 
 /** The reads of a cache: each makes an effect and does nothing else. */
 export const readsOf = <K, V, E>(service: Service<K, V, E>) => {
+  const store = service.store
   const get: Reader<K, V, E, Option.Option<V>, E> = {
     service,
+    store,
     option: true,
     miss: ({ key }, fiber) => lookUp(service, key, fiber)
   }
   const fetch: Reader<K, V, E, V, E | NotCached> = {
     service,
+    store,
     option: false,
     miss: ({ key }, fiber) => Effect.flatMap(lookUp(service, key, fiber), orNotCached(service.settings.name, key))
   }
   const getOption: Reader<K, V, E, Option.Option<V>, never> = {
     service,
+    store,
     option: true,
     miss: () => Effect.succeedNone
   }
   const getOrLoad: Reader<K, V, E, V, E> = {
     service,
+    store,
     option: false,
     miss: (read, fiber) => {
-      const load = read.load
-      if (load === undefined) return Effect.dieMessage("getOrLoad was given nothing to load")
-      const effect = Effect.asSome(load.effect)
+      const { load, span } = read as LoadingRead<K, V, E> // no other kind has this reader
+      const effect = Effect.asSome(load)
       return Effect.flatMap(
-        service.load(fiber, read.key, () => effect, load.span(), fiber.currentContext),
+        service.load(fiber, read.key, () => effect, span(), fiber.currentContext),
         // A `lookup` of the same key that was already under way may bring nothing: then it is this effect's turn.
         (found) => (Option.isSome(found) ? Effect.succeed(found.value) : read.effect)
       )
     }
   }
   return {
-    get: (key: K) => makeRead(get, key),
-    fetch: (key: K) => makeRead(fetch, key),
-    getOption: (key: K) => makeRead(getOption, key),
-    getOrLoad: (key: K, effect: Effect.Effect<V, E>, span: () => (value: V) => Span) =>
-      makeRead(getOrLoad, key, { effect, span })
+    get: (key: K) => new Read(get, key).effect,
+    fetch: (key: K) => new Read(fetch, key).effect,
+    getOption: (key: K) => new Read(getOption, key).effect,
+    getOrLoad: (key: K, load: Effect.Effect<V, E>, span: () => (value: V) => Span) =>
+      new LoadingRead(getOrLoad, key, load, span).effect
   }
 }

@@ -70,6 +70,7 @@ const detached = (context: Context.Context<never>): Context.Context<never> =>
 export class Service<K, V, E> {
   /** What open transactions have written. */
   readonly dirt = new Dirt<K>()
+  readonly store: Store<K, V, E>
   readonly state: MutableRef.MutableRef<State<K, V, E>>
   readonly timeline: Timeline
   /** The cache's own context, for what runs in a caller's fiber and for what runs in ours. */
@@ -85,7 +86,8 @@ export class Service<K, V, E> {
     context: Context.Context<never>,
     fiberRefs: FiberRefs.FiberRefs
   ) {
-    this.state = MutableRef.make<State<K, V, E>>(new Store(settings.capacity))
+    this.store = new Store(settings.capacity)
+    this.state = MutableRef.make<State<K, V, E>>(this.store)
     this.timeline = new Timeline(clock)
     this.context = detached(context)
     this.runtime = Runtime.make({

@@ -51,16 +51,14 @@ export class Store<K, V, E> {
     this.recency = capacity === undefined ? undefined : new Recency(capacity)
   }
 
-  /** The entry that may be served at `now`, renewed. */
-  use(key: K, now: number): Entry<K, V> | undefined {
-    const entry = this.entries.get(key)
-    if (entry === undefined) return undefined
+  /** Reads an entry: renews it and says yes, or removes it because it is expired. */
+  use(entry: Entry<K, V>, now: number): boolean {
     if (now >= entry.deadline) {
       this.expire(entry)
-      return undefined
+      return false
     }
     this.touch(entry, now)
-    return entry
+    return true
   }
 
   /** What a read does to an entry. */
