@@ -89,26 +89,34 @@ export class TablePlan {
 
   /** Rows as the driver gives them, as instances of the model. */
   decode(rows: ReadonlyArray<Record<string, unknown>>): ReadonlyArray<object> | DbError {
-    const { columns } = this
-    const decoded: Array<object> = new Array(rows.length)
-    for (let at = 0; at < rows.length; at += 1) {
-      const row = rows[at]
-      if (row === undefined) continue
-      const properties: Record<string, unknown> = this.assigns === true ? Object.create(this.model.prototype) : {}
-      for (const column of columns) {
-        const stored = row[column.column]
-        // NULL in a field that may be absent is its absence.
-        if (column.isOptional && stored === null) continue
-        try {
-          properties[column.name] = column.decode(stored)
-        } catch (problem) {
-          if (problem instanceof Mismatch) return rowIsNo(this.name, column.name, column.column, problem)
-          throw problem
-        }
-      }
-      decoded[at] = this.assigns === true ? properties : this.construct(properties)
+    const decoded: Array<object> = []
+    for (const row of rows) {
+      const instance = this.decodeRow(row)
+      if (instance instanceof DbError) return instance
+      decoded.push(instance)
     }
     return decoded
+  }
+
+  private decodeRow(row: Record<string, unknown>): object | DbError {
+    const { columns } = this
+    const properties: Record<string, unknown> = this.assigns === true ? Object.create(this.model.prototype) : {}
+    let at = 0
+    try {
+      for (; at < columns.length; at += 1) {
+        // Sound: below the length.
+        const column = columns[at] as Column
+        const stored = row[column.column]
+        // NULL in a field that may be absent is its absence.
+        if (stored !== null || !column.isOptional) properties[column.name] = column.decode(stored)
+      }
+    } catch (problem) {
+      const column = columns[at]
+      if (problem instanceof Mismatch && column !== undefined)
+        return rowIsNo(this.name, column.name, column.column, problem)
+      throw problem
+    }
+    return this.assigns === true ? properties : this.construct(properties)
   }
 
   /** By the model's own constructor. When that adds nothing to the fields it is given, later rows are made without it. */
