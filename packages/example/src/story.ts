@@ -104,7 +104,7 @@ const theTransaction = Effect.gen(function* () {
       Repo.transact(
         Effect.gen(function* () {
           yield* Repo.update(People, 1, { age: 99 }).pipe(people.evicting(1))
-          yield* Effect.fail("changed my mind")
+          return yield* Effect.fail("changed my mind")
         })
       )
     )
@@ -208,4 +208,4 @@ export const story = Effect.gen(function* () {
   const before = yield* Effect.flatMap(PeopleCache, (people) => people.stats)
   yield* theCrash
   yield* summary(before)
-}).pipe(Effect.provide(App), Effect.provide(logging))
+}).pipe(Effect.provide(Layer.provideMerge(App, logging)))

@@ -49,23 +49,31 @@ export const findNative = (): string | undefined => {
   return undefined
 }
 
+/** Whether this user has all of these rights (4 read, 2 write, 1 enter) to this file or folder itself. */
+const hasRights = (path: string, owner: Owner, rights: number): boolean => {
+  const { gid, mode, uid } = statSync(path)
+  const own = (uid === owner.uid ? mode >> 6 : gid === owner.gid ? mode >> 3 : mode) & 0o7
+  return (own & rights) === rights
+}
+
 const mayEnter = (folder: string, owner: Owner): boolean => {
-  for (let at = folder; ; at = dirname(at)) {
-    const { gid, mode, uid } = statSync(at)
-    const bit = uid === owner.uid ? 0o100 : gid === owner.gid ? 0o010 : 0o001
-    if ((mode & bit) === 0) return false
+  for (let at = folder; hasRights(at, owner, 1); at = dirname(at)) {
     if (at === dirname(at)) return true
   }
+  return false
 }
+
+/** Whether this user may also remove a folder of its own from there in the end. */
+const mayUse = (folder: string, owner: Owner): boolean => hasRights(folder, owner, 2) && mayEnter(folder, owner)
 
 /** A socket's path must be shorter than 104 bytes on macOS and 108 on Linux; the socket is called `.s.PGSQL.5432`. */
 const socketPathFits = (folder: string): boolean =>
   Buffer.byteLength(join(folder, "effecto-pg-XXXXXX", ".s.PGSQL.5432")) < 104
 
-/** Makes the one folder that everything of the server lives in, reachable by its owner and short enough for a socket. */
+/** Makes the one folder that everything of the server lives in: its owner may reach and remove it, and a socket's path in it is short enough. */
 export const makeFolder = (owner: Owner | undefined): string => {
   const parent = [tmpdir(), "/tmp"].find(
-    (folder) => socketPathFits(folder) && existsSync(folder) && (owner === undefined || mayEnter(folder, owner))
+    (folder) => socketPathFits(folder) && existsSync(folder) && (owner === undefined || mayUse(folder, owner))
   )
   const folder = mkdtempSync(join(parent ?? tmpdir(), "effecto-pg-"))
   if (owner !== undefined) chownSync(folder, owner.uid, owner.gid)

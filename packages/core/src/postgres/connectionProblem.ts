@@ -7,6 +7,7 @@ const byCode: Readonly<Record<string, string>> = {
   EAI_AGAIN: "the name of the host could not be looked up. Check the network, or correct DATABASE_URL.",
   ETIMEDOUT: "no answer in time. Check the network and the host in DATABASE_URL.",
   EHOSTUNREACH: "the host cannot be reached. Check the network and the host in DATABASE_URL.",
+  ENETUNREACH: "the network cannot be reached. Check it, and the host in DATABASE_URL.",
   ECONNRESET: "it closed the connection. Is it PostgreSQL that listens there?",
   "28P01": "it refused the password. Correct the user and password in DATABASE_URL.",
   "28000": "it refused the user. Correct DATABASE_URL, or allow the user in the server's pg_hba.conf.",

@@ -2,12 +2,41 @@ import { execFileSync } from "node:child_process"
 import { chmodSync, cpSync, existsSync, lstatSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterEach, beforeEach, describe, expect, it } from "@effect/vitest"
+import { afterEach, beforeEach, describe, expect, it, vi } from "@effect/vitest"
 import { findNative, makeFolder, ownerOfServer, runnableNative } from "../../src/postgres/binaries.js"
 
 const asRoot = process.getuid?.() === 0
 const native = findNative()
 const owner = ownerOfServer()
+
+describe("makeFolder", () => {
+  it.runIf(asRoot)("is in /tmp when the server's user could not remove it from the temporary folder in the end", () => {
+    const closed = mkdtempSync(join(tmpdir(), "closed-"))
+    chmodSync(closed, 0o755)
+    vi.stubEnv("TMPDIR", closed)
+    try {
+      const folder = makeFolder(owner === "missing" ? undefined : owner)
+      rmSync(folder, { recursive: true })
+      expect(folder).toMatch(/^\/tmp\/effecto-pg-/)
+    } finally {
+      vi.unstubAllEnvs()
+      rmSync(closed, { recursive: true })
+    }
+  })
+
+  it("is in /tmp when a socket's path in the temporary folder would be too long", () => {
+    const long = mkdtempSync(join(tmpdir(), "a".repeat(90)))
+    vi.stubEnv("TMPDIR", long)
+    try {
+      const folder = makeFolder(owner === "missing" ? undefined : owner)
+      rmSync(folder, { recursive: true })
+      expect(folder).toMatch(/^\/tmp\/effecto-pg-/)
+    } finally {
+      vi.unstubAllEnvs()
+      rmSync(long, { recursive: true })
+    }
+  })
+})
 
 describe.runIf(native !== undefined && owner !== "missing")("runnableNative", () => {
   const someone = owner === "missing" ? undefined : owner
