@@ -39,7 +39,7 @@ const transforming = Layer.unwrapEffect(
 )
 
 /** A program's runtime, and a pool of the bare driver on the same database. */
-const open = async <R extends PgClient.PgClient, E>(live: Layer.Layer<R, E>) => {
+const open = async <R, E>(live: Layer.Layer<R | PgClient.PgClient, E>) => {
   const runtime = ManagedRuntime.make(live)
   const config = await runtime.runPromise(Effect.map(PgClient.PgClient, (client) => client.config))
   const pool = new pg.Pool({ host: config.host, port: config.port, database: config.database, user: config.username })

@@ -151,6 +151,30 @@ describe("Repo", () => {
     expect(Repo.exists(People)).type.toBe<Effect.Effect<boolean, RepoError.StatementError, Repo.Repo>>()
   })
 
+  it("types what it preloads, nested too, with the needs of all hooks on the way", () => {
+    class Pet extends Model.Class<Pet>("Pet")({ id: Schema.Number, ownerId: PersonId, name: Schema.String }) {}
+    const Pets = Table.make(Pet, { name: "pets", key: "id" }).pipe(
+      Table.hooks({
+        afterGet: (rows) =>
+          Effect.as(
+            Effect.flatMap(Cache, (cache) => cache.drop),
+            rows
+          )
+      })
+    )
+    const owner = Table.belongsTo(People, "ownerId")
+    const pets = Table.hasMany(Pets, "ownerId", { owner })
+    const loaded = Repo.preload(People, [] as ReadonlyArray<Person>, { pets })
+    expect<Effect.Effect.Error<typeof loaded>>().type.toBe<RepoError.StatementError>()
+    expect<Effect.Effect.Context<typeof loaded>>().type.toBe<Repo.Repo | Cache>()
+    const names = Effect.map(loaded, (people) =>
+      people.flatMap((person) => person.pets.map((pet) => [person.email, pet.name, pet.owner?.email] as const))
+    )
+    expect<Effect.Effect.Success<typeof names>>().type.toBe<Array<readonly [string, string, string | undefined]>>()
+    expect(Repo.preload).type.not.toBeCallableWith(Pets, [] as ReadonlyArray<Person>, { owner })
+    expect(Table.hasMany).type.not.toBeCallableWith(Pets, "owner")
+  })
+
   it("is provided by a layer on any SqlClient, which is provided again", () => {
     expect(Repo.layer()).type.toBe<Layer.Layer<Repo.Repo | SqlClient.SqlClient, never, SqlClient.SqlClient>>()
   })

@@ -13,6 +13,7 @@
  */
 import { SqlClient, SqlError } from "@effect/sql"
 import { Context, Effect, Layer, type Option } from "effect"
+import type { Associations } from "./association.js"
 import { clientFor, driverTag } from "./database.js"
 import type { Transaction } from "./frame.js"
 import { make } from "./operations.js"
@@ -20,6 +21,9 @@ import type { InvalidInput, MultipleResults, NotFound, StatementError } from "./
 import {
   type Condition,
   type NoOptions,
+  type PreloadContext,
+  type PreloadError,
+  type Preloaded,
   type ReadContext,
   type ReadError,
   Repo,
@@ -31,7 +35,19 @@ import type * as Table from "./Table.js"
 import { type TransactError, type TransactOptions, transactOn } from "./transact.js"
 
 export { inHook } from "./hookrun.js"
-export type { Condition, NoOptions, ReadContext, ReadError, Service, Where, WriteError } from "./repository.js"
+export type {
+  Condition,
+  NoOptions,
+  PreloadContext,
+  PreloadError,
+  Preloaded,
+  Reached,
+  ReadContext,
+  ReadError,
+  Service,
+  Where,
+  WriteError
+} from "./repository.js"
 export {
   /**
    * The Repo of one database, in an effect's context.
@@ -149,6 +165,42 @@ export const all = <T extends Table.Any, const O extends ReadOptions = NoOptions
   options?: O
 ): Effect.Effect<ReadonlyArray<Table.Row<T>>, ReadError<T> | LockError<O>, Repo | ReadContext<T, O>> =>
   Effect.flatMap(Repo, (repo) => repo.all(table, condition, options))
+
+/**
+ * Rows, one or many, with the rows of other tables that belong to them: one query for each association, whatever the number of rows, and for
+ * nested ones too. `afterGet` runs on the children first, then on the rows themselves again. The rows that are given are not changed.
+ *
+ * @since 0.1.0
+ * @category reading
+ * @example
+ * ```ts
+ * import { Model } from "@effect/sql"
+ * import { Repo, Table } from "@effecto/core"
+ * import { Effect, Schema } from "effect"
+ *
+ * class Person extends Model.Class<Person>("Person")({ id: Schema.Number, name: Schema.String }) {}
+ * class Pet extends Model.Class<Pet>("Pet")({ id: Schema.Number, ownerId: Schema.Number, name: Schema.String }) {}
+ *
+ * const People = Table.make(Person, { name: "people", key: "id" })
+ * const Pets = Table.make(Pet, { name: "pets", key: "id" })
+ * const pets = Table.hasMany(Pets, "ownerId")
+ *
+ * export const petNames = Effect.gen(function* () {
+ *   const people = yield* Effect.flatMap(Repo.all(People), (rows) => Repo.preload(People, rows, { pets }))
+ *   return people.map((person) => [person.name, person.pets.map((pet) => pet.name)])
+ * })
+ * ```
+ */
+export const preload = <
+  T extends Table.Any,
+  Rows extends Table.Row<T> | ReadonlyArray<Table.Row<T>>,
+  const A extends Associations
+>(
+  table: T,
+  rows: Rows,
+  associations: A
+): Effect.Effect<Preloaded<Rows, A>, PreloadError<T, A>, Repo | PreloadContext<T, A>> =>
+  Effect.flatMap(Repo, (repo) => repo.preload(table, rows, associations))
 
 /**
  * Whether there is any row, or any that a condition holds for. Runs no hooks.

@@ -20,6 +20,8 @@ import type { Repo } from "./repository.js"
 import { implementationOf, TableImplementation, tableTypeId } from "./tableimplementation.js"
 import { type ModelParts, TablePlan } from "./tableplan.js"
 
+export { type Association, type Associations, belongsTo, hasMany, hasOne, type Loaded } from "./association.js"
+
 /**
  * A constraint of the database, declared so that its violation is a typed error: what kind it is, and which fields it is about.
  *

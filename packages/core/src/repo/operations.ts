@@ -1,10 +1,12 @@
 /** What the Repo's functions do, for one database. */
 import { type SqlClient, Statement } from "@effect/sql"
 import { Effect, Option } from "effect"
+import type { Associations } from "./association.js"
 import type { Answer } from "./connection.js"
 import type { Database } from "./database.js"
 import { frameOf } from "./frame.js"
 import { hooksOf, through, unlessInHook } from "./hookrun.js"
+import { preload, type Reading } from "./preload.js"
 import {
   CommitFailed,
   DbError,
@@ -263,6 +265,16 @@ export const make = (database: Database): Service => {
         Effect.flatMap(write(table, "delete from", table.plan.deleteText, [encoded]), (row) => one(table, key, row))
     })
 
+  const reading: Reading = {
+    find: (table, field, values) =>
+      Effect.flatMap(table.plan.encodeWhere({ [field]: values }), (where) =>
+        where === undefined
+          ? Effect.succeed([])
+          : read(table, `${table.plan.selectText}${where.text}`, where.parameters, true)
+      ),
+    hook: (table, rows) => hooked(table, Effect.succeed(rows), "preload", rows)
+  }
+
   const operations = {
     get: (table: Any, key: unknown, options?: ReadOptions) =>
       Effect.map(byKey(implementationOf(table), key, "get", options), (rows) => Option.fromNullable(rows[0])),
@@ -291,6 +303,13 @@ export const make = (database: Database): Service => {
 
     all: (table: Any, condition?: unknown, options?: ReadOptions) =>
       byCondition(implementationOf(table), condition, "all", options, ""),
+
+    preload: (table: Any, rows: object | ReadonlyArray<object>, associations: Associations) => {
+      const self = implementationOf(table)
+      return Array.isArray(rows)
+        ? preload(reading, self, rows, associations)
+        : Effect.map(preload(reading, self, [rows], associations), ([row]) => row)
+    },
 
     exists: (table: Any, condition?: unknown) => {
       const self = implementationOf(table)

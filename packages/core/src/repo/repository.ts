@@ -1,6 +1,7 @@
 /** The Repo's service: its tag, and what it promises. */
 import type { Statement } from "@effect/sql"
 import { Context, type Effect, type Option } from "effect"
+import type { Associations, Loaded } from "./association.js"
 import type { Transaction } from "./frame.js"
 import type { InvalidInput, MultipleResults, NotFound, StatementError } from "./RepoError.js"
 import type { LockContext, LockError, ReadOptions } from "./rowlock.js"
@@ -30,6 +31,24 @@ export type ReadError<T extends Table.Any> = StatementError | Table.HookError<T,
 
 /** What reading a table needs. */
 export type ReadContext<T extends Table.Any, O> = Table.HookContext<T, "get"> | LockContext<O>
+
+/** Rows, one or many, with their associations. */
+export type Preloaded<Rows, A extends Associations> =
+  Rows extends ReadonlyArray<infer R> ? ReadonlyArray<Loaded<R, A>> : Loaded<Rows, A>
+
+/** The tables that associations reach. */
+export type Reached<A extends Associations> = string extends keyof A
+  ? never
+  : { [Name in keyof A]: A[Name]["table"] | Reached<A[Name]["nested"]> }[keyof A]
+
+type HookErrorOf<T> = T extends Table.Any ? Table.HookError<T, "get"> : never
+type HookContextOf<T> = T extends Table.Any ? Table.HookContext<T, "get"> : never
+
+/** What preloading can fail with. */
+export type PreloadError<T extends Table.Any, A extends Associations> = StatementError | HookErrorOf<T | Reached<A>>
+
+/** What preloading needs. */
+export type PreloadContext<T extends Table.Any, A extends Associations> = HookContextOf<T | Reached<A>>
 
 /** What writing to a table can fail with. */
 export type WriteError<T extends Table.Any, O extends Table.Operation> =
@@ -95,6 +114,16 @@ export interface Service {
     condition?: Condition<T>,
     options?: O
   ) => Effect.Effect<ReadonlyArray<Table.Row<T>>, ReadError<T> | LockError<O>, ReadContext<T, O>>
+
+  readonly preload: <
+    T extends Table.Any,
+    Rows extends Table.Row<T> | ReadonlyArray<Table.Row<T>>,
+    const A extends Associations
+  >(
+    table: T,
+    rows: Rows,
+    associations: A
+  ) => Effect.Effect<Preloaded<Rows, A>, PreloadError<T, A>, PreloadContext<T, A>>
 
   readonly exists: <T extends Table.Any>(table: T, condition?: Condition<T>) => Effect.Effect<boolean, StatementError>
 

@@ -1,7 +1,7 @@
 /**
  * What a table needs at every call, computed once: column names, the closures of its fields, the texts of its statements.
  */
-import { Effect, type Schema } from "effect"
+import { Effect, Option, type Schema } from "effect"
 import { quoted, snakeCase } from "./columnnames.js"
 import { type FieldPlan, fieldPlan, Later, Mismatch } from "./fieldplan.js"
 import { DbError, InvalidInput } from "./RepoError.js"
@@ -33,6 +33,16 @@ const rowIsNo = (table: string, field: string, column: string, problem: Mismatch
     reason: `column ${column} holds ${problem.actual}, but field ${field} of the model expects ${problem.expected}. Correct the model, or the column's type.`,
     cause: undefined
   })
+
+/** A key that is looked for in a field that is an Option is what that holds. */
+const encodeOrSome = (field: FieldPlan, value: unknown): unknown => {
+  try {
+    return field.encode(value)
+  } catch (problem) {
+    if (!(problem instanceof Mismatch) || Option.isOption(value)) throw problem
+    return field.encode(Option.some(value))
+  }
+}
 
 /** Texts of writes, one for each set of columns: as many as a program has kinds of writes, and never without bound. */
 const maximalTexts = 500
@@ -211,7 +221,7 @@ export class TablePlan {
         const field = this.byName.get(name)
         if (field === undefined) throw new Error(`table ${this.name}: its model has no field ${name}`)
         const encode = (one: unknown): Effect.Effect<unknown, Mismatch> => {
-          const encoded = field.encode(one)
+          const encoded = encodeOrSome(field, one)
           return encoded instanceof Later ? encoded.value : Effect.succeed(encoded)
         }
         const place = `$${parameters.length + 1}`

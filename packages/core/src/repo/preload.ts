@@ -1,0 +1,97 @@
+/** Loads what belongs to rows: one query for each association, whatever the number of rows. */
+import { Effect, Option } from "effect"
+import type { Association, Associations } from "./association.js"
+import { currentFrame } from "./frame.js"
+import type { StatementError } from "./RepoError.js"
+import type { Any } from "./Table.js"
+import { implementationOf, type TableImplementation } from "./tableimplementation.js"
+
+type Record_ = Readonly<Record<string, unknown>>
+
+/** What the Repo does for a preload: rows whose field has one of these values, and the hooks of rows that were read. */
+export interface Reading {
+  readonly find: (
+    table: TableImplementation,
+    field: string,
+    values: ReadonlyArray<unknown>
+  ) => Effect.Effect<ReadonlyArray<object>, StatementError>
+  readonly hook: (table: TableImplementation, rows: ReadonlyArray<object>) => Effect.Effect<ReadonlyArray<object>>
+}
+
+/** Two values of a key's field are one when they are stored alike: dates and bigints are different objects each time. */
+const sameKey = (value: unknown): unknown =>
+  typeof value === "object" && value !== null ? JSON.stringify(value) : value
+
+/** A field's value; an Option's is what it holds, or null. */
+const field = (row: object, name: string): unknown => {
+  // Sound: rows are objects, looked at by the names of their fields.
+  const value = (row as Record_)[name]
+  return Option.isOption(value) ? Option.getOrNull(value) : value
+}
+
+const distinct = (rows: ReadonlyArray<object>, name: string): ReadonlyArray<unknown> => {
+  const found = new Map<unknown, unknown>()
+  for (const row of rows) {
+    const value = field(row, name)
+    if (value !== null && value !== undefined) found.set(sameKey(value), value)
+  }
+  return [...found.values()]
+}
+
+/** A row with more on it: another object of the same class, because rows are not changed. */
+const extended = (row: object, loaded: Record_): object =>
+  Object.assign(Object.create(Object.getPrototypeOf(row)), row, loaded)
+
+const load = (
+  reading: Reading,
+  table: TableImplementation,
+  rows: ReadonlyArray<object>,
+  association: Association<"many" | "one" | "parent", Any, Associations>
+): Effect.Effect<(row: object) => unknown, StatementError> => {
+  const target = implementationOf(association.table)
+  const isParent = association.kind === "parent"
+  const [mine, theirs] = isParent ? [association.field, target.key] : [table.key, association.field]
+  const values = distinct(rows, mine)
+  const found = values.length === 0 ? Effect.succeed<ReadonlyArray<object>>([]) : reading.find(target, theirs, values)
+  return Effect.map(
+    Effect.flatMap(found, (children) => preload(reading, target, children, association.nested)),
+    (children) => {
+      const groups = new Map<unknown, Array<object>>()
+      for (const child of children) {
+        const key = sameKey(field(child, theirs))
+        const group = groups.get(key)
+        if (group === undefined) groups.set(key, [child])
+        else group.push(child)
+      }
+      return (row) => {
+        const group = groups.get(sameKey(field(row, mine))) ?? []
+        return association.kind === "many" ? group : (group[0] ?? null)
+      }
+    }
+  )
+}
+
+/** Children first, with their hooks; then the hooks of the rows themselves; then the rows with their children on them. */
+export const preload = (
+  reading: Reading,
+  table: TableImplementation,
+  rows: ReadonlyArray<object>,
+  associations: Associations
+): Effect.Effect<ReadonlyArray<object>, StatementError> => {
+  const wanted = Object.entries(associations)
+  if (wanted.length === 0 || rows.length === 0) return reading.hook(table, rows)
+  return Effect.withFiberRuntime((fiber) =>
+    Effect.forEach(
+      wanted,
+      ([name, association]) => Effect.map(load(reading, table, rows, association), (find) => [name, find] as const),
+      // A transaction has one connection only.
+      { concurrency: currentFrame(fiber.currentContext) === undefined ? "unbounded" : 1 }
+    ).pipe(
+      Effect.flatMap((finders) =>
+        Effect.map(reading.hook(table, rows), (hooked) =>
+          hooked.map((row) => extended(row, Object.fromEntries(finders.map(([name, find]) => [name, find(row)]))))
+        )
+      )
+    )
+  )
+}
