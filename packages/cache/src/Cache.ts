@@ -21,8 +21,10 @@ import { type Context, type Duration, Effect, Layer, Option, type Scope } from "
 import type { NotCached } from "./CacheError.js"
 import type { Hook } from "./CommandHook.js"
 import { commandsOf } from "./commands.js"
+import { Recency } from "./eviction.js"
 import { type Lifetime, toSpan } from "./lifetime.js"
 import { start } from "./service.js"
+import { TinyLfu } from "./tinyLfu.js"
 
 export { CacheClosed, CyclicLoad, NotCached } from "./CacheError.js"
 export {
@@ -175,8 +177,13 @@ export interface Options<K, V, E = never, R = never> {
   readonly idle?: Duration.DurationInput | undefined
   /** How long a value is kept after it was written, however often it is read. Infinite by default. */
   readonly max?: Duration.DurationInput | undefined
-  /** How many values are held at most, at every instant; the least recently used one gives way. Unbounded by default. */
+  /** How many values are held at most, at every instant. Unbounded by default. */
   readonly capacity?: number | undefined
+  /**
+   * Which value gives way when the cache is full. `"tinyLfu"` (the default) keeps what is used often and lets a scan pass by (adaptive W-TinyLFU); `"lru"` lets
+   * the least recently used one go. Either way the value that was written last is held.
+   */
+  readonly policy?: "tinyLfu" | "lru" | undefined
   /** What runs before and after each command: see `before`, `after` and `replace`. */
   readonly hooks?: ReadonlyArray<Hook<K, V, E, R>> | undefined
 }
@@ -217,10 +224,11 @@ export const make = <K, V, E = never, R = never>(
         `cache ${JSON.stringify(options.name)} cannot have a capacity of ${capacity}: give a whole number above zero, or leave it out for none`
       )
     }
-    const service = yield* start({
+    const service = yield* start<K, V, E>({
       name: options.name,
       span,
-      capacity,
+      policy:
+        capacity === undefined ? undefined : options.policy === "lru" ? new Recency(capacity) : new TinyLfu(capacity),
       // Sound: what runs for the cache runs in the context of `make`, which has all that R asks for.
       lookup: options.lookup as ((key: K) => Effect.Effect<Option.Option<V>, E>) | undefined
     })

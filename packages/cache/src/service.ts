@@ -29,6 +29,7 @@ import {
 import { CacheClosed } from "./CacheError.js"
 import { Dirt } from "./dirt.js"
 import type { Entry } from "./entry.js"
+import type { Policy } from "./eviction.js"
 import type { Span } from "./lifetime.js"
 import { circle, currentLoad, Load, leave, type Waiting } from "./load.js"
 import { Store } from "./store.js"
@@ -45,7 +46,8 @@ export type State<K, V, E> = Store<K, V, E> | Closed
 export interface Settings<K, V, E> {
   readonly name: string
   readonly span: Span
-  readonly capacity: number | undefined
+  /** Who leaves when the cache is full; none if it is unbounded. */
+  readonly policy: Policy<K, V> | undefined
   readonly lookup: ((key: K) => Effect.Effect<Option.Option<V>, E>) | undefined
 }
 
@@ -86,7 +88,7 @@ export class Service<K, V, E> {
     context: Context.Context<never>,
     fiberRefs: FiberRefs.FiberRefs
   ) {
-    this.store = new Store(settings.capacity)
+    this.store = new Store(settings.policy)
     this.state = MutableRef.make<State<K, V, E>>(this.store)
     this.timeline = new Timeline(clock)
     this.context = detached(context)

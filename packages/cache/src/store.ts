@@ -11,7 +11,7 @@
  * So there is no generation to count and no tombstone to keep, and all memory for a key goes when its entry does.
  */
 import { Entry } from "./entry.js"
-import { BoundedEntry, Recency } from "./eviction.js"
+import { BoundedEntry, type Policy } from "./eviction.js"
 import { Expiry, type Timed } from "./expiry.js"
 import { KeyMap } from "./keyMap.js"
 import type { Span } from "./lifetime.js"
@@ -33,7 +33,6 @@ export class Store<K, V, E> {
   readonly entries = new KeyMap<K, Entry<K, V>>()
   readonly loads = new KeyMap<K, Load<K, V, E>>()
   readonly expiry = new Expiry()
-  readonly recency: Recency<K, V> | undefined
   readonly counters: Counters = {
     hits: 0,
     misses: 0,
@@ -47,9 +46,8 @@ export class Store<K, V, E> {
   armed = Number.NEGATIVE_INFINITY
   wake: (() => void) | undefined = undefined
 
-  constructor(capacity: number | undefined) {
-    this.recency = capacity === undefined ? undefined : new Recency(capacity)
-  }
+  /** A bounded store makes bounded entries and no others: with a policy, every entry is one. */
+  constructor(readonly policy: Policy<K, V> | undefined) {}
 
   /** Reads an entry: renews it and says yes, or removes it because it is expired. */
   use(entry: Entry<K, V>, now: number): boolean {
@@ -64,7 +62,7 @@ export class Store<K, V, E> {
   /** What a read does to an entry. */
   touch(entry: Entry<K, V>, now: number): void {
     entry.renew(now)
-    if (this.recency !== undefined) this.recency.use(entry as BoundedEntry<K, V>) // a bounded store makes no other kind
+    if (this.policy !== undefined) this.policy.use(entry as BoundedEntry<K, V>)
   }
 
   /** The entry that may be served at `now`, left as it is. */
@@ -115,7 +113,7 @@ export class Store<K, V, E> {
     this.loads.clear()
     this.entries.clear()
     this.expiry.clear()
-    this.recency?.clear()
+    this.policy?.clear()
   }
 
   /** How many entries can be served at `now`. */
@@ -151,12 +149,8 @@ export class Store<K, V, E> {
 
   private drop(entry: Entry<K, V>): void {
     this.entries.remove(entry)
-    this.unfile(entry)
-  }
-
-  private unfile(entry: Entry<K, V>): void {
     this.expiry.unfile(entry)
-    if (this.recency !== undefined) this.recency.remove(entry as BoundedEntry<K, V>)
+    if (this.policy !== undefined) this.policy.remove(entry as BoundedEntry<K, V>)
   }
 
   private write(key: K, value: V, span: Span, now: number): void {
@@ -167,22 +161,23 @@ export class Store<K, V, E> {
       if (there !== undefined) this.drop(there)
       return
     }
-    if (there !== undefined) this.unfile(there)
-    if (this.recency === undefined) {
+    if (there !== undefined) this.expiry.unfile(there)
+    const policy = this.policy
+    if (policy === undefined) {
       const entry = new Entry(key, value, span.idle, end, deadline)
       this.entries.set(entry)
       this.file(entry, now)
-    } else {
-      const entry = new BoundedEntry(key, value, span.idle, end, deadline)
-      this.entries.set(entry)
-      this.file(entry, now)
-      this.recency.add(entry)
-      while (this.entries.size > this.recency.capacity) {
-        const victim = this.recency.victim()
-        if (victim === undefined) break
-        this.counters.evictions += 1
-        this.drop(victim)
-      }
+      return
+    }
+    const entry = new BoundedEntry(key, value, span.idle, end, deadline)
+    this.entries.set(entry)
+    this.file(entry, now)
+    policy.add(entry, there as BoundedEntry<K, V> | undefined)
+    while (this.entries.size > policy.capacity) {
+      const victim = policy.victim()
+      if (victim === undefined) return
+      this.counters.evictions += 1
+      this.drop(victim)
     }
   }
 

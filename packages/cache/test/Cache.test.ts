@@ -401,9 +401,27 @@ describe("make", () => {
     })
   )
 
-  it.scoped("never holds more than its capacity, and lets the least recently used value go", () =>
+  it.scoped("never holds more than its capacity, and always what was written last", () =>
     Effect.gen(function* () {
-      const cache = yield* Cache.make<string, number>({ name: "numbers", capacity: 2 })
+      for (const policy of ["tinyLfu", "lru"] as const) {
+        for (const capacity of [1, 2, 3, 10]) {
+          const cache = yield* Cache.make<number, number>({ name: "numbers", capacity, policy })
+          for (let key = 0; key < 50; key += 1) {
+            yield* cache.put(key % 17, key)
+            yield* cache.get(key % 3)
+            expect(yield* cache.size).toBeLessThanOrEqual(capacity)
+            expect(yield* cache.getOption(key % 17)).toEqual(Option.some(key))
+          }
+          const stats = yield* cache.stats
+          expect([stats.size, stats.evictions > 0]).toEqual([capacity, true])
+        }
+      }
+    })
+  )
+
+  it.scoped("lets the least recently used value go, if that is the policy", () =>
+    Effect.gen(function* () {
+      const cache = yield* Cache.make<string, number>({ name: "numbers", capacity: 2, policy: "lru" })
       yield* cache.put("a", 1)
       yield* cache.put("b", 2)
       yield* cache.get("a")
@@ -411,6 +429,22 @@ describe("make", () => {
       expect([yield* cache.has("a"), yield* cache.has("b"), yield* cache.has("c")]).toEqual([true, false, true])
       expect(yield* cache.size).toBe(2)
       expect((yield* cache.stats).evictions).toBe(1)
+    })
+  )
+
+  it.scoped("keeps what is used again and again when a scan comes by, unless the policy is lru", () =>
+    Effect.gen(function* () {
+      const left: Array<number> = []
+      for (const policy of ["tinyLfu", "lru"] as const) {
+        const cache = yield* Cache.make<number, number>({ name: "numbers", capacity: 100, policy })
+        const hot = Array.from({ length: 50 }, (_, key) => key)
+        for (let turn = 0; turn < 5; turn += 1) {
+          for (const key of hot) yield* cache.getOrLoad(key, Effect.succeed(key))
+        }
+        for (let key = 1_000; key < 1_200; key += 1) yield* cache.getOrLoad(key, Effect.succeed(key))
+        left.push((yield* Effect.filter(hot, cache.has)).length)
+      }
+      expect(left).toEqual([50, 0])
     })
   )
 

@@ -8,6 +8,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Clock, Deferred, Effect, Exit, Fiber, Option, Scope } from "effect"
 import { CacheClosed } from "../src/CacheError.js"
+import { TinyLfu } from "../src/tinyLfu.js"
 import { open, structure } from "./structure.js"
 
 const KEYS = ["a", "b"] as const
@@ -172,7 +173,7 @@ const run = (order: ReadonlyArray<Operation>, capacity: number | undefined, endi
       const { cache, service } = yield* Scope.extend(
         open<Key, number, never>({
           span: { idle: IDLE, max: Number.POSITIVE_INFINITY },
-          capacity,
+          policy: capacity === undefined ? undefined : new TinyLfu(capacity),
           lookup: (key) =>
             Effect.suspend(() => {
               const value = model.version.get(key) ?? 0

@@ -33,7 +33,7 @@ export const structure = <K, V, E>(service: Service<K, V, E>) => {
   return {
     entries: [...state.entries.values()].length,
     filed: state.expiry.count(),
-    ordered: state.recency?.count() ?? 0,
+    ordered: state.policy?.count() ?? 0,
     loads: [...state.loads.values()].length,
     ...beside
   }
