@@ -1,9 +1,15 @@
 import { Model, SqlClient } from "@effect/sql"
+import { PgClient } from "@effect/sql-pg"
 import { describe, expect, layer } from "@effect/vitest"
-import { type Context, Data, DateTime, Deferred, Effect, Fiber, Metric, Option, Schema } from "effect"
+import { type Context, Data, DateTime, Deferred, Effect, Fiber, Layer, Metric, Option, Schema } from "effect"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
 import { ada, freshTables, logged, People, Person, PersonId, Pets, TestRepo } from "./people.js"
+
+const onePool = Layer.unwrapEffect(
+  Effect.map(PgClient.PgClient, ({ config }) => PgClient.layer({ ...config, maxConnections: 1 }))
+)
+const oneConnection = Layer.provideMerge(Repo.layer(), onePool)
 
 const nobody = PersonId.make(4242)
 
@@ -603,6 +609,86 @@ describe("Repo", () => {
           yield* Repo.transact(Repo.count(People))
           const after = yield* numbers
           expect(after.map((state, at) => state.count - (before[at]?.count ?? 0))).toEqual([3, 1, 2])
+        })
+      )
+    })
+
+    describe("a client with transformations of its own", () => {
+      it.effect("changes nothing for the Repo", () =>
+        Effect.gen(function* () {
+          yield* freshTables
+          const { config } = yield* PgClient.PgClient
+          const transforming = PgClient.layer({
+            ...config,
+            transformQueryNames: (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+            transformResultNames: (name) => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+          })
+          yield* Effect.gen(function* () {
+            const sql = yield* SqlClient.SqlClient
+            const row = yield* Repo.insert(People, { ...ada, nickName: Option.some("A") })
+            expect(yield* Repo.fetch(People, row.id)).toEqual(row)
+            expect(yield* Repo.all(People, sql`${sql("firstName")} = ${"Ada"}`)).toEqual([row])
+            expect(yield* sql`select first_name from people`).toEqual([{ firstName: "Ada" }])
+            expect(yield* sql.withoutTransforms()`select first_name from people`).toEqual([{ first_name: "Ada" }])
+          }).pipe(Effect.provide(Layer.provideMerge(Repo.layer(), transforming)))
+        })
+      )
+    })
+
+    describe("prepared statements", () => {
+      it.effect("are made once for each connection, and again when the table was altered", () =>
+        Effect.gen(function* () {
+          const sql = yield* freshTables
+          yield* Repo.insert(People, { ...ada, nickName: Option.none() })
+          yield* Repo.transact(
+            Effect.gen(function* () {
+              yield* Repo.get(People, PersonId.make(1))
+              yield* Repo.get(People, PersonId.make(1))
+              const statements = yield* sql<{ uses: string }>`
+                select (generic_plans + custom_plans)::text as uses from pg_prepared_statements
+                where statement like 'select "id", "first_name"%from "people" where "id" = $1'`
+              expect(statements).toHaveLength(1)
+            })
+          )
+          yield* sql`alter table people alter column age type bigint`
+          expect((yield* Repo.fetch(People, PersonId.make(1))).age).toBe(36)
+        }).pipe(Effect.provide(oneConnection))
+      )
+
+      it.effect("are not made when the layer was asked not to", () =>
+        Effect.gen(function* () {
+          yield* freshTables
+          const sql = yield* SqlClient.SqlClient
+          const left = yield* Repo.transact(
+            Effect.zipRight(Repo.get(People, nobody), sql`select name from pg_prepared_statements`)
+          )
+          expect(left).toEqual([])
+        }).pipe(Effect.provide(Layer.provideMerge(Repo.layer({ prepare: false }), onePool)))
+      )
+    })
+
+    describe("a withTransaction of a client that is not ours", () => {
+      it.effect("is joined by statements, and refuses transact, whose commit nobody could see", () =>
+        Effect.gen(function* () {
+          yield* freshTables
+          const error = yield* Effect.gen(function* () {
+            const plain = yield* PgClient.PgClient
+            const repo = yield* Effect.provide(
+              Repo.Repo,
+              Layer.provide(Repo.layer(), Layer.succeed(SqlClient.SqlClient, plain))
+            )
+            return yield* Effect.flip(
+              plain.withTransaction(
+                Effect.gen(function* () {
+                  yield* repo.insert(People, { ...ada, nickName: Option.none() })
+                  expect(yield* repo.count(People)).toBe(1)
+                  return yield* repo.transact(Effect.void)
+                })
+              )
+            )
+          }).pipe(Effect.provide(onePool))
+          expect(error).toMatchObject({ _tag: "DbError", operation: "begin a transaction" })
+          expect(yield* Repo.count(People)).toBe(0)
         })
       )
     })

@@ -1,0 +1,78 @@
+/** What the Repo says while its server goes away, on a server of its own. */
+import { describe, expect, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
+import * as AdvisoryLock from "../../src/locks/AdvisoryLock.js"
+import * as PostgresServer from "../../src/postgres/PostgresServer.js"
+import * as Repo from "../../src/repo/Repo.js"
+import * as Transaction from "../../src/repo/Transaction.js"
+import { ada, freshTables, People, PersonId } from "./people.js"
+
+describe("a server that stops", () => {
+  it.live(
+    "fails everything that waits for it, and everything that comes after, and nothing hangs",
+    () =>
+      Effect.gen(function* () {
+        const power = yield* Scope.make()
+        const server = yield* PostgresServer.make().pipe(Scope.extend(power))
+        const program = Effect.gen(function* () {
+          const sql = yield* freshTables
+          const events: Array<string> = []
+          const started = yield* Effect.all(Array.from({ length: 4 }, () => Deferred.make<void>()))
+          const begin = (at: number) => {
+            const one = started[at]
+            return one === undefined ? Effect.void : Deferred.succeed(one, undefined)
+          }
+          const stopped = yield* Deferred.make<void>()
+          const fibers = yield* Effect.forEach(
+            [
+              // In the middle of a statement.
+              Repo.transact(Effect.zipRight(begin(0), sql`select pg_sleep(60)`)),
+              // Between two statements.
+              Repo.transact(
+                Effect.gen(function* () {
+                  yield* Repo.insert(People, { ...ada, nickName: Option.none() })
+                  yield* Transaction.afterCommit(Effect.sync(() => events.push("committed")))
+                  yield* begin(1)
+                  yield* Deferred.await(stopped)
+                })
+              ),
+              // In a savepoint that holds a lock.
+              Repo.transact(
+                Repo.transact(
+                  Effect.zipRight(
+                    AdvisoryLock.acquire("books"),
+                    Effect.zipRight(begin(2), Effect.zipRight(Deferred.await(stopped), Repo.count(People)))
+                  )
+                )
+              ),
+              // Waiting for that lock, or for a place in the pool.
+              Effect.zipRight(begin(3), Repo.transact(AdvisoryLock.acquire("books")))
+            ] as ReadonlyArray<Effect.Effect<unknown, { readonly _tag: string; readonly message: string }, Repo.Repo>>,
+            (effect) => Effect.fork(Effect.exit(effect))
+          )
+          yield* Effect.forEach(started, Deferred.await)
+          yield* Scope.close(power, Exit.void)
+          yield* Deferred.succeed(stopped, undefined)
+          const exits = yield* Effect.forEach(fibers, Fiber.join)
+          const errors = yield* Effect.forEach(exits, (exit) => Effect.flip(exit))
+          expect(errors.map((error) => error._tag)).toEqual(["SqlError", "CommitFailed", "DbError", "DbError"])
+          expect(events).toEqual([])
+          const late = yield* Effect.flip(Repo.get(People, PersonId.make(1)))
+          expect(late).toMatchObject({ _tag: "DbError", kind: "connection", retryable: true })
+          expect(late.message).toMatch(
+            /^could not read people: PostgreSQL cannot be reached \(ENOENT .*start the server/
+          )
+          const begun = yield* Effect.flip(Repo.transact(Effect.void))
+          expect(begun.message).toMatch(/^could not begin a transaction: PostgreSQL cannot be reached \(ENOENT/)
+        })
+        yield* Effect.provide(
+          program,
+          Repo.layer().pipe(
+            Layer.provideMerge(PostgresServer.client({ maxConnections: 4 })),
+            Layer.provide(Layer.succeed(PostgresServer.PostgresServer, server))
+          )
+        )
+      }),
+    60_000
+  )
+})
