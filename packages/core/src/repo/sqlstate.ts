@@ -68,6 +68,10 @@ export const isConnectionProblem = (answer: ServerAnswer): boolean =>
     ? lostMessages.test(answer.message)
     : lostCodes.test(answer.code) || answer.code in remedies || answer.code === "57P03"
 
+/** `pg` says this of a connection that it knows to be gone: what it was asked to send was never sent. */
+export const wasNeverSent = (answer: ServerAnswer): boolean =>
+  answer.code === undefined && /not queryable/.test(answer.message)
+
 const connectionReason = (answer: ServerAnswer): string => {
   const said = answer.code === undefined ? answer.message : `${answer.code} ${answer.message}`
   if (/timeout exceeded when trying to connect/i.test(answer.message))

@@ -21,7 +21,7 @@ import {
   type StatementError,
   TransactionClosed
 } from "./RepoError.js"
-import { answerOf, classified, isConnectionProblem, statementError } from "./sqlstate.js"
+import { answerOf, classified, isConnectionProblem, statementError, wasNeverSent } from "./sqlstate.js"
 import { observed, transactionSource } from "./statementlog.js"
 
 /**
@@ -137,6 +137,10 @@ type Ending = { readonly outcome: Outcome; readonly failure: CommitFailed | Seri
 const commitFailure = (error: unknown): Ending => {
   const answer = answerOf(error)
   if (answer instanceof TransactionClosed) return { outcome: "rolledBack", failure: rolledBack(answer.message) }
+  if (wasNeverSent(answer)) {
+    const reason = `the connection to PostgreSQL was lost before it could commit (${answer.message})`
+    return { outcome: "rolledBack", failure: rolledBack(reason, undefined, answer) }
+  }
   if (answer.code === undefined || isConnectionProblem(answer)) {
     const said = answer.code === undefined ? answer.message : `${answer.code} ${answer.message}`
     const reason = `the connection to PostgreSQL was lost while it committed (${said})`
@@ -187,6 +191,7 @@ const commit = (frame: Frame): Effect.Effect<Ending> =>
           }
     }),
     Effect.catchAll((error) => Effect.succeed(commitFailure(error))),
+    // A refusal has ended the transaction. Of a connection whose COMMIT had no answer, nothing is known.
     Effect.tap((ending) => (ending.outcome === "unknown" ? discard(frame.session.connection) : Effect.void))
   )
 

@@ -54,7 +54,15 @@ describe("a connection that is lost", () => {
       })
     )
 
-    it.effect("before COMMIT leaves the outcome unknown, and that is what is said", () =>
+    /** Work for every end of a transaction. */
+    const noting = (events: Array<string>) =>
+      Effect.all([
+        Transaction.afterCommit(Effect.sync(() => events.push("committed"))),
+        Transaction.afterRollback(Effect.sync(() => events.push("rolled back"))),
+        Transaction.onCommitOrNow(Effect.sync(() => events.push("to be forgotten")))
+      ])
+
+    it.effect("before COMMIT is sent is a rollback, and is said to be one", () =>
       Effect.gen(function* () {
         const sql = yield* freshTables
         const events: Array<string> = []
@@ -62,13 +70,26 @@ describe("a connection that is lost", () => {
           Repo.transact(
             Effect.gen(function* () {
               yield* Repo.insert(People, row)
-              yield* Transaction.afterCommit(Effect.sync(() => events.push("committed")))
-              yield* Transaction.afterRollback(Effect.sync(() => events.push("rolled back")))
-              yield* Transaction.onCommitOrNow(Effect.sync(() => events.push("to be forgotten")))
+              yield* noting(events)
               yield* terminate(yield* backend, sql)
+              yield* Effect.ignore(Repo.count(People))
             })
           )
         )
+        expect(error).toMatchObject({ _tag: "CommitFailed", outcome: "rolledBack" })
+        expect(error.message).toContain("the connection to PostgreSQL was lost before it could commit")
+        expect(events).toEqual(["rolled back"])
+        expect(yield* Repo.count(People)).toBe(0)
+      })
+    )
+
+    it.effect("between COMMIT and its answer leaves the outcome unknown, and that is what is said", () =>
+      Effect.gen(function* () {
+        const sql = yield* freshTables
+        yield* sql`create or replace function die() returns trigger language plpgsql as 'begin perform pg_terminate_backend(pg_backend_pid()); return new; end'`
+        yield* sql`create constraint trigger die after insert on people deferrable initially deferred for each row execute function die()`
+        const events: Array<string> = []
+        const error = yield* Effect.flip(Repo.transact(Effect.zipRight(Repo.insert(People, row), noting(events))))
         expect(error).toMatchObject({ _tag: "CommitFailed", outcome: "unknown" })
         expect(error.message).toContain("Whether the transaction was committed is not known")
         expect(events).toEqual(["to be forgotten"])

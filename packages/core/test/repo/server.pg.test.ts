@@ -18,21 +18,23 @@ describe("a server that stops", () => {
           const sql = yield* freshTables
           const events: Array<string> = []
           const started = yield* Effect.all(Array.from({ length: 4 }, () => Deferred.make<void>()))
-          const begin = (at: number) => {
-            const one = started[at]
-            return one === undefined ? Effect.void : Deferred.succeed(one, undefined)
-          }
+          const [first, second, third, fourth] = started as [
+            Deferred.Deferred<void>,
+            Deferred.Deferred<void>,
+            Deferred.Deferred<void>,
+            Deferred.Deferred<void>
+          ]
           const stopped = yield* Deferred.make<void>()
           const fibers = yield* Effect.forEach(
             [
               // In the middle of a statement.
-              Repo.transact(Effect.zipRight(begin(0), sql`select pg_sleep(60)`)),
+              Repo.transact(Effect.zipRight(Deferred.succeed(first, undefined), sql`select pg_sleep(60)`)),
               // Between two statements.
               Repo.transact(
                 Effect.gen(function* () {
                   yield* Repo.insert(People, { ...ada, nickName: Option.none() })
                   yield* Transaction.afterCommit(Effect.sync(() => events.push("committed")))
-                  yield* begin(1)
+                  yield* Deferred.succeed(second, undefined)
                   yield* Deferred.await(stopped)
                 })
               ),
@@ -41,12 +43,18 @@ describe("a server that stops", () => {
                 Repo.transact(
                   Effect.zipRight(
                     AdvisoryLock.acquire("books"),
-                    Effect.zipRight(begin(2), Effect.zipRight(Deferred.await(stopped), Repo.count(People)))
+                    Effect.zipRight(
+                      Deferred.succeed(third, undefined),
+                      Effect.zipRight(Deferred.await(stopped), Repo.count(People))
+                    )
                   )
                 )
               ),
-              // Waiting for that lock, or for a place in the pool.
-              Effect.zipRight(begin(3), Repo.transact(AdvisoryLock.acquire("books")))
+              // Waiting for that lock.
+              Deferred.await(third).pipe(
+                Effect.zipRight(Deferred.succeed(fourth, undefined)),
+                Effect.zipRight(Repo.transact(AdvisoryLock.acquire("books")))
+              )
             ] as ReadonlyArray<Effect.Effect<unknown, { readonly _tag: string; readonly message: string }, Repo.Repo>>,
             (effect) => Effect.fork(Effect.exit(effect))
           )
