@@ -10,29 +10,17 @@
  * | plain or class object | a handle again |
  * | anything else | the current instance's value, untouched: numbers, `Option`, `Ref`, `Queue`, ... |
  *
- * A *guarded* Effect dies with `InstanceDied` when its instance dies first, and waits for the child if it is run while the
- * child is down. Guarding has to be cheap and must not be noticed:
- *
- * - An Effect that is already an answer (an `Exit`) is passed through, one that needs no fiber (`sync`) is run in place.
- * - Everything else is run by a fiber of its own, started at once on the same stack: an Effect that never suspends is done
- *   before anybody waits. Only one that does suspend costs an entry in the instance's list of waiting calls. There is no race.
- * - What the Effect forks belongs to the caller, as it would without a handle (`Effect.transplant`), and FiberRefs it changes
- *   are changed for the caller.
- * - An Effect of a class of its own (a SQL statement, a lazy cache read) keeps its identity: methods, fields, and an iterator
- *   that may answer without the runtime.
+ * A *guarded* Effect (`guard.ts`) dies with `InstanceDied` when its instance dies first. Kept over a restart, it is asked of
+ * the next instance when it is run again; run while the child is down, it waits. An Effect of a class of its own (an SQL
+ * statement, a lazy cache read) keeps its identity: methods, fields, and an iterator that may answer without the runtime.
  */
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
-import * as FiberRef from "effect/FiberRef"
-import * as Runtime from "effect/Runtime"
 import * as Stream from "effect/Stream"
 import { YieldWrap, yieldWrapGet } from "effect/Utils"
+import { type AnyEffect, isBranded, kindOf, run } from "./guard.js"
 import type { Instance, Slot } from "./instance.js"
-import * as Linking from "./linking.js"
 
-type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 type AnyStream = Stream.Stream<unknown, unknown, unknown>
 
 /** Reaches a value inside an instance. */
@@ -41,33 +29,10 @@ type Reach = (instance: Instance) => unknown
 /** A handle for the service under `key` of whatever instance the slot holds; the value itself if no handle can carry it. */
 export const make = (slot: Slot, key: string, sample: unknown): unknown =>
   isCarried(sample) || (isFunction(sample) && !isClass(sample))
-    ? node(slot, nowhere, (instance) => instance.context.unsafeMap.get(key), sample)
+    ? node(slot, (instance) => instance.context.unsafeMap.get(key), sample)
     : sample
 
-const nowhere: Reach = () => undefined
-
 const isObject = (u: unknown): u is object => (typeof u === "object" && u !== null) || typeof u === "function"
-
-const typeIds = /^~?(effect\/|@effect\/)/
-const effectIds = new Set([
-  "effect/Effect",
-  "effect/Stream",
-  "effect/Sink",
-  "effect/Channel",
-  "effect/Equal",
-  "effect/Hash"
-])
-
-/** Whether a value is marked as a data type of Effect's: a Ref, an Option, a Scope. */
-const isBranded = (value: object, allowed: ReadonlySet<string>): boolean => {
-  for (let at: object | null = value; at !== null && at !== Object.prototype; at = Object.getPrototypeOf(at)) {
-    for (const symbol of Object.getOwnPropertySymbols(at)) {
-      const name = symbol.description ?? ""
-      if (typeIds.test(name) && !allowed.has(name)) return true
-    }
-  }
-  return false
-}
 
 const noneAllowed: ReadonlySet<string> = new Set()
 
@@ -78,73 +43,86 @@ const isCarried = (value: unknown): value is object =>
   Object.prototype.toString.call(value) === "[object Object]" &&
   !isBranded(value, noneAllowed)
 
-const opOf = (effect: AnyEffect): unknown =>
-  // The operation name is not in the public types; every Effect of version 3 has one, and it is only compared.
-  (effect as unknown as { readonly _op?: unknown })._op
-
-type EffectKind = "answer" | "sync" | "primitive" | "custom" | "data"
-
-const kindOf = (effect: AnyEffect): EffectKind => {
-  switch (opOf(effect)) {
-    case "Success":
-    case "Failure":
-      return "answer"
-    case "Sync":
-      return "sync"
-    case "Commit":
-      return isBranded(effect, effectIds) ? "data" : "custom"
-    case "OnSuccess":
-    case "OnFailure":
-    case "OnSuccessAndFailure":
-    case "Iterator":
-    case "Async":
-    case "WithRuntime":
-    case "UpdateRuntimeFlags":
-    case "While":
-    case "Yield":
-      return "primitive"
-    default:
-      // Option, Either, Tag and the like are Effects, but nobody calls a method to run them.
-      return "data"
-  }
-}
-
 const isStream = (value: object): value is AnyStream => Stream.StreamTypeId in value && "channel" in value
 
-const node = (slot: Slot, reachOwner: Reach, reach: Reach, sample: object): object => {
-  const members = new Map<PropertyKey, unknown>()
+const node = (slot: Slot, reach: Reach, sample: object): object => {
   const latest = (): object => {
     const instance = slot.current ?? slot.last
     const value = instance === undefined ? sample : reach(instance)
     return isObject(value) ? value : sample
   }
-  const member = (property: PropertyKey): unknown => {
+  return isFunction(sample) ? functionNode(slot, reach, latest) : objectNode(slot, reach, latest, sample)
+}
+
+/** A member of a service through its handle: made once if a handle can carry it, otherwise looked up each time. */
+const memberOf = (slot: Slot, reach: Reach, latest: () => object) => {
+  const members = new Map<PropertyKey, unknown>()
+  return (property: PropertyKey): unknown => {
     const known = members.get(property)
     if (known !== undefined) return known
     const real = latest()
     const value: unknown = Reflect.get(real, property, real)
     if (!isObject(value)) return value
-    const reachMember: Reach = (instance) => {
-      const owner = reach(instance)
-      return isObject(owner) ? Reflect.get(owner, property, owner) : undefined
-    }
-    const made = carry(slot, reach, reachMember, value)
+    const made = carry(slot, reach, property, value)
     if (made !== value) members.set(property, made)
     return made
   }
-  // The target is empty, because a proxy may not answer differently from a frozen target.
-  const target = typeof sample === "function" ? function () {} : {}
-  const self = typeof sample === "function" ? method(slot, reachOwner, reach) : undefined
-  return new Proxy(target, {
-    get: (_target, property) => member(property),
-    set: (_target, property, value) => Reflect.set(latest(), property, value),
-    has: (_target, property) => Reflect.has(latest(), property),
-    apply: (_target, _this, args) => self?.(...args),
-    getPrototypeOf: () => Reflect.getPrototypeOf(latest()),
-    ownKeys: () => Reflect.ownKeys(latest()).filter((key) => typeof sample !== "function" || key !== "prototype"),
-    getOwnPropertyDescriptor: (proxied, property) => {
+}
+
+/** What a Proxy of a service answers about it. Its target is empty, because a proxy may not contradict a frozen target. */
+const forwarding = (latest: () => object, member: (property: PropertyKey) => unknown): ProxyHandler<object> => ({
+  get: (_target, property) => member(property),
+  set: (_target, property, value) => Reflect.set(latest(), property, value),
+  has: (_target, property) => Reflect.has(latest(), property),
+  getPrototypeOf: () => Reflect.getPrototypeOf(latest())
+})
+
+/**
+ * A handle for an object. Its carried members are ordinary properties, which the engine reads as fast as those of the service
+ * itself; everything else, also what only a later instance has, is found through a Proxy that is its prototype.
+ */
+const objectNode = (slot: Slot, reach: Reach, latest: () => object, sample: object): object => {
+  const member = memberOf(slot, reach, latest)
+  /** Makes a property of what the handle carries, so that the next read does not come here. */
+  const keep = (property: PropertyKey, enumerable: boolean): unknown => {
+    const made = member(property)
+    if (isObject(made) && (isFunction(made) || made instanceof Lazy)) {
+      Object.defineProperty(self, property, { value: made, enumerable, configurable: true })
+    }
+    return made
+  }
+  const self: object = Object.create(
+    new Proxy({}, { ...forwarding(latest, member), get: (_target, property) => keep(property, false) })
+  )
+  for (const property of Reflect.ownKeys(sample)) {
+    const { enumerable = false, value } = Reflect.getOwnPropertyDescriptor(sample, property) ?? {}
+    Object.defineProperty(self, property, {
+      get: () => member(property),
+      set: (to) => Reflect.set(latest(), property, to),
+      enumerable,
+      configurable: true
+    })
+    // Not for getters, which may do something, nor for objects, which may lead back here.
+    if (isFunction(value) || Effect.isEffect(value)) keep(property, enumerable)
+  }
+  return self
+}
+
+/** A handle for a function, with its members. */
+const functionNode = (slot: Slot, reach: Reach, latest: () => object): object => {
+  const member = memberOf(slot, reach, latest)
+  const call = method(slot, () => undefined, reach)
+  return new Proxy(function () {}, {
+    ...forwarding(latest, member),
+    apply: (_target, _this, args) => call(...args),
+    ownKeys: () =>
+      Reflect.ownKeys(latest())
+        .filter((key) => key !== "prototype")
+        .concat("prototype"),
+    getOwnPropertyDescriptor: (target, property) => {
       const found = Reflect.getOwnPropertyDescriptor(latest(), property)
-      if (found === undefined) return Reflect.getOwnPropertyDescriptor(proxied, property)
+      // The target's own `prototype` is not configurable, so it has to be answered as it is.
+      if (found === undefined || property === "prototype") return Reflect.getOwnPropertyDescriptor(target, property)
       return { configurable: true, enumerable: found.enumerable ?? false, writable: true, value: member(property) }
     }
   })
@@ -156,58 +134,61 @@ const isFunction = (value: unknown): value is AnyFunction => typeof value === "f
 
 const isClass = (value: AnyFunction): boolean => /^class\b/.test(Function.prototype.toString.call(value))
 
-const carry = (slot: Slot, reachOwner: Reach, reach: Reach, value: object): unknown => {
+const carry = (slot: Slot, reachOwner: Reach, property: PropertyKey, value: object): unknown => {
+  const reach: Reach = (instance) => {
+    const owner = reachOwner(instance)
+    return isObject(owner) ? Reflect.get(owner, property, owner) : undefined
+  }
   if (isFunction(value)) {
     if (isClass(value)) return value
-    const call = method(slot, reachOwner, reach)
-    return Object.keys(value).length === 0 ? call : node(slot, reachOwner, reach, value)
+    // A function with members of its own is called without `this`, like the callable client it probably is.
+    return Object.keys(value).length === 0 ? method(slot, reachOwner, reach) : node(slot, reach, value)
   }
-  if (Effect.isEffect(value)) {
-    const kind = kindOf(value)
-    return kind === "data" ? value : new Lazy(slot, undefined, undefined, reach)
-  }
+  if (Effect.isEffect(value)) return kindOf(value) === "data" ? value : new Lazy(slot, undefined, undefined, reach)
   if (isStream(value)) return stream(slot, reach)
-  return isCarried(value) ? node(slot, nowhere, reach, value) : value
+  return isCarried(value) ? node(slot, reach, value) : value
 }
 
 const method = (slot: Slot, reachOwner: Reach, reach: Reach): AnyFunction => {
   // What the function returned last tells what to return while the child is down.
   let shape: "effect" | "stream" | "value" | undefined
-  return (...args) => {
-    const again: Reach = (instance) => {
-      const callee = reach(instance)
-      if (typeof callee !== "function") {
-        throw new TypeError(`a function of "${slot.path}" is not a function any more after a restart`)
-      }
-      return Reflect.apply(callee, reachOwner(instance), args)
+  // Looked up once for each instance: this is the hot path of every call.
+  let at: Instance | undefined
+  let owner: unknown
+  let callee: AnyFunction | undefined
+  const call = (instance: Instance, args: Array<unknown>): unknown => {
+    if (instance !== at) {
+      const found = reach(instance)
+      if (!isFunction(found)) throw new TypeError(`a function of "${slot.path}" is not a function after a restart`)
+      at = instance
+      owner = reachOwner(instance)
+      callee = found
     }
+    return callee?.apply(owner, args)
+  }
+  return (...args) => {
     const instance = slot.current
     if (instance === undefined) {
-      if (shape === "stream") return stream(slot, again)
       if (shape === "value") throw slot.unavailable
+      const again: Reach = (now) => call(now, args)
+      if (shape === "stream") return stream(slot, again)
       return shape === "effect" ? new Lazy(slot, undefined, undefined, again) : new Unknown(slot, again)
     }
-    const result = again(instance)
-    if (!isObject(result)) {
+    const result = call(instance, args)
+    if (typeof result !== "object" || result === null) {
       shape = "value"
       return result
     }
     if (Effect.isEffect(result)) {
       const kind = kindOf(result)
       shape = kind === "data" ? "value" : "effect"
-      switch (kind) {
-        case "answer":
-        case "data":
-          return result
-        case "custom":
-          return custom(slot, instance, result, again)
-        default:
-          return new Lazy(slot, instance, result, again)
-      }
+      if (kind === "answer" || kind === "data") return result
+      const lazy = new Lazy(slot, instance, result, (now) => call(now, args))
+      return kind === "custom" ? new Proxy(result, new Custom(lazy)) : lazy
     }
     if (isStream(result)) {
       shape = "stream"
-      return stream(slot, (now) => (now === instance ? result : again(now)))
+      return stream(slot, (now) => (now === instance ? result : call(now, args)))
     }
     shape = "value"
     return result
@@ -216,13 +197,7 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach): AnyFunction => {
 
 /** What a reached value means when it is run: an Effect runs guarded, anything else is the answer. */
 const runReached = (instance: Instance, value: unknown): AnyEffect =>
-  Effect.isEffect(value) && kindOf(value) !== "data" ? guarded(instance, value) : Effect.succeed(value)
-
-const runOn = (slot: Slot, made: Instance | undefined, effect: AnyEffect | undefined, again: Reach): AnyEffect => {
-  const instance = slot.current
-  if (instance === undefined) return Effect.flatMap(slot.awaitUp, (next) => runReached(next, again(next)))
-  return instance === made && effect !== undefined ? guarded(instance, effect) : runReached(instance, again(instance))
-}
+  Effect.isEffect(value) && kindOf(value) !== "data" ? run(instance, value) : Effect.succeed(value)
 
 /** An Effect that finds its instance when it is run: kept over a restart, it is asked of the next instance. */
 class Lazy extends Effectable.Class<unknown, unknown, unknown> {
@@ -235,7 +210,12 @@ class Lazy extends Effectable.Class<unknown, unknown, unknown> {
     super()
   }
   commit(): AnyEffect {
-    return runOn(this.slot, this.made, this.effect, this.again)
+    const { effect, made, slot } = this
+    const instance = slot.current
+    if (instance === undefined) return Effect.flatMap(slot.awaitUp, (next) => runReached(next, this.again(next)))
+    return instance === made && effect !== undefined
+      ? run(instance, effect)
+      : runReached(instance, this.again(instance))
   }
 }
 
@@ -256,34 +236,35 @@ class Unknown extends Lazy {
 }
 
 /** Guards an Effect of a class of its own without hiding what else it is. */
-const custom = (slot: Slot, made: Instance, effect: AnyEffect, again: Reach): AnyEffect => {
-  const run = (): AnyEffect => runOn(slot, made, effect, again)
-  const commit = new Lazy(slot, made, effect, again)
-  const iterate = (): Iterator<unknown, unknown> => {
-    // The effect's own iterator may have the answer at hand. If it asks the runtime instead, the guard does.
-    if (slot.current !== made) return commit[Symbol.iterator]() as Iterator<unknown, unknown>
-    const own: Iterator<unknown, unknown> = effect[Symbol.iterator]() as Iterator<unknown, unknown>
+class Custom implements ProxyHandler<AnyEffect> {
+  constructor(readonly lazy: Lazy) {}
+
+  get(real: AnyEffect, property: PropertyKey, proxy: unknown): unknown {
+    if (property === "commit") return () => this.lazy.commit()
+    if (property === Symbol.iterator) return () => this.iterator(real)
+    const value: unknown = Reflect.get(real, property, real)
+    if (!isFunction(value)) return value
+    // `pipe` has to pipe the guard; other methods may use private fields, which only the real object has.
+    return (...args: Array<unknown>) => value.apply(property === "pipe" ? proxy : real, args)
+  }
+
+  /** The effect's own iterator may have the answer at hand. If it asks the runtime instead, the guard does. */
+  private iterator(real: AnyEffect): Iterator<unknown, unknown> {
+    const { lazy } = this
+    const iterate = (effect: AnyEffect) => effect[Symbol.iterator]() as Iterator<unknown, unknown>
+    if (lazy.slot.current !== lazy.made) return iterate(lazy)
+    const own = iterate(real)
     return {
       next: (value) => {
         const step = own.next(value)
-        return step.done === true || !(step.value instanceof YieldWrap)
-          ? step
-          : { done: false, value: new YieldWrap(guardYielded(yieldWrapGet(step.value))) }
+        if (step.done === true || !(step.value instanceof YieldWrap)) return step
+        const asked: unknown = yieldWrapGet(step.value)
+        const guarded =
+          asked === real || !Effect.isEffect(asked) ? lazy : new Lazy(lazy.slot, lazy.made, asked, lazy.again)
+        return { done: false, value: new YieldWrap(guarded) }
       }
     }
   }
-  const guardYielded = (yielded: unknown): AnyEffect =>
-    yielded === effect || !Effect.isEffect(yielded) ? commit : new Lazy(slot, made, yielded, again)
-  return new Proxy(effect, {
-    get: (real, property, proxy) => {
-      if (property === "commit") return run
-      if (property === Symbol.iterator) return iterate
-      const value: unknown = Reflect.get(real, property, real)
-      if (typeof value !== "function") return value
-      // `pipe` has to pipe the guard; other methods may use private fields, which only the real object has.
-      return (...args: Array<unknown>) => Reflect.apply(value, property === "pipe" ? proxy : real, args)
-    }
-  })
 }
 
 const stream = (slot: Slot, reach: Reach): AnyStream =>
@@ -303,45 +284,3 @@ const stream = (slot: Slot, reach: Reach): AnyStream =>
       }
     )
   )
-
-/** Runs an Effect so that it cannot outwait its instance. */
-const guarded = (instance: Instance, effect: AnyEffect): AnyEffect => {
-  const kind = kindOf(effect)
-  return kind === "answer" || kind === "sync"
-    ? effect
-    : Effect.transplant((graft) =>
-        Effect.withFiberRuntime<unknown, unknown, unknown>((caller, status) => {
-          if (instance.dead !== undefined) return Effect.die(instance.dead)
-          const child = Runtime.runFork(
-            Runtime.make({
-              context: caller.getFiberRef(FiberRef.currentContext),
-              fiberRefs: caller.getFiberRefs(),
-              runtimeFlags: status.runtimeFlags
-            }),
-            // The caller's own context is the one that was just put into the runtime. The answer is the fiber's success even
-            // if it is a failure: an ordinary typed error must not be logged as that of a fiber nobody waits for.
-            graft(Effect.exit(effect)) as Effect.Effect<Exit.Exit<unknown, unknown>>,
-            { updateRefs: Linking.startedByRefs(caller) }
-          )
-          const done = child.unsafePoll()
-          if (done !== null) return Effect.zipRight(Fiber.inheritAll(child), Exit.flatten(done))
-          return Effect.async<unknown, unknown>((resume) => {
-            const forget = instance.onDeath((died) => {
-              // Not awaited: whatever still runs there may never listen.
-              child.unsafeInterruptAsFork(caller.id())
-              resume(Effect.die(died))
-            })
-            child.addObserver((exit) => {
-              forget()
-              resume(Effect.zipRight(Fiber.inheritAll(child), Exit.flatten(exit)))
-            })
-            return Effect.async<void>((interrupted) => {
-              forget()
-              instance.onDeath(() => interrupted(Effect.void))
-              child.addObserver(() => interrupted(Effect.void))
-              child.unsafeInterruptAsFork(caller.id())
-            })
-          })
-        })
-      )
-}

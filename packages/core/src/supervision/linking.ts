@@ -30,7 +30,7 @@ const currentTracker = globalValue("@effecto/core/supervision/currentTracker", (
 )
 
 /** Who really started a fiber that has no parent, because it was started through a Runtime. */
-const startedBy = globalValue("@effecto/core/supervision/startedBy", () =>
+const currentStarter = globalValue("@effecto/core/supervision/currentStarter", () =>
   // Not joined: it is a fact about one fiber, and none of those that take over its FiberRefs.
   FiberRef.unsafeMake<AnyFiber | undefined>(undefined, { join: (parent) => parent })
 )
@@ -55,7 +55,7 @@ export class Tracker extends Supervisor.AbstractSupervisor<void> {
   ): void {
     if (fiber.getFiberRef(currentTracker) !== this) return
     this.ids.add(fiber.id())
-    this.building?.set(fiber, Option.getOrUndefined(parent) ?? fiber.getFiberRef(startedBy))
+    this.building?.set(fiber, Option.getOrUndefined(parent) ?? fiber.getFiberRef(currentStarter))
   }
 
   override onEnd<A, E>(exit: Exit.Exit<A, E>, fiber: Fiber.RuntimeFiber<A, E>): void {
@@ -99,8 +99,12 @@ export const untracked = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<
 export const untrackedRefs = (refs: FiberRefs.FiberRefs, fiberId: FiberId.Runtime): FiberRefs.FiberRefs =>
   FiberRefs.updateAs(refs, { fiberId, fiberRef: currentTracker, value: undefined })
 
-/** For a fiber started through a Runtime in the name of another one. */
-export const startedByRefs =
-  (fiber: AnyFiber) =>
-  (refs: FiberRefs.FiberRefs, fiberId: FiberId.Runtime): FiberRefs.FiberRefs =>
-    FiberRefs.updateAs(refs, { fiberId, fiberRef: startedBy, value: fiber })
+/** For a fiber started through a Runtime in the name of another one: if that belongs to an instance, this one does, below it. */
+export const startedBy = (
+  refs: FiberRefs.FiberRefs,
+  fiberId: FiberId.Runtime,
+  starter: AnyFiber
+): FiberRefs.FiberRefs =>
+  starter.getFiberRef(currentTracker) === undefined
+    ? refs
+    : FiberRefs.updateAs(refs, { fiberId, fiberRef: currentStarter, value: starter })

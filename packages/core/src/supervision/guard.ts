@@ -1,0 +1,195 @@
+/**
+ * Guarding: an Effect of a service is run so that it cannot outwait its instance.
+ *
+ * It has to be cheap and must not be noticed:
+ *
+ * - An Effect that is already an answer (an `Exit`) is passed through, one that needs no fiber (`sync`) is run in place.
+ * - Everything else is run by a fiber of its own, started at once on the same stack: an Effect that never suspends is done
+ *   before anybody waits. Only one that does suspend costs an entry in the instance's list of waiting calls. There is no race.
+ * - What the Effect forks belongs to the caller, as it would without a guard, and FiberRefs it changes are changed for the
+ *   caller.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
+import * as HashSet from "effect/HashSet"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import type { Instance } from "./instance.js"
+import * as Linking from "./linking.js"
+
+export type AnyEffect = Effect.Effect<unknown, unknown, unknown>
+
+const typeIds = /^~?(effect\/|@effect\/)/
+const effectIds = new Set([
+  "effect/Effect",
+  "effect/Stream",
+  "effect/Sink",
+  "effect/Channel",
+  "effect/Equal",
+  "effect/Hash"
+])
+
+/** Whether a value is marked as a data type of Effect's: a Ref, an Option, a Scope. */
+export const isBranded = (value: object, allowed: ReadonlySet<string>): boolean => {
+  for (let at: object | null = value; at !== null && at !== Object.prototype; at = Object.getPrototypeOf(at)) {
+    for (const symbol of Object.getOwnPropertySymbols(at)) {
+      const name = symbol.description ?? ""
+      if (typeIds.test(name) && !allowed.has(name)) return true
+    }
+  }
+  return false
+}
+
+const opOf = (effect: AnyEffect): unknown =>
+  // The operation name is not in the public types; every Effect of version 3 has one, and it is only compared.
+  (effect as unknown as { readonly _op?: unknown })._op
+
+export type EffectKind = "answer" | "sync" | "primitive" | "custom" | "data"
+
+export const kindOf = (effect: AnyEffect): EffectKind => {
+  switch (opOf(effect)) {
+    case "Success":
+    case "Failure":
+      return "answer"
+    case "Sync":
+      return "sync"
+    case "Commit":
+      return isBranded(effect, effectIds) ? "data" : "custom"
+    case "OnSuccess":
+    case "OnFailure":
+    case "OnSuccessAndFailure":
+    case "Iterator":
+    case "Async":
+    case "WithRuntime":
+    case "UpdateRuntimeFlags":
+    case "While":
+    case "Yield":
+      return "primitive"
+    default:
+      // Option, Either, Tag and the like are Effects, but nobody calls a method to run them.
+      return "data"
+  }
+}
+
+/**
+ * Runs an Effect on an instance. One of a class of its own is asked for what it consists of first: it may have its answer at
+ * hand.
+ */
+export const run = (instance: Instance, effect: AnyEffect): AnyEffect => {
+  switch (kindOf(effect)) {
+    case "answer":
+    case "sync":
+    case "data":
+      return effect
+    case "custom": {
+      // What the runtime does with such an Effect, whose type it knows as having `commit`.
+      const inner = (effect as unknown as { commit(): AnyEffect }).commit()
+      return inner === effect ? inFiber(instance, effect) : run(instance, inner)
+    }
+    default:
+      return inFiber(instance, effect)
+  }
+}
+
+/** Where the fibers that a fiber forks belong, if not to itself. */
+type ForkScope = FiberRef.FiberRef<Option.Option<unknown>>
+
+/**
+ * The FiberRef behind `Effect.transplant`, which is not public: the one FiberRef that a transplanted Effect has and another
+ * one has not. Setting it directly saves a bracket around each call. Without it `transplant` does.
+ */
+const forkScope: ForkScope | undefined = (() => {
+  const plain = FiberRefs.fiberRefs(Effect.runSync(Effect.getFiberRefs))
+  const transplanted = FiberRefs.fiberRefs(Effect.runSync(Effect.transplant((graft) => graft(Effect.getFiberRefs))))
+  const added = Array.from(HashSet.difference(transplanted, plain))
+  return added.length === 1 ? (added[0] as ForkScope) : undefined
+})()
+
+type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
+type Graft = (effect: AnyEffect) => AnyEffect
+
+const scopeOf = (caller: AnyFiber): Option.Option<unknown> | undefined => {
+  if (forkScope === undefined) return undefined
+  const overridden = caller.getFiberRef(forkScope)
+  if (Option.isSome(overridden)) return overridden
+  // Not in the public types; checked before it is used.
+  const { scope } = caller as unknown as { readonly scope?: unknown }
+  return typeof scope === "function" ? Option.some(Reflect.apply(scope, caller, [])) : undefined
+}
+
+const inFiber = (instance: Instance, effect: AnyEffect): AnyEffect =>
+  Effect.withFiberRuntime<unknown, unknown, unknown>((caller, status) => {
+    const scope = scopeOf(caller)
+    return scope === undefined
+      ? Effect.transplant((graft) => fork(instance, effect, caller, status.runtimeFlags, undefined, graft))
+      : fork(instance, effect, caller, status.runtimeFlags, scope, undefined)
+  })
+
+const fork = (
+  instance: Instance,
+  effect: AnyEffect,
+  caller: AnyFiber,
+  runtimeFlags: Runtime.Runtime<never>["runtimeFlags"],
+  scope: Option.Option<unknown> | undefined,
+  graft: Graft | undefined
+): AnyEffect => {
+  if (instance.dead !== undefined) return Effect.die(instance.dead)
+  // The answer is the fiber's success even if it is a failure: an ordinary typed error must not be logged as that of a fiber
+  // nobody waits for.
+  const answer = Effect.exit(effect)
+  let before: FiberRefs.FiberRefs | undefined
+  const child = Runtime.runFork(
+    Runtime.make({
+      context: caller.getFiberRef(FiberRef.currentContext),
+      fiberRefs: caller.getFiberRefs(),
+      runtimeFlags
+    }),
+    // The caller's own context is in the runtime.
+    (graft === undefined ? answer : graft(answer)) as Effect.Effect<Exit.Exit<unknown, unknown>>,
+    {
+      updateRefs: (refs, fiberId) => {
+        const own =
+          scope === undefined || forkScope === undefined
+            ? refs
+            : FiberRefs.updateAs(refs, { fiberId, fiberRef: forkScope, value: scope })
+        before = Linking.startedBy(own, fiberId, caller)
+        return before
+      }
+    }
+  )
+  const done = child.unsafePoll()
+  if (done !== null) return answered(child, before, done)
+  return Effect.async<unknown, unknown, unknown>((resume) => {
+    const forget = instance.onDeath((died) => {
+      // Not awaited: whatever still runs there may never listen.
+      child.unsafeInterruptAsFork(caller.id())
+      resume(Effect.die(died))
+    })
+    child.addObserver((exit) => {
+      forget()
+      resume(answered(child, before, exit))
+    })
+    return Effect.async<void>((interrupted) => {
+      forget()
+      instance.onDeath(() => interrupted(Effect.void))
+      child.addObserver(() => interrupted(Effect.void))
+      child.unsafeInterruptAsFork(caller.id())
+    })
+  })
+}
+
+/** The answer, and for the caller whatever the Effect changed in its FiberRefs. */
+const answered = (
+  child: Fiber.RuntimeFiber<unknown, unknown>,
+  before: FiberRefs.FiberRefs | undefined,
+  exit: Exit.Exit<unknown, unknown>
+): AnyEffect => {
+  const answer = Exit.isSuccess(exit) && Exit.isExit(exit.value) ? exit.value : exit
+  const after = child.getFiberRefs()
+  if (after === before) return answer
+  const refs = forkScope === undefined ? after : FiberRefs.delete(after, forkScope)
+  return Effect.zipRight(Effect.inheritFiberRefs(refs), answer)
+}
