@@ -126,7 +126,7 @@ export const acquire = <const O extends LockOptions = NoOptions>(
       bounded(
         frame.session.database,
         wait,
-        `the advisory lock ${label}`,
+        label,
         Effect.forEach(
           keys,
           // Inside of the savepoint that bounds the wait, if there is one.

@@ -188,7 +188,7 @@ export type ConstraintError<T extends Any> =
 export type Operation = "get" | "insert" | "update" | "delete"
 
 /**
- * What a hook is told beside the row: the operation, the call that caused it, what the call was given, and how deep in other hooks it runs.
+ * What a hook is told beside the row: the operation, the call that caused it, and what the call was given.
  *
  * @since 0.1.0
  * @category hooks

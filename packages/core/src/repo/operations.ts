@@ -19,6 +19,7 @@ import {
 } from "./RepoError.js"
 import type { Service } from "./repository.js"
 import { bounded, lockText, type ReadOptions } from "./rowlock.js"
+import { spanned } from "./span.js"
 import { statementError } from "./sqlstate.js"
 import type { Any, Delta, Operation } from "./Table.js"
 import { implementationOf, type TableImplementation } from "./tableimplementation.js"
@@ -360,10 +361,24 @@ export const make = (database: Database): Service => {
       return withHooks(self, "delete", "delete from", key, target, () => deleteRow(self, key))
     },
 
-    transact: (self: Effect.Effect<unknown, unknown, unknown>, options = {}) => transactOn(database, self, options)
+    transact: (self: Effect.Effect<unknown, unknown, unknown>, options = {}) =>
+      spanned(transactOn(database, self, options), "Repo.transact", {})
   }
+  const { transact, ...calls } = operations
+  const traced = Object.fromEntries(
+    Object.entries(calls).map(([name, call]) => [
+      name,
+      (table: Any, ...rest: ReadonlyArray<unknown>) =>
+        spanned(
+          // Sound: the arguments are handed on as they came.
+          (call as (...all: ReadonlyArray<unknown>) => Effect.Effect<unknown>)(table, ...rest),
+          `Repo.${name}`,
+          { "db.system.name": "postgresql", "db.collection.name": table.name }
+        )
+    ])
+  )
   // Sound: each operation does what its type in Service says. Rows, keys and hooks are unknown here because they are the table's, and their types are
   // worked out from the table's type at the call.
-  const service = operations as unknown as Service
+  const service = { ...traced, transact } as unknown as Service
   return service
 }

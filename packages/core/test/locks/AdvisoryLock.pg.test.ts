@@ -181,7 +181,7 @@ describe("AdvisoryLock", () => {
           )
           expect(errors.map((error) => error._tag)).toEqual(["LockTimeout", "LockTimeout"])
           expect(errors[0]?.message).toBe(
-            'could not lock the advisory lock "books": another transaction held it for the whole of the time allowed'
+            'could not lock "books": another transaction held it for the whole of the time allowed'
           )
           yield* release
         })

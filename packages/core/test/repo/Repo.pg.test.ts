@@ -1,7 +1,7 @@
 import { Model, SqlClient } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
 import { describe, expect, layer } from "@effect/vitest"
-import { type Context, Data, DateTime, Deferred, Effect, Fiber, Layer, Metric, Option, Schema } from "effect"
+import { type Context, Data, DateTime, Deferred, Effect, Fiber, Layer, Metric, Option, Schema, Tracer } from "effect"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
 import { ada, freshTables, logged, People, Person, PersonId, Pets, TestRepo } from "./people.js"
@@ -610,6 +610,44 @@ describe("Repo", () => {
           const after = yield* numbers
           expect(after.map((state, at) => state.count - (before[at]?.count ?? 0))).toEqual([3, 1, 2])
         })
+      )
+    })
+
+    describe("spans", () => {
+      it.effect(
+        "are made for each call when somebody traces, under those of the calls around them, and hold no values",
+        () =>
+          Effect.gen(function* () {
+            yield* freshTables
+            const spans: Array<Tracer.Span> = []
+            const native = yield* Effect.tracer
+            const tracer = Tracer.make({
+              context: (f) => f(),
+              span: (...all) => {
+                const span = native.span(...all)
+                spans.push(span)
+                return span
+              }
+            })
+            yield* Repo.transact(
+              Effect.zipRight(
+                Repo.insert(People, { ...ada, nickName: Option.none() }),
+                Effect.ignore(Repo.fetch(People, nobody))
+              )
+            ).pipe(Effect.withTracer(tracer))
+            expect(
+              spans.map((span) => [
+                span.name,
+                Option.getOrUndefined(Option.map(span.parent, (parent) => (parent as Tracer.Span).name)),
+                span.attributes.get("db.collection.name")
+              ])
+            ).toEqual([
+              ["Repo.transact", undefined, undefined],
+              ["Repo.insert", "Repo.transact", "people"],
+              ["Repo.fetch", "Repo.transact", "people"]
+            ])
+            expect(JSON.stringify(spans.map((span) => [...span.attributes]))).not.toContain(ada.email)
+          })
       )
     })
 

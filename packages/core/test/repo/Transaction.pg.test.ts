@@ -1,6 +1,6 @@
 import { SqlClient } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Logger, Option } from "effect"
+import { Deferred, Effect, Exit, Fiber, FiberRef, Logger, Option } from "effect"
 import * as Transaction from "../../src/repo/Transaction.js"
 import { EmbeddedPostgres } from "../../src/testing.js"
 
@@ -485,6 +485,60 @@ describe("Transaction", () => {
           expect(inside).toBe(true)
           expect(yield* Transaction.inTransaction).toBe(false)
           expect(yield* Fiber.join(daemon)).toEqual([false, Option.none()])
+        })
+      )
+    })
+
+    describe("at every yield point", () => {
+      /** A transaction with savepoints one after the other, side by side and rolled back. */
+      const scenario = (events: Array<string>) =>
+        Transaction.transact(
+          Effect.gen(function* () {
+            yield* Transaction.afterCommit(Effect.sync(() => events.push("committed")))
+            yield* insert(1)
+            yield* Effect.all([Transaction.transact(insert(2)), Transaction.transact(insert(3)), insert(4)], {
+              concurrency: "unbounded"
+            })
+            yield* Effect.either(Transaction.transact(Effect.zipRight(insert(5), Effect.fail("no"))))
+          })
+        )
+
+      it.effect("keeps the same, whenever its fibers yield", () =>
+        Effect.gen(function* () {
+          yield* table
+          const sql = yield* SqlClient.SqlClient
+          for (const ops of [10, 11, 13, 17, 23, 31, 42, 57, 77, 101, 128]) {
+            const events: Array<string> = []
+            yield* Effect.locally(scenario(events), FiberRef.currentMaxOpsBeforeYield, ops)
+            expect({ ops, kept: yield* ids, events }).toEqual({ ops, kept: [1, 2, 3, 4], events: ["committed"] })
+            yield* sql`truncate notes`
+          }
+        })
+      )
+
+      it.effect("is committed if and only if its work for after the commit ran, whenever it is interrupted", () =>
+        Effect.gen(function* () {
+          yield* table
+          const sql = yield* SqlClient.SqlClient
+          const ends = new Set<string>()
+          for (let moment = 0; moment < 120; moment += 1) {
+            const events: Array<string> = []
+            const fiber = yield* Effect.fork(
+              Effect.locally(scenario(events), FiberRef.currentMaxOpsBeforeYield, 10 + (moment % 20))
+            )
+            // Some moments are yields apart, others round trips.
+            yield* Effect.repeatN(Effect.yieldNow(), moment)
+            yield* Effect.repeatN(sql`select 1`, Math.floor(moment / 6))
+            const exit = yield* Fiber.interrupt(fiber)
+            const kept = yield* ids
+            const committed = events.length === 1
+            expect({ moment, kept }).toEqual({ moment, kept: committed ? [1, 2, 3, 4] : [] })
+            if (Exit.isSuccess(exit)) expect(committed).toBe(true)
+            ends.add(committed ? "committed" : "rolled back")
+            yield* sql`truncate notes`
+          }
+          expect([...ends].sort()).toEqual(["committed", "rolled back"])
+          expect(yield* idleInTransaction).toBe(0)
         })
       )
     })

@@ -1,0 +1,20 @@
+/** A span for each call, unless nobody traces: Effect's own tracer keeps spans for the log only, and making one costs as much as a small query's work. */
+import { Context, DefaultServices, Effect, Tracer } from "effect"
+
+const native = Context.get(DefaultServices.liveServices, Tracer.Tracer)
+
+export const spanned = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  name: string,
+  attributes: Readonly<Record<string, unknown>>
+): Effect.Effect<A, E, R> =>
+  Effect.withFiberRuntime((fiber) =>
+    Context.get(fiber.currentDefaultServices, Tracer.Tracer) === native
+      ? self
+      : // Sound: what withSpan takes from the requirements is the parent span, which it provides.
+        (Effect.withSpan(self, name, { kind: "client", captureStackTrace: false, attributes }) as Effect.Effect<
+          A,
+          E,
+          R
+        >)
+  )
