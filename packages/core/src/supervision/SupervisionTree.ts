@@ -93,7 +93,7 @@ export interface Options {
 }
 
 /**
- * A running supervision tree, as its users see it.
+ * A running supervision tree. What can be asked of it are the functions of this module; the service itself is internal.
  *
  * @since 0.1.0
  * @category context

@@ -106,8 +106,8 @@ export class Slot {
   current: Instance | undefined = undefined
   /** The instance that answered last, for the shape of its services. */
   last: Instance | undefined = undefined
-  /** Set for good when no instance will follow. */
-  private gone: SupervisorShutdown | ChildDown | undefined = undefined
+  /** Set for good when no instance will follow. Made when it is needed: most children of a tree that closes are not called. */
+  private gone: (() => SupervisorShutdown | ChildDown) | undefined = undefined
   private readonly waiters = new Set<() => void>()
 
   constructor(
@@ -122,20 +122,20 @@ export class Slot {
   }
 
   /** No instance will follow: calls fail at once from now on. */
-  end(error: SupervisorShutdown | ChildDown): void {
+  end(error: () => SupervisorShutdown | ChildDown): void {
     this.gone ??= error
     this.current = undefined
     this.wake()
   }
 
-  /** A specification that was removed may be started again under the same handles. */
+  /** Why no instance will follow, if none will. */
   get ended(): SupervisorShutdown | ChildDown | undefined {
-    return this.gone
+    return this.gone?.()
   }
 
   /** What a call that cannot wait fails with, if the child is down. */
   get unavailable(): SupervisorShutdown | ChildDown {
-    return this.gone ?? new ChildDown({ path: this.path, waited: 0 })
+    return this.gone?.() ?? new ChildDown({ path: this.path, waited: 0 })
   }
 
   /** Calls `listener` once at the next change; the result takes it back. */
@@ -159,7 +159,7 @@ export class Slot {
       this.current !== undefined
         ? Effect.succeed(this.current)
         : this.gone !== undefined
-          ? Effect.die(this.gone)
+          ? Effect.die(this.gone())
           : undefined
     )
     return nextUp.pipe(

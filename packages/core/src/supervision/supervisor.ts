@@ -23,6 +23,7 @@ import type * as Scope from "effect/Scope"
 import { Child, type ChildSettings, CurrentInstance, fork } from "./child.js"
 import type { Ending, Instance } from "./instance.js"
 import * as Machine from "./machine.js"
+import { Mailbox } from "./mailbox.js"
 import * as Report from "./report.js"
 import { ChildDown, ControlError, SupervisorConfigError, SupervisorShutdown } from "./SupervisionError.js"
 import type { ChildNode, TreeNode } from "./TreeNode.js"
@@ -83,9 +84,7 @@ export class Supervisor {
   private readonly children = new Map<string, Child>()
   /** In start order; may still name children that are gone. */
   private readonly started: Array<Child> = []
-  private readonly mailbox: Array<Letter> = []
-  private read = 0
-  private wake: (() => void) | undefined
+  private readonly mailbox = new Mailbox<Letter>()
   private whenFinished: Array<() => void> = []
   private finished: SupervisorShutdown | undefined
   private ending: SupervisorShutdown | undefined
@@ -274,32 +273,15 @@ export class Supervisor {
       if (letter._tag === "Close") letter.done()
       return
     }
-    this.mailbox.push(letter)
-    const wake = this.wake
-    this.wake = undefined
-    wake?.()
-  }
-
-  private next(): Letter | undefined {
-    const letter = this.mailbox[this.read]
-    if (letter === undefined) {
-      this.mailbox.length = 0
-      this.read = 0
-    } else this.read++
-    return letter
+    this.mailbox.send(letter)
   }
 
   private loop(): Effect.Effect<void> {
     const self = this
-    const mail = Effect.async<void>((resume) => {
-      // A letter may have come since the mailbox was found empty: the fiber can have given way in between.
-      if (self.mailbox.length > 0) resume(Effect.void)
-      else self.wake = () => resume(Effect.void)
-    })
     return Effect.gen(function* () {
       while (self.finished === undefined) {
-        const letter = self.next()
-        if (letter === undefined) yield* mail
+        const letter = self.mailbox.next()
+        if (letter === undefined) yield* self.mailbox.wait
         else yield* Effect.catchAllCause(self.answer(letter), (cause) => self.failed(letter, cause))
       }
       self.finish(self.finished)
@@ -310,14 +292,19 @@ export class Supervisor {
   private failed(letter: Letter, cause: Cause.Cause<never>): Effect.Effect<void> {
     const error = this.ended("defect", undefined, cause)
     this.finished = error
-    for (const child of this.children.values()) child.slot.end(error)
+    for (const child of this.children.values()) child.slot.end(() => error)
     this.send(letter)
-    return Effect.logFatal(error.message, cause)
+    const stop = Effect.forEach(
+      Array.from(this.children.values()).reverse(),
+      (child) => (child.instance === undefined ? Effect.void : child.close(child.instance, Exit.failCause(cause))),
+      { discard: true }
+    )
+    return Effect.zipRight(Effect.logFatal(error.message, cause), stop)
   }
 
   /** Nothing is heard any more: answers whatever was still in the mailbox. */
   private finish(error: SupervisorShutdown): void {
-    for (let letter = this.next(); letter !== undefined; letter = this.next()) this.send(letter)
+    for (let letter = this.mailbox.next(); letter !== undefined; letter = this.mailbox.next()) this.send(letter)
     if (error.reason !== "closed") {
       Deferred.unsafeDone(this.shutdown, Exit.fail(error))
       // Giving up is an orderly end, as in OTP: a permanent tree is restarted by its parent, a transient one is not.
@@ -419,7 +406,7 @@ export class Supervisor {
       case "Forget": {
         const child = this.children.get(action.id)
         this.children.delete(action.id)
-        child?.slot.end(new ChildDown({ path: child.slot.path, waited: 0 }))
+        child?.slot.end(() => new ChildDown({ path: child.slot.path, waited: 0 }))
         break
       }
       case "Retry":
@@ -430,7 +417,7 @@ export class Supervisor {
         break
       case "Exit": {
         const error = this.ending ?? this.ended("closed", action.id, Cause.empty)
-        for (const child of this.children.values()) child.slot.end(error)
+        for (const child of this.children.values()) child.slot.end(() => error)
         this.finished = error
         break
       }
@@ -491,7 +478,7 @@ export class Supervisor {
   private stop(child: Child, instance: Instance, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
     return Effect.flatMap(child.close(instance, exit), (result) => {
       const { path } = child.slot
-      if (this.machine.closed) child.slot.end(this.ending ?? this.ended("closed", undefined, Cause.empty))
+      if (this.machine.closed) child.slot.end(() => this.ending ?? this.ended("closed", undefined, Cause.empty))
       this.emit({ _tag: result === "closed" ? "Stopped" : "Orphaned", path, instance: instance.number })
       return result === "closed" ? Effect.void : Report.orphaned(path, instance.number)
     })
@@ -504,7 +491,7 @@ export class Supervisor {
       const ending = this.ended(decision === "give up" ? "intensity" : "significant", child.id, child.cause)
       this.ending = ending
       // Its callers do not have to wait until the siblings have stopped.
-      child.slot.end(ending)
+      child.slot.end(() => ending)
       if (decision === "give up") this.emit({ _tag: "GaveUp", path: this.path, childId: child.id, restarts: used })
     }
     return Report.decision({
@@ -525,11 +512,10 @@ export class Supervisor {
     const self = this
     return Effect.gen(function* () {
       if (self.children.get(child.id) !== child) return
-      const error = self.ended("closed", undefined, Cause.empty)
       for (let other = self.closing ? self.started.pop() : child; other !== undefined; other = self.started.pop()) {
         if (self.children.get(other.id) === other) {
           yield* self.handle({ _tag: "Terminate", id: other.id })
-          other.slot.end(error)
+          other.slot.end(() => self.ended("closed", undefined, Cause.empty))
           yield* self.handle({ _tag: "Delete", id: other.id })
         }
         if (other === child) return
