@@ -5,7 +5,7 @@ import { Duration } from "effect"
  *
  * A duration alone is an idle lifetime: each read starts it anew. `idle` and `max` name both kinds: `max` counts from the write and no read
  * renews it; with both, whichever ends first ends the entry. What is left out is infinite. An entry is expired from the very end of its lifetime
- * on: `idle: "10 seconds"` read 10 seconds later is a miss. A lifetime of zero is never stored.
+ * on: `idle: "10 seconds"` read 10 seconds later is a miss. A lifetime of zero is never stored. Lifetimes are whole milliseconds, rounded down.
  *
  * @since 0.1.0
  * @category models
@@ -37,7 +37,7 @@ const millis = (name: string, input: Duration.DurationInput | undefined): number
       `${name} is not a lifetime: ${String(input)} (a duration of zero or more, such as "10 minutes", or Infinity)`
     )
   }
-  return decoded
+  return Math.floor(decoded)
 }
 
 /** @throws RangeError for what is not a duration, with the option's name in front. */

@@ -58,7 +58,7 @@ export type Decide<K, V, E, A> = (
 ) => readonly [answer: A, write?: ((store: Store<K, V, E>) => void) | undefined]
 
 /** Entries looked at in one go; a few hundred microseconds of work. */
-const SLICE = 2_000
+const SLICE = 1_000
 /** The longest wait a JavaScript timer can be set to. */
 const LONGEST_TIMER = 2 ** 31 - 1
 /** A load is started on the caller's own stack so that one that needs no waiting costs none; loads inside of loads only so deep. */

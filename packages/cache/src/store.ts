@@ -10,7 +10,7 @@
  *
  * So there is no generation to count and no tombstone to keep, and all memory for a key goes when its entry does.
  */
-import { Entry } from "./entry.js"
+import { Entry, type Life } from "./entry.js"
 import { BoundedEntry, type Policy } from "./eviction.js"
 import { Expiry, type Timed } from "./expiry.js"
 import { KeyMap } from "./keyMap.js"
@@ -45,6 +45,8 @@ export class Store<K, V, E> {
   /** When the sweeper will look next; what is filed before that wakes it. */
   armed = Number.NEGATIVE_INFINITY
   wake: (() => void) | undefined = undefined
+  /** What the entry written last without a max lives by. */
+  private life: Life = { idle: Number.POSITIVE_INFINITY, end: Number.POSITIVE_INFINITY }
 
   /** A bounded store makes bounded entries and no others: with a policy, every entry is one. */
   constructor(readonly policy: Policy<K, V> | undefined) {}
@@ -92,14 +94,13 @@ export class Store<K, V, E> {
 
   /** Puts another value in the place of this entry, with the lifetime that it has left to it. */
   replace(entry: Entry<K, V>, value: V, now: number): void {
-    this.put(entry.key, value, { idle: entry.idle, max: entry.end - now }, now)
+    this.put(entry.key, value, { idle: entry.life.idle, max: entry.life.end - now }, now)
   }
 
   /** Gives this entry another lifetime, from now on. */
   retime(entry: Entry<K, V>, span: Span, now: number): void {
-    entry.idle = span.idle
-    entry.end = now + span.max
-    entry.deadline = Math.min(now + span.idle, entry.end)
+    entry.life = this.lifeOf(span, now)
+    entry.deadline = Math.min(now + span.idle, entry.life.end)
     if (entry.deadline <= now) {
       this.expire(entry)
       return
@@ -155,21 +156,21 @@ export class Store<K, V, E> {
 
   private write(key: K, value: V, span: Span, now: number): void {
     const there = this.entries.get(key)
-    const end = now + span.max
-    const deadline = Math.min(now + span.idle, end)
+    const deadline = now + Math.min(span.idle, span.max)
     if (deadline <= now) {
       if (there !== undefined) this.drop(there)
       return
     }
     if (there !== undefined) this.expiry.unfile(there)
+    const life = this.lifeOf(span, now)
     const policy = this.policy
     if (policy === undefined) {
-      const entry = new Entry(key, value, span.idle, end, deadline)
+      const entry = new Entry(key, value, life, deadline)
       this.entries.set(entry)
       this.file(entry, now)
       return
     }
-    const entry = new BoundedEntry(key, value, span.idle, end, deadline)
+    const entry = new BoundedEntry(key, value, life, deadline)
     this.entries.set(entry)
     this.file(entry, now)
     policy.add(entry, there as BoundedEntry<K, V> | undefined)
@@ -179,6 +180,12 @@ export class Store<K, V, E> {
       this.counters.evictions += 1
       this.drop(victim)
     }
+  }
+
+  private lifeOf({ idle, max }: Span, now: number): Life {
+    if (max !== Number.POSITIVE_INFINITY) return { idle, end: now + max }
+    if (this.life.idle !== idle) this.life = { idle, end: Number.POSITIVE_INFINITY }
+    return this.life
   }
 
   private file(entry: Entry<K, V>, now: number): void {

@@ -1,5 +1,6 @@
 /**
- * One monotonic line of milliseconds for a cache, whatever Clock its callers run under.
+ * One monotonic line of whole milliseconds for a cache, from the moment it is made, whatever Clock its callers run under. Whole and small, because such numbers
+ * lie in the entries themselves; others would be objects of their own beside each entry, to be fetched by each hit.
  *
  * Lifetimes are measured with the calling fiber's own Clock, so that TestClock drives them. Two things make that exact and cheap. The live Clock
  * is read through `performance.now()`: monotonic as `unsafeCurrentTimeNanos` is, without a bigint for each read; the wall clock is never asked, so
@@ -20,35 +21,37 @@ const read = (clock: Clock.Clock): number =>
 
 export class Timeline {
   private readonly live: boolean
+  private readonly origin: number
   private offsets: WeakMap<Clock.Clock, number> | undefined
   /** The services seen last that have the live Clock. */
   private liveServices: Context.Context<DefaultServices.DefaultServices> | undefined
 
   constructor(readonly clock: Clock.Clock) {
     this.live = isLive(clock)
+    this.origin = read(clock)
   }
 
   now(clock: Clock.Clock): number {
-    if (clock !== this.clock) return this.joined(clock)
-    return this.live ? monotonic.now() : read(clock)
+    return clock === this.clock || (this.live && isLive(clock))
+      ? Math.floor(read(clock) - this.origin)
+      : Math.floor(read(clock) + this.offsetOf(clock))
   }
 
   /** `now` by the Clock among a fiber's services, which are nearly always the very same as for the read before. */
   nowBy(services: Context.Context<DefaultServices.DefaultServices>): number {
-    if (services === this.liveServices) return monotonic.now()
+    if (services === this.liveServices) return Math.floor(monotonic.now() - this.origin)
     const clock = Context.get(services, Clock.Clock)
     if (this.live && isLive(clock)) this.liveServices = services
     return this.now(clock)
   }
 
-  private joined(clock: Clock.Clock): number {
-    if (this.live && isLive(clock)) return monotonic.now()
+  private offsetOf(clock: Clock.Clock): number {
     this.offsets ??= new WeakMap()
     let offset = this.offsets.get(clock)
     if (offset === undefined) {
-      offset = read(this.clock) - read(clock)
+      offset = read(this.clock) - this.origin - read(clock)
       this.offsets.set(clock, offset)
     }
-    return read(clock) + offset
+    return offset
   }
 }

@@ -129,14 +129,21 @@ layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
             yield* set(2)
             expect(yield* cache.get("k")).toEqual(Option.some(2))
             expect(yield* cache.getOrLoad("list", Effect.succeed(7))).toBe(7)
-            const Source = Context.GenericTag<"Source", number>("Source")
-            expect(yield* cache.getOrLoad("list", Source).pipe(Effect.provideService(Source, 8))).toBe(8)
             yield* set(3)
             expect(yield* cache.get("k")).toEqual(Option.some(3))
           })
         )
         expect(yield* cache.size).toBe(0)
         expect(reads).toEqual([2, 3])
+      })
+    )
+
+    it.scoped("gives the caller's effect the caller's services, whatever the cache was made with", () =>
+      Effect.gen(function* () {
+        const Source = Context.GenericTag<"Source", number>("Source")
+        const cache = yield* Effect.provideService(Cache.make<string, number>({ name: "lists" }), Source, 1)
+        const load = Effect.provideService(cache.getOrLoad("list", Source), Source, 8)
+        expect([yield* Transaction.transact(load), yield* load]).toEqual([8, 8])
       })
     )
 

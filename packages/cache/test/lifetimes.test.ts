@@ -196,6 +196,8 @@ describe("a Clock that is not the one the cache was made with", () => {
       nanos += 1_000_000n
       expect(yield* Effect.withClock(cache.has("a"), other)).toBe(false)
       expect(yield* cache.has("a")).toBe(true)
+      yield* TestClock.adjust("10 seconds")
+      expect(yield* cache.has("a")).toBe(false)
     })
   )
 })
