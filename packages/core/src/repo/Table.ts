@@ -173,11 +173,13 @@ type Violation<Name, E> = [Name] extends [never] ? never : E
  * @since 0.1.0
  * @category models
  */
-export type ConstraintError<T extends Any> =
-  | Violation<NamesOf<T["constraints"], "unique">, UniqueViolation<NamesOf<T["constraints"], "unique">>>
-  | Violation<NamesOf<T["constraints"], "foreignKey">, ForeignKeyViolation<NamesOf<T["constraints"], "foreignKey">>>
-  | Violation<NamesOf<T["constraints"], "check">, CheckViolation<NamesOf<T["constraints"], "check">>>
-  | Violation<NamesOf<T["constraints"], "exclusion">, ExclusionViolation<NamesOf<T["constraints"], "exclusion">>>
+export type ConstraintError<T extends Any> = [T] extends [Any]
+  ?
+      | Violation<NamesOf<T["constraints"], "unique">, UniqueViolation<NamesOf<T["constraints"], "unique">>>
+      | Violation<NamesOf<T["constraints"], "foreignKey">, ForeignKeyViolation<NamesOf<T["constraints"], "foreignKey">>>
+      | Violation<NamesOf<T["constraints"], "check">, CheckViolation<NamesOf<T["constraints"], "check">>>
+      | Violation<NamesOf<T["constraints"], "exclusion">, ExclusionViolation<NamesOf<T["constraints"], "exclusion">>>
+  : never
 
 /**
  * What hooks can be about.
@@ -253,13 +255,16 @@ interface OperationOf {
 /** The Repo gives a hook itself, and a write's hooks the transaction they run in. */
 type Given<Name> = Name extends "afterGet" ? Repo : Repo | Transaction
 
-type HooksOf<S> = {
-  [Name in keyof S & keyof OperationOf]: S[Name] extends (
-    ...args: ReadonlyArray<never>
-  ) => Effect.Effect<unknown, infer E, infer R>
-    ? Hook<OperationOf[Name], E, Exclude<R, Given<Name>>>
-    : never
-}[keyof S & keyof OperationOf]
+/** The condition is always true; an editor shows what it comes to, and not the alias with whole hooks in it. */
+type HooksOf<S> = [S] extends [object]
+  ? {
+      [Name in keyof S & keyof OperationOf]: S[Name] extends (
+        ...args: ReadonlyArray<never>
+      ) => Effect.Effect<unknown, infer E, infer R>
+        ? Hook<OperationOf[Name], E, Exclude<R, Given<Name>>>
+        : never
+    }[keyof S & keyof OperationOf]
+  : never
 
 /** A misspelt hook would never run: it does not compile. */
 type OnlyHooks<S> = { readonly [Name in Exclude<keyof S, keyof OperationOf>]: never }

@@ -39,11 +39,17 @@ export interface Associations {
  * @since 0.1.0
  * @category associations
  */
-export type Loaded<R, A extends Associations> = R & {
-  readonly [Name in keyof A]: A[Name]["kind"] extends "many"
-    ? ReadonlyArray<Loaded<Row<A[Name]["table"]>, A[Name]["nested"]>>
-    : Loaded<Row<A[Name]["table"]>, A[Name]["nested"]> | null
-}
+export type Loaded<R, A extends Associations> = [keyof A] extends [never]
+  ? R
+  : R & {
+      readonly [Name in keyof A]: A[Name]["kind"] extends "many"
+        ? ReadonlyArray<Loaded<Row<A[Name]["table"]>, A[Name]["nested"]>>
+        : Loaded<Row<A[Name]["table"]>, A[Name]["nested"]> | null
+    }
+
+const association =
+  <Kind extends "many" | "one" | "parent">(kind: Kind) =>
+  (table: Any, field: string, nested: Associations = {}) => ({ kind, table, field, nested })
 
 /**
  * Rows of another table whose `field` holds this row's key.
@@ -51,13 +57,15 @@ export type Loaded<R, A extends Associations> = R & {
  * @since 0.1.0
  * @category associations
  */
-export const hasMany = <T extends Any, const Nested extends Associations = NoAssociations>(
-  table: T,
-  field: keyof Row<T> & string,
-  nested?: Nested
-): Association<"many", T, Nested> =>
-  // Sound: nothing nested is what the default of the parameter says.
-  ({ kind: "many", table, field, nested: nested ?? ({} as Nested) })
+export const hasMany: {
+  <T extends Any>(table: T, field: keyof Row<T> & string): Association<"many", T>
+  <T extends Any, const Nested extends Associations>(
+    table: T,
+    field: keyof Row<T> & string,
+    nested: Nested
+  ): Association<"many", T, Nested>
+  // Sound: it gives back what it is given.
+} = association("many") as never
 
 /**
  * The row of another table whose `field` holds this row's key, or null. When there are several, which one is not said.
@@ -65,13 +73,15 @@ export const hasMany = <T extends Any, const Nested extends Associations = NoAss
  * @since 0.1.0
  * @category associations
  */
-export const hasOne = <T extends Any, const Nested extends Associations = NoAssociations>(
-  table: T,
-  field: keyof Row<T> & string,
-  nested?: Nested
-): Association<"one", T, Nested> =>
-  // Sound: nothing nested is what the default of the parameter says.
-  ({ kind: "one", table, field, nested: nested ?? ({} as Nested) })
+export const hasOne: {
+  <T extends Any>(table: T, field: keyof Row<T> & string): Association<"one", T>
+  <T extends Any, const Nested extends Associations>(
+    table: T,
+    field: keyof Row<T> & string,
+    nested: Nested
+  ): Association<"one", T, Nested>
+  // Sound: it gives back what it is given.
+} = association("one") as never
 
 /**
  * The row of another table whose key this row's `field` holds, or null.
@@ -79,10 +89,12 @@ export const hasOne = <T extends Any, const Nested extends Associations = NoAsso
  * @since 0.1.0
  * @category associations
  */
-export const belongsTo = <T extends Any, const Nested extends Associations = NoAssociations>(
-  table: T,
-  field: string,
-  nested?: Nested
-): Association<"parent", T, Nested> =>
-  // Sound: nothing nested is what the default of the parameter says.
-  ({ kind: "parent", table, field, nested: nested ?? ({} as Nested) })
+export const belongsTo: {
+  <T extends Any>(table: T, field: string): Association<"parent", T>
+  <T extends Any, const Nested extends Associations>(
+    table: T,
+    field: string,
+    nested: Nested
+  ): Association<"parent", T, Nested>
+  // Sound: it gives back what it is given.
+} = association("parent") as never

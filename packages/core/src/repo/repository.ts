@@ -26,11 +26,17 @@ export type Where<T extends Table.Any> = {
  */
 export type Condition<T extends Table.Any> = Where<T> | Statement.Fragment
 
+// The aliases below that look like conditions are always true. An editor shows what such a type comes to, and not the alias with a whole table in it.
+
 /** What reading a table can fail with. */
-export type ReadError<T extends Table.Any> = StatementError | Table.HookError<T, "get">
+export type ReadError<T extends Table.Any> = [T] extends [Table.Any]
+  ? StatementError | Table.HookError<T, "get">
+  : never
 
 /** What reading a table needs. */
-export type ReadContext<T extends Table.Any, O> = Table.HookContext<T, "get"> | LockContext<O>
+export type ReadContext<T extends Table.Any, O> = [T] extends [Table.Any]
+  ? Table.HookContext<T, "get"> | LockContext<O>
+  : never
 
 /** Rows, one or many, with their associations. */
 export type Preloaded<Rows, A extends Associations> =
@@ -45,16 +51,17 @@ type HookErrorOf<T> = T extends Table.Any ? Table.HookError<T, "get"> : never
 type HookContextOf<T> = T extends Table.Any ? Table.HookContext<T, "get"> : never
 
 /** What preloading can fail with. */
-export type PreloadError<T extends Table.Any, A extends Associations> = StatementError | HookErrorOf<T | Reached<A>>
+export type PreloadError<T extends Table.Any, A extends Associations> = [T] extends [Table.Any]
+  ? StatementError | HookErrorOf<T | Reached<A>>
+  : never
 
 /** What preloading needs. */
 export type PreloadContext<T extends Table.Any, A extends Associations> = HookContextOf<T | Reached<A>>
 
 /** What writing to a table can fail with. */
-export type WriteError<T extends Table.Any, O extends Table.Operation> =
-  | Table.ConstraintError<T>
-  | StatementError
-  | Table.HookError<T, O>
+export type WriteError<T extends Table.Any, O extends Table.Operation> = [T] extends [Table.Any]
+  ? Table.ConstraintError<T> | StatementError | Table.HookError<T, O>
+  : never
 
 /** Read without a lock. */
 // biome-ignore lint/complexity/noBannedTypes: nothing is known of it, which is what says so
