@@ -11,11 +11,15 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import { Carrier, type ChildSettings, carrierKey } from "./child.js"
+import type * as Scope from "effect/Scope"
+import { Carrier, type ChildSettings, CurrentInstance, carrierKey } from "./child.js"
 import * as Linking from "./linking.js"
 import type { RestartType } from "./machine.js"
 import { ChildDown, InstanceDied, SupervisorConfigError } from "./SupervisionError.js"
@@ -159,6 +163,59 @@ const settingsOf = (path: string, options: ChildOptions): ChildSettings => {
     whenDown: whenDown === "fail" ? "fail" : millis("whenDown", whenDown?.await ?? "5 seconds")
   }
 }
+
+/**
+ * A child that is one Effect: what the Effect ends with is the child's exit. Under `restart: "permanent"` (default) it is run
+ * again whatever it ended with, under `"transient"` after a failure only.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const effect = <A, E, R>(
+  id: string,
+  run: Effect.Effect<A, E, R>,
+  options?: Omit<ChildOptions, "id">
+): Layer.Layer<never, never, Exclude<R, Scope.Scope> | CurrentSupervisor> =>
+  supervised(
+    Layer.scopedDiscard(
+      Effect.flatMap(CurrentInstance, (instance) =>
+        Effect.forkScoped(Effect.onExit(run, (exit) => Effect.sync(() => instance?.exitWith(exit))))
+      )
+    ),
+    { ...options, id }
+  )
+
+/**
+ * Forks an Effect in the scope of the instance being built and links it: if it fails, the instance has crashed, even before it
+ * is up. Ending well is no exit. Fibers forked otherwise are linked, too, if they outlive the build; this one need not.
+ *
+ * Outside an instance it is `Effect.forkScoped`.
+ *
+ * @since 0.1.0
+ * @category linking
+ */
+export const fork = <A, E, R>(
+  self: Effect.Effect<A, E, R>
+): Effect.Effect<Fiber.RuntimeFiber<A, E>, never, R | Scope.Scope> =>
+  Effect.flatMap(CurrentInstance, (instance) =>
+    Effect.forkScoped(Effect.onError(self, (cause) => Effect.sync(() => instance?.exitWith(Exit.failCause(cause)))))
+  )
+
+/**
+ * Ends the instance that the Effect runs in, as its own decision: `"normal"` or `"shutdown"` for an orderly end, or a Cause for
+ * a crash. To be run by a fiber of the instance (its build has failures for that); a method is run by its caller, and has to ask such a fiber.
+ * Never returns: the fiber is interrupted with the instance.
+ *
+ * @since 0.1.0
+ * @category linking
+ */
+export const exit = (reason: "normal" | "shutdown" | Cause.Cause<unknown>): Effect.Effect<never> =>
+  Effect.flatMap(CurrentInstance, (instance) => {
+    if (instance === undefined) return Effect.dieMessage("Supervised.exit was run outside a supervised instance")
+    if (reason === "normal" || reason === "shutdown") instance.exit({ exit: reason, cause: Cause.empty })
+    else instance.exit({ exit: "abnormal", cause: reason })
+    return Effect.never
+  })
 
 /**
  * Runs an Effect so that the fibers it forks are not part of the instance being built: if they fail, it has not crashed, and

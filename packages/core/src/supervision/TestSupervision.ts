@@ -9,7 +9,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type { Child } from "./child.js"
 import type { ChildDown } from "./SupervisionError.js"
-import { SupervisionTree, type SupervisorShutdown } from "./SupervisionTree.js"
+import { render, SupervisionTree, type SupervisorShutdown, snapshot } from "./SupervisionTree.js"
 
 /**
  * No child has this path.
@@ -80,3 +80,28 @@ export const awaitRestart = (path: string): Effect.Effect<number, SupervisorShut
       return ended === undefined ? undefined : Effect.fail(ended)
     })
   )
+
+/**
+ * Compares the tree with a picture of it, as `SupervisionTree.render` draws it; dies with both if they differ. Indentation that
+ * all lines of the picture share, and empty lines around it, do not count.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const expectTree = (picture: string): Effect.Effect<void, never, SupervisionTree> =>
+  Effect.flatMap(snapshot, (node) => {
+    const [expected, actual] = [undent(picture), render(node)]
+    return expected === actual
+      ? Effect.void
+      : Effect.dieMessage(`the tree is not as expected.\n\nexpected:\n${expected}\n\nactual:\n${actual}`)
+  })
+
+const undent = (text: string): string => {
+  const lines = text.split("\n").map((line) => line.trimEnd())
+  const full = lines.filter((line) => line !== "")
+  const shared = Math.min(...full.map((line) => line.length - line.trimStart().length))
+  return lines
+    .map((line) => line.slice(shared))
+    .join("\n")
+    .replace(/^\n+|\n+$/g, "")
+}

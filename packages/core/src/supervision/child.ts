@@ -91,6 +91,7 @@ export class Child {
   open(
     owner: unknown,
     number: number,
+    onUp: (instance: Instance) => void,
     onExit: (instance: Instance, ending: Ending) => void
   ): Effect.Effect<Exit.Exit<Instance, unknown>> {
     return Effect.flatMap(Scope.make(), (scope) => {
@@ -110,10 +111,11 @@ export class Child {
           this.cause = exit.cause
           return Effect.as(this.close(instance, exit, fiber), Exit.failCause(exit.cause))
         }
+        // One step: an instance that is up is found by calls, and one that ends from now on is noticed.
         instance.context = exit.value
-        instance.tracker.settle()
-        instance.state = "up"
         this.starts++
+        onUp(instance)
+        instance.up()
         return Effect.succeed(Exit.succeed(instance))
       })
     })

@@ -33,6 +33,8 @@ export class Instance {
   /** What waits for an answer of this instance. Each is called once, when it dies. */
   private readonly inFlight = new Set<(died: InstanceDied) => void>()
   private died: InstanceDied | undefined
+  /** How it ended before it was up. */
+  private early: Ending | undefined
 
   constructor(
     /** The supervisor that built it. */
@@ -47,11 +49,26 @@ export class Instance {
 
   /** Ends the instance from the inside. Only the first ending counts. */
   exit(ending: Ending): void {
+    if (this.state === "building") this.early ??= ending
     if (this.state !== "up") return
     this.state = "exited"
     if (this.slot.current === this) this.slot.current = undefined
     this.onExit(this, ending)
     this.abandonCalls()
+  }
+
+  /** The build is done: from here on the instance answers, unless it has ended already. */
+  up(): void {
+    this.tracker.settle()
+    this.state = "up"
+    this.slot.up(this)
+    if (this.early !== undefined) this.exit(this.early)
+  }
+
+  /** Ends the instance with the Exit of what it is there for. */
+  exitWith(exit: Exit.Exit<unknown, unknown>): void {
+    if (Exit.isSuccess(exit)) this.exit({ exit: "normal", cause: Cause.empty })
+    else this.exit({ exit: Cause.isInterruptedOnly(exit.cause) ? "shutdown" : "abnormal", cause: exit.cause })
   }
 
   /** Whether a call can still get an answer. */

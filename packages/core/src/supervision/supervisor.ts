@@ -430,25 +430,22 @@ export class Supervisor {
       child.cause = Cause.interrupt(FiberId.none)
       return Effect.succeed({ _tag: "StartFailed" })
     }
-    return Effect.map(
-      child.open(this, number, (instance, ending) => {
-        child.lastExit = instance.number
-        child.cause = ending.cause
-        this.send({ _tag: "Exited", child, instance, ending })
-      }),
-      (exit) => {
-        if (Exit.isFailure(exit)) {
-          this.emit({ _tag: "StartFailed", path: child.slot.path, instance: number, cause: exit.cause })
-          child.happened = "failed to start"
-          return { _tag: "StartFailed" }
-        }
-        this.name(child, exit.value)
-        if (child.starts === 1) this.started.push(child)
-        child.slot.up(exit.value)
-        this.emit({ _tag: "Started", path: child.slot.path, instance: number })
-        return { _tag: "Started" }
-      }
-    )
+    const onUp = (instance: Instance): void => {
+      this.name(child, instance)
+      if (child.starts === 1) this.started.push(child)
+      this.emit({ _tag: "Started", path: child.slot.path, instance: number })
+    }
+    const onExit = (instance: Instance, ending: Ending): void => {
+      child.lastExit = instance.number
+      child.cause = ending.cause
+      this.send({ _tag: "Exited", child, instance, ending })
+    }
+    return Effect.map(child.open(this, number, onUp, onExit), (exit) => {
+      if (Exit.isSuccess(exit)) return { _tag: "Started" }
+      this.emit({ _tag: "StartFailed", path: child.slot.path, instance: number, cause: exit.cause })
+      child.happened = "failed to start"
+      return { _tag: "StartFailed" }
+    })
   }
 
   /** The default id is made of what the layer provides, which is known only now. */
