@@ -1,8 +1,9 @@
 /**
- * What supervision says about itself: events for programs, log lines for people.
+ * What supervision says about itself: events for programs, log lines for people, counters for dashboards.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
 import type { Decision } from "./machine.js"
 
 /** One thing that happened in a tree. `instance` is the number of the instance it happened to. */
@@ -24,6 +25,18 @@ export type SupervisionEvent =
   | { readonly _tag: "Stopped"; readonly path: string; readonly instance: number }
   | { readonly _tag: "Orphaned"; readonly path: string; readonly instance: number }
   | { readonly _tag: "GaveUp"; readonly path: string; readonly childId: string; readonly restarts: number }
+
+/** How often a child was restarted, or an attempt was made, by `path`. */
+const restarts = Metric.counter("effecto_supervision_restarts", {
+  description: "Restarts of supervised children, failed attempts included",
+  incremental: true
+})
+
+/** How many instances did not stop in time, by `path`. */
+const orphans = Metric.counter("effecto_supervision_orphans", {
+  description: "Instances of supervised children that did not stop in time",
+  incremental: true
+})
 
 const explain: { readonly [K in Decision]: string } = {
   restart: "restarting it",
@@ -62,14 +75,22 @@ export const decision = (options: {
         return (happened === "ended" ? Effect.logDebug : Effect.logWarning)(line, ...arguments_)
     }
   })()
-  return quietly(Effect.annotateLogs(log, { path, instance, decision: options.decision }))
+  const report = Effect.annotateLogs(log, { path, instance, decision: options.decision })
+  return quietly(
+    options.decision === "restart"
+      ? Effect.zipRight(Metric.increment(Metric.tagged(restarts, "path", path)), report)
+      : report
+  )
 }
 
 export const orphaned = (path: string, instance: number): Effect.Effect<void> =>
   quietly(
     Effect.logWarning(
       `"${path}" (instance ${instance}) did not stop in time and is left to itself: see its finalizers, or the option shutdown`
-    ).pipe(Effect.annotateLogs({ path, instance, decision: "orphan" }))
+    ).pipe(
+      Effect.annotateLogs({ path, instance, decision: "orphan" }),
+      Effect.zipLeft(Metric.increment(Metric.tagged(orphans, "path", path)))
+    )
   )
 
 /** A logger that throws must not end the supervisor. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Logger, Option, Stream, TestClock } from "effect"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Logger, Metric, Option, Stream, TestClock } from "effect"
 import * as Supervised from "../../src/supervision/Supervised.js"
 import { SupervisorShutdown } from "../../src/supervision/SupervisionError.js"
 import * as SupervisionTree from "../../src/supervision/SupervisionTree.js"
@@ -453,6 +453,22 @@ describe("reports", () => {
         ]
       ])
     }).pipe(Effect.provide(layer), Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+  })
+
+  it.effect("counts restarts by path", () => {
+    const { layer } = abc({ name: "counted" })
+    const count = Effect.map(Metric.snapshot, (pairs) =>
+      pairs.flatMap(({ metricKey, metricState }) =>
+        metricKey.name === "effecto_supervision_restarts" && metricKey.tags.some(({ value }) => value === "counted/b")
+          ? [metricState]
+          : []
+      )
+    )
+    return Effect.gen(function* () {
+      yield* restart("counted/b")
+      yield* restart("counted/b")
+      expect(yield* count).toMatchObject([{ count: 2 }])
+    }).pipe(Effect.provide(layer))
   })
 
   it.effect("streams events", () => {
