@@ -8,7 +8,7 @@
  * grants in one go, the effect goes the ordinary way and the fiber yields there. Outside of generators (`flatMap`, `forEach`, `runPromise`) the same
  * effect is an ordinary one.
  */
-import { Effect, Effectable, type Fiber, Option, Utils } from "effect"
+import { Effect, Effectable, Exit, type Fiber, Option, Utils } from "effect"
 import { NotCached } from "./CacheError.js"
 import type { Entry } from "./entry.js"
 import type { Span } from "./lifetime.js"
@@ -68,14 +68,17 @@ class Read<K, V, E, A, X> {
   }
 
   commit(): Effect.Effect<A, X> {
-    return Effect.withFiberRuntime((fiber) => {
-      const entry = this.hit(fiber)
-      if (entry !== undefined) return Effect.succeed(this.answer(entry))
-      const state = this.reader.service.state.current
-      if (state._tag === "Closed") return Effect.die(state.error)
-      state.counters.misses += 1
-      return this.reader.miss(this, fiber)
-    })
+    const fiber = global["effect/FiberCurrent"]
+    return fiber === undefined || fiber === null ? Effect.withFiberRuntime((fiber) => this.run(fiber)) : this.run(fiber)
+  }
+
+  private run(fiber: Running): Effect.Effect<A, X> {
+    const entry = this.hit(fiber)
+    if (entry !== undefined) return Exit.succeed(this.answer(entry))
+    const state = this.reader.service.state.current
+    if (state._tag === "Closed") return Effect.die(state.error)
+    state.counters.misses += 1
+    return this.reader.miss(this, fiber)
   }
 
   [Symbol.iterator](): Effect.EffectGenerator<Effect.Effect<A, X>> {
