@@ -176,6 +176,89 @@ const play = (schedule: Schedule) =>
     expect(new Set(finalized), "every finalizer ran").toEqual(acquired)
   }).pipe(Effect.withMaxOpsBeforeYield(schedule.maxOps))
 
+const ok: Life = { build: "ok", worker: "lives", finalizer: "ok" }
+
+/** What random schedules have found, kept so that it stays found. */
+const found: ReadonlyArray<readonly [string, Schedule]> = [
+  [
+    "a letter that comes while the supervisor is about to wait for one is read",
+    {
+      strategy: "one_for_one",
+      intensity: 4,
+      children: [[{ build: "hang", worker: "lives", finalizer: "hang" }]],
+      steps: [
+        { op: "wait", millis: 2000 },
+        { op: "call", child: 1 },
+        { op: "wait", millis: 50 },
+        { op: "restart", child: 2 },
+        { op: "wait", millis: 2000 },
+        { op: "wait", millis: 0 },
+        { op: "restart", child: 0 },
+        { op: "start", child: 1 },
+        { op: "crash", child: 0 },
+        { op: "restart", child: 1 }
+      ],
+      maxOps: 64
+    }
+  ],
+  [
+    "a tree that is interrupted while it is being built closes although a restart in it hangs",
+    {
+      strategy: "one_for_all",
+      intensity: 2,
+      children: [
+        [
+          { build: "slow", worker: "crashes later", finalizer: "slow" },
+          { build: "ok", worker: "ignores interruption", finalizer: "ok" },
+          { build: "hang", worker: "ignores interruption", finalizer: "ok" }
+        ],
+        [{ build: "ok", worker: "crashes soon", finalizer: "ok" }],
+        [{ build: "ok", worker: "crashes soon", finalizer: "ok" }],
+        [ok]
+      ],
+      steps: [],
+      maxOps: 2048
+    }
+  ],
+  [
+    "a daemon that was forked by a build which was then interrupted ends with it",
+    {
+      strategy: "one_for_one",
+      intensity: 6,
+      children: [[{ build: "ok", worker: "lives", finalizer: "dies" }]],
+      steps: [{ op: "crash", child: 2 }],
+      maxOps: 64
+    }
+  ],
+  [
+    "a child whose turn never comes, because a sibling's restart hangs, can be interrupted",
+    {
+      strategy: "one_for_all",
+      intensity: 6,
+      children: [
+        [{ build: "hang", worker: "crashes soon", finalizer: "hang" }],
+        [{ build: "slow", worker: "ignores interruption", finalizer: "dies" }],
+        [
+          { build: "fail", worker: "crashes later", finalizer: "dies" },
+          { ...ok, build: "hang" }
+        ],
+        [{ build: "ok", worker: "crashes soon", finalizer: "dies" }]
+      ],
+      steps: [
+        { op: "wait", millis: 1 },
+        { op: "crash", child: 0 }
+      ],
+      maxOps: 2048
+    }
+  ]
+]
+
+describe("faults once found", () => {
+  for (const [name, schedule] of found) {
+    it.effect(name, () => play(schedule).pipe(Effect.provide(Logger.remove(Logger.defaultLogger))))
+  }
+})
+
 describe("random faults", () => {
   it.effect(
     "leave no fiber behind, run every finalizer once, and never hang",
