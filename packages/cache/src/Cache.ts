@@ -155,7 +155,7 @@ export interface Cache<in out K, in out V, in out E = never> {
   readonly stats: Effect.Effect<Stats>
 
   /**
-   * Removes the key when the effect has succeeded, or was interrupted and may have: for a write of what is cached.
+   * Removes the key when the effect has succeeded, or may have (it was interrupted, or nobody knows what became of its COMMIT): for a write of what is cached.
    * Inside of a transaction it is removed after the commit, and not if there is none; until then the transaction itself reads around the cache, and everybody
    * else reads the old value. A failure leaves the cache alone.
    */

@@ -34,7 +34,7 @@ import type { Span } from "./lifetime.js"
 import { circle, currentLoad, Load, leave, type Waiting } from "./load.js"
 import { Store } from "./store.js"
 import { isLive, Timeline } from "./timeline.js"
-import { inTransaction, settle, startedInTransaction, withoutTransaction } from "./transactions.js"
+import { inTransaction, mayHaveWritten, settle, startedInTransaction, withoutTransaction } from "./transactions.js"
 
 export interface Closed {
   readonly _tag: "Closed"
@@ -316,7 +316,7 @@ export class Service<K, V, E> {
     const quietly = Effect.suspend(() => (this.state.current._tag === "Closed" ? Effect.void : evict))
     return Effect.uninterruptibleMask((restore) =>
       Effect.onExit(restore(self), (exit) =>
-        Exit.isSuccess(exit) || Cause.isInterrupted(exit.cause) ? Effect.asVoid(quietly) : Effect.void
+        Exit.isSuccess(exit) || mayHaveWritten(exit.cause) ? Effect.asVoid(quietly) : Effect.void
       )
     )
   }

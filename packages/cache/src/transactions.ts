@@ -1,7 +1,8 @@
 /** The one module of the cache that knows about transactions. */
 import { SqlClient } from "@effect/sql"
+import { CommitFailed } from "@effecto/core/RepoError"
 import * as Transaction from "@effecto/core/Transaction"
-import { Context, Effect, type Fiber } from "effect"
+import { Cause, Chunk, Context, Effect, type Fiber } from "effect"
 
 /** A context in which nothing finds the transaction of whoever it was taken from. */
 export const withoutTransaction = <R>(context: Context.Context<R>): Context.Context<R> =>
@@ -33,3 +34,8 @@ export const settle = (committed: () => void, rolledBack: () => void): Effect.Ef
         )
       : Effect.sync(committed)
   )
+
+/** Whether something that ended so may have been committed all the same. */
+export const mayHaveWritten = (cause: Cause.Cause<unknown>): boolean =>
+  Cause.isInterrupted(cause) ||
+  Chunk.some(Cause.failures(cause), (error) => error instanceof CommitFailed && error.outcome === "unknown")

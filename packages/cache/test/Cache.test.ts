@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cache } from "@effecto/cache"
+import { CommitFailed } from "@effecto/core/RepoError"
 import { Context, Data, Deferred, Effect, Exit, Fiber, FiberRef, Option } from "effect"
 
 class Refused extends Data.TaggedError("Refused")<{ readonly key: string }> {}
@@ -368,6 +369,20 @@ describe("evicting", () => {
       yield* Effect.yieldNow()
       yield* Fiber.interrupt(writer)
       expect(yield* cache.has("posts")).toBe(false)
+    })
+  )
+
+  it.scoped("removes the key when nobody knows whether the commit went through, and not when it did not", () =>
+    Effect.gen(function* () {
+      const cache = yield* Cache.make<string, number>({ name: "lists" })
+      const left: Array<boolean> = []
+      for (const outcome of ["rolledBack", "unknown"] as const) {
+        yield* cache.put("posts", 1)
+        const error = new CommitFailed({ code: undefined, outcome, reason: "the connection died", cause: undefined })
+        expect(yield* Effect.flip(Effect.fail(error).pipe(cache.evicting("posts")))).toBe(error)
+        left.push(yield* cache.has("posts"))
+      }
+      expect(left).toEqual([true, false])
     })
   )
 
