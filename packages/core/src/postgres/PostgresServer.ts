@@ -139,7 +139,7 @@ const launch = (options: Options): Effect.Effect<Running, PostgresServerError> =
       catch: (cause) =>
         new PostgresServerError({
           reason: "startFailed",
-          message: `could not start PostgreSQL: ${String(cause)}. ${remedy}`,
+          message: `could not start PostgreSQL: ${cause instanceof Error ? cause.message : String(cause)}. ${remedy}`,
           cause
         })
     })
@@ -225,6 +225,14 @@ export const make = (options: Options = {}): Effect.Effect<Service, PostgresServ
     )
   )
 
+const decoded = (part: string): string | undefined => {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return undefined
+  }
+}
+
 const parseUrl = (url: Redacted.Redacted): Effect.Effect<Service, PostgresServerError> => {
   const bad = (why: string) =>
     Effect.fail(
@@ -235,10 +243,13 @@ const parseUrl = (url: Redacted.Redacted): Effect.Effect<Service, PostgresServer
     )
   const text = Redacted.value(url)
   if (!URL.canParse(text)) return bad("is not a URL")
-  const { hostname, pathname, port, protocol, searchParams } = new URL(text)
+  const { hostname, password, pathname, port, protocol, searchParams, username } = new URL(text)
   if (protocol !== "postgresql:" && protocol !== "postgres:")
     return bad(`starts with ${protocol}//, which is not PostgreSQL`)
-  const host = searchParams.get("host") ?? decodeURIComponent(hostname)
+  // What the driver decodes: a stray % would make it throw.
+  if ([hostname, username, password, pathname].some((part) => decoded(part) === undefined))
+    return bad("has a % that no two hexadecimal digits follow; as a character of its own it is written %25")
+  const host = searchParams.get("host") ?? decoded(hostname) ?? hostname
   const place = host.startsWith("/") ? host : `${host === "" ? "localhost" : host}:${port === "" ? "5432" : port}`
   return Effect.succeed({ url, label: `PostgreSQL at ${place}${pathname === "/" ? "" : pathname}`, embedded: false })
 }

@@ -17,7 +17,7 @@ import {
 } from "node:fs"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
-import { dirname, join, relative } from "node:path"
+import { dirname, join, relative, resolve } from "node:path"
 
 /** The owner of the server's files and processes. PostgreSQL refuses to run as root. */
 export interface Owner {
@@ -70,14 +70,24 @@ const mayUse = (folder: string, owner: Owner): boolean => hasRights(folder, owne
 const socketPathFits = (folder: string): boolean =>
   Buffer.byteLength(join(folder, "effecto-pg-XXXXXX", ".s.PGSQL.5432")) < 104
 
-/** Makes the one folder that everything of the server lives in: its owner may reach and remove it, and a socket's path in it is short enough. */
+/**
+ * Makes the one folder that everything of the server lives in: in the temporary folder, or in `/tmp` where its owner could not use that, or a
+ * socket's path in it would be too long.
+ */
 export const makeFolder = (owner: Owner | undefined): string => {
-  const parent = [tmpdir(), "/tmp"].find(
-    (folder) => socketPathFits(folder) && existsSync(folder) && (owner === undefined || mayUse(folder, owner))
-  )
-  const folder = mkdtempSync(join(parent ?? tmpdir(), "effecto-pg-"))
-  if (owner !== undefined) chownSync(folder, owner.uid, owner.gid)
-  return folder
+  const parents = [resolve(tmpdir()), "/tmp"].filter((parent) => socketPathFits(parent))
+  const problems: Array<string> = []
+  for (const parent of parents) {
+    try {
+      if (owner !== undefined && !mayUse(parent, owner)) throw new Error(`user ${owner.uid} may not use ${parent}`)
+      const folder = mkdtempSync(join(parent, "effecto-pg-"))
+      if (owner !== undefined) chownSync(folder, owner.uid, owner.gid)
+      return folder
+    } catch (problem) {
+      problems.push(problem instanceof Error ? problem.message : String(problem))
+    }
+  }
+  throw new Error(`no folder for its files could be made (${problems.join("; ")})`)
 }
 
 interface Link {

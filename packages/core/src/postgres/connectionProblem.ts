@@ -25,6 +25,8 @@ const causes = function* (error: unknown): Generator<object> {
 export const connectionProblem = (error: unknown): string => {
   let last: string | undefined
   for (const cause of causes(error)) {
+    if ("code" in cause && cause.code === "ENOENT" && "syscall" in cause && cause.syscall === "open")
+      return `a file that DATABASE_URL names cannot be read (${messageOf(cause)}). Correct its path.`
     if ("code" in cause && typeof cause.code === "string")
       return byCode[cause.code] ?? `${messageOf(cause)} (${cause.code})`
     last = messageOf(cause) ?? last

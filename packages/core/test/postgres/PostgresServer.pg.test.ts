@@ -163,6 +163,19 @@ describe("PostgresServer.layer", () => {
     })
   )
 
+  it.scoped("says what cannot be decoded, and which file cannot be read", () =>
+    Effect.gen(function* () {
+      const stray =
+        "DATABASE_URL has a % that no two hexadecimal digits follow; as a character of its own it is written %25."
+      expect(String(yield* problem("postgresql://app:secret@%zz/shop"))).toContain(stray)
+      expect(String(yield* problem("postgresql://app:100%@localhost/shop"))).toContain(stray)
+      const missing = yield* problem("postgresql://app@localhost/shop?sslmode=verify-full&sslrootcert=/nowhere/ca.pem")
+      expect(String(missing)).toContain(
+        "a file that DATABASE_URL names cannot be read (ENOENT: no such file or directory"
+      )
+    })
+  )
+
   it.scoped("says that nothing listens on a closed port", () =>
     Effect.gen(function* () {
       const listener = createServer().listen(0, "127.0.0.1")

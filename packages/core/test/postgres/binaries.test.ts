@@ -24,6 +24,22 @@ describe("makeFolder", () => {
     }
   })
 
+  it("is in /tmp when there is no such temporary folder, and absolute when that is named relatively", () => {
+    for (const [named, expected] of [
+      ["/proc/nowhere", /^\/tmp\/effecto-pg-/],
+      [".", /^\/.*effecto-pg-/]
+    ] as const) {
+      vi.stubEnv("TMPDIR", named)
+      try {
+        const folder = makeFolder(owner === "missing" ? undefined : owner)
+        rmSync(folder, { recursive: true })
+        expect(folder).toMatch(expected)
+      } finally {
+        vi.unstubAllEnvs()
+      }
+    }
+  })
+
   it("is in /tmp when a socket's path in the temporary folder would be too long", () => {
     const long = mkdtempSync(join(tmpdir(), "a".repeat(90)))
     vi.stubEnv("TMPDIR", long)
