@@ -6,6 +6,7 @@
  * - An Effect that is already an answer (an `Exit`) is passed through, one that needs no fiber (`sync`) is run in place.
  * - Everything else is run by a fiber of its own, started at once on the same stack: an Effect that never suspends is done
  *   before anybody waits. Only one that does suspend costs an entry in the instance's list of waiting calls. There is no race.
+ * - A call inside of a call of the same instance is guarded by that one, and run in place.
  * - What the Effect forks belongs to the caller, as it would without a guard, and FiberRefs it changes are changed for the
  *   caller.
  */
@@ -120,48 +121,79 @@ const scopeOf = (caller: AnyFiber): Option.Option<unknown> | undefined => {
   return typeof scope === "function" ? Option.some(Reflect.apply(scope, caller, [])) : undefined
 }
 
+/** A call inside of another service's call is started on the stack of that; but only so deep, because the stack ends. */
+const deepest = 16
+let depth = 0
+
+/** What releases the caller of a fiber that runs a call: the death of one of these instances. */
+interface Guard {
+  readonly instance: Instance
+  readonly outer: Guard | undefined
+}
+
+/** Guards by the fiber that runs under them. What such a fiber forks may outlive the call, and is under none of them. */
+const guards = new WeakMap<object, Guard>()
+
 const inFiber = (instance: Instance, effect: AnyEffect): AnyEffect =>
   Effect.withFiberRuntime<unknown, unknown, unknown>((caller, status) => {
+    if (instance.dead !== undefined) return Effect.die(instance.dead)
+    const outer = guards.get(caller.id())
+    for (let guard = outer; guard !== undefined; guard = guard.outer) {
+      // A call inside of a call: whoever waits is told by the guard of the outer one.
+      if (guard.instance === instance) return effect
+    }
     const scope = scopeOf(caller)
+    const guard = { instance, outer }
     return scope === undefined
-      ? Effect.transplant((graft) => fork(instance, effect, caller, status.runtimeFlags, undefined, graft))
-      : fork(instance, effect, caller, status.runtimeFlags, scope, undefined)
+      ? Effect.transplant((graft) => fork(guard, effect, caller, status.runtimeFlags, undefined, graft))
+      : fork(guard, effect, caller, status.runtimeFlags, scope, undefined)
   })
 
 const fork = (
-  instance: Instance,
+  guard: Guard,
   effect: AnyEffect,
   caller: AnyFiber,
   runtimeFlags: Runtime.Runtime<never>["runtimeFlags"],
   scope: Option.Option<unknown> | undefined,
   graft: Graft | undefined
 ): AnyEffect => {
-  if (instance.dead !== undefined) return Effect.die(instance.dead)
+  const { instance } = guard
   // The answer is the fiber's success even if it is a failure: an ordinary typed error must not be logged as that of a fiber
   // nobody waits for.
   const answer = Effect.exit(effect)
   let before: FiberRefs.FiberRefs | undefined
-  const child = Runtime.runFork(
-    Runtime.make({
-      context: caller.getFiberRef(FiberRef.currentContext),
-      fiberRefs: caller.getFiberRefs(),
-      runtimeFlags
-    }),
-    // The caller's own context is in the runtime.
-    (graft === undefined ? answer : graft(answer)) as Effect.Effect<Exit.Exit<unknown, unknown>>,
-    {
-      updateRefs: (refs, fiberId) => {
-        const own =
-          scope === undefined || forkScope === undefined
-            ? refs
-            : FiberRefs.updateAs(refs, { fiberId, fiberRef: forkScope, value: scope })
-        before = Linking.startedBy(own, fiberId, caller)
-        return before
+  let child: AnyFiber
+  depth += 1
+  try {
+    child = Runtime.runFork(
+      Runtime.make({
+        context: caller.getFiberRef(FiberRef.currentContext),
+        fiberRefs: caller.getFiberRefs(),
+        runtimeFlags
+      }),
+      // The caller's own context is in the runtime.
+      (graft === undefined ? answer : graft(answer)) as Effect.Effect<Exit.Exit<unknown, unknown>>,
+      {
+        immediate: depth <= deepest,
+        updateRefs: (refs, fiberId) => {
+          guards.set(fiberId, guard)
+          const own =
+            scope === undefined || forkScope === undefined
+              ? refs
+              : FiberRefs.updateAs(refs, { fiberId, fiberRef: forkScope, value: scope })
+          before = Linking.startedBy(own, fiberId, caller)
+          return before
+        }
       }
-    }
-  )
+    )
+  } finally {
+    depth -= 1
+  }
   const done = child.unsafePoll()
-  if (done !== null) return answered(child, before, done)
+  if (done !== null) {
+    charge(caller, child)
+    return answered(child, before, done)
+  }
   return Effect.async<unknown, unknown, unknown>((resume) => {
     const forget = instance.onDeath((died) => {
       // Not awaited: whatever still runs there may never listen.
@@ -174,11 +206,29 @@ const fork = (
     })
     return Effect.async<void>((interrupted) => {
       forget()
-      instance.onDeath(() => interrupted(Effect.void))
-      child.addObserver(() => interrupted(Effect.void))
+      // A body that cannot be interrupted is waited for, as without a guard, but not longer than its instance lives.
+      const forgetAgain = instance.onDeath(() => interrupted(Effect.void))
+      child.addObserver(() => {
+        forgetAgain()
+        interrupted(Effect.void)
+      })
       child.unsafeInterruptAsFork(caller.id())
     })
   })
+}
+
+/** Steps done before a fiber gives others a turn: not in the public types; checked before it is used. */
+interface Counting {
+  currentOpCount?: unknown
+}
+
+/** What was done in the caller's place counts as the caller's, who would otherwise never have to yield. */
+const charge = (caller: AnyFiber, child: AnyFiber): void => {
+  const payer: Counting = caller as unknown as Counting
+  const { currentOpCount } = child as unknown as Counting
+  if (typeof payer.currentOpCount === "number" && typeof currentOpCount === "number") {
+    payer.currentOpCount += currentOpCount
+  }
 }
 
 /** The answer, and for the caller whatever the Effect changed in its FiberRefs. */

@@ -76,6 +76,11 @@ export class Instance {
     return this.died
   }
 
+  /** How many would be told. */
+  get waiting(): number {
+    return this.inFlight.size
+  }
+
   /** Calls `onDeath` once if the instance dies before the answer of `onDeath`'s owner; the result takes it back. */
   onDeath(onDeath: (died: InstanceDied) => void): () => void {
     if (this.died !== undefined) {

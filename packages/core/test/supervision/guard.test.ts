@@ -1,0 +1,131 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Option } from "effect"
+import * as Supervised from "../../src/supervision/Supervised.js"
+import { InstanceDied } from "../../src/supervision/SupervisionError.js"
+import * as SupervisionTree from "../../src/supervision/SupervisionTree.js"
+import * as TestSupervision from "../../src/supervision/TestSupervision.js"
+
+const app = <I, S>(layer: Layer.Layer<I, S>) =>
+  layer.pipe(Supervised.layer({ id: "it" }), SupervisionTree.layer({ name: "app" }))
+
+const instance = Effect.map(SupervisionTree.SupervisionTree, (tree) => {
+  const found = tree.find("app/it")?.child.slot.last
+  if (found === undefined) throw new Error("there is no instance")
+  return found
+})
+
+/** How many calls the instance would have to tell about its death. */
+const waiting = Effect.map(instance, (it) => it.waiting)
+
+const defectOf = (exit: Exit.Exit<unknown, unknown>) =>
+  Exit.isFailure(exit) ? Option.getOrUndefined(Cause.dieOption(exit.cause)) : undefined
+
+describe("a call through a handle", () => {
+  const Tag = Context.GenericTag<{
+    readonly never: Effect.Effect<never>
+    readonly wait: (gate: Deferred.Deferred<void>) => Effect.Effect<void>
+  }>("It")
+  const layer = app(
+    Layer.succeed(Tag, {
+      never: Effect.never,
+      wait: (gate) => Effect.uninterruptible(Deferred.await(gate))
+    })
+  )
+
+  it.scoped("leaves nothing in its instance when it has been answered, interrupted or timed out", () =>
+    Effect.gen(function* () {
+      const it = yield* Tag
+      for (let n = 0; n < 100; n++) {
+        const caller = yield* Effect.fork(it.never)
+        yield* Effect.yieldNow()
+        expect(yield* waiting).toBe(1)
+        yield* Fiber.interrupt(caller)
+        expect(yield* waiting).toBe(0)
+        yield* Effect.raceFirst(it.never, Effect.yieldNow())
+      }
+      const gate = yield* Deferred.make<void>()
+      const caller = yield* Effect.fork(it.wait(gate))
+      yield* Effect.yieldNow()
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.join(caller)
+      expect(yield* waiting).toBe(0)
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.scoped("waits for a body that cannot be interrupted, with one entry, until that is done", () =>
+    Effect.gen(function* () {
+      const it = yield* Tag
+      const gate = yield* Deferred.make<void>()
+      const caller = yield* Effect.fork(it.wait(gate))
+      yield* Effect.yieldNow()
+      yield* Fiber.interruptFork(caller)
+      yield* Effect.yieldNow()
+      yield* Effect.yieldNow()
+      expect(caller.unsafePoll()).toBe(null)
+      expect(yield* waiting).toBe(1)
+      yield* Deferred.succeed(gate, undefined)
+      expect(Exit.isInterrupted(yield* Fiber.await(caller))).toBe(true)
+      expect(yield* waiting).toBe(0)
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.scoped("is released by the death of its instance although it waits for such a body", () =>
+    Effect.gen(function* () {
+      const it = yield* Tag
+      const gate = yield* Deferred.make<void>()
+      const caller = yield* Effect.fork(it.wait(gate))
+      yield* Effect.yieldNow()
+      yield* Fiber.interruptFork(caller)
+      yield* Effect.yieldNow()
+      yield* Effect.yieldNow()
+      const first = yield* instance
+      yield* TestSupervision.crash("app/it")
+      expect(Exit.isInterrupted(yield* Fiber.await(caller))).toBe(true)
+      expect(first.waiting).toBe(0)
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.scoped("may be nested as deep as without a handle", () => {
+    const Steps = Context.GenericTag<{ readonly step: <A>(self: Effect.Effect<A>) => Effect.Effect<A> }>("Steps")
+    const steps = app(Layer.succeed(Steps, { step: (self) => Effect.flatMap(Effect.void, () => self) }))
+    return Effect.gen(function* () {
+      const { step } = yield* Steps
+      const walk = (n: number): Effect.Effect<string> =>
+        n === 0 ? Effect.succeed("there") : step(Effect.suspend(() => walk(n - 1)))
+      expect(yield* walk(20_000)).toBe("there")
+      const stuck = yield* Effect.fork(step(step(step(Effect.never))))
+      yield* Effect.yieldNow()
+      yield* TestSupervision.crash("app/it")
+      expect(defectOf(yield* Fiber.await(stuck))).toBeInstanceOf(InstanceDied)
+    }).pipe(Effect.provide(steps))
+  })
+
+  it.scoped("does not keep other fibers from running, however often it is made", () => {
+    const Busy = Context.GenericTag<{ readonly work: Effect.Effect<void> }>("Busy")
+    const busy = app(Layer.succeed(Busy, { work: Effect.repeatN(Effect.void, 100) }))
+    return Effect.gen(function* () {
+      const { work } = yield* Busy
+      let calls = 0
+      let others = 0
+      const other = yield* Effect.fork(
+        Effect.forever(
+          Effect.zipRight(
+            Effect.sync(() => others++),
+            Effect.yieldNow()
+          )
+        )
+      )
+      yield* Effect.repeatN(
+        Effect.zipRight(
+          work,
+          Effect.sync(() => calls++)
+        ),
+        99
+      )
+      yield* Fiber.interrupt(other)
+      // A hundred times two hundred steps and more, with a turn for the others after each two thousand.
+      expect(calls).toBe(100)
+      expect(others).toBeGreaterThan(5)
+    }).pipe(Effect.provide(busy))
+  })
+})
