@@ -177,6 +177,23 @@ export interface FieldPlan {
   readonly missing: (() => unknown) | undefined
   /** The value is made by the application on every write where none is given (Model.DateTimeUpdate and its kin). */
   readonly isGenerated: boolean
+  /** An array is one value of this field, and not a list of values. */
+  readonly holdsArrays: boolean
+}
+
+const isArray = (ast: AST.AST): boolean => {
+  switch (ast._tag) {
+    case "TupleType":
+      return true
+    case "Union":
+      return ast.types.some(isArray)
+    case "Refinement":
+      return isArray(ast.from)
+    case "Suspend":
+      return isArray(ast.f())
+    default:
+      return false
+  }
 }
 
 const isUndefinable = (ast: AST.AST): boolean =>
@@ -193,7 +210,8 @@ export const fieldPlan = (name: string, field: Schema.Schema.All | Schema.Proper
         decode: decodeBy(ast.type),
         encode: encodeBy(ast.type),
         missing: ast.defaultValue,
-        isGenerated: ast.defaultValue !== undefined && isUndefinable(AST.typeAST(ast.type))
+        isGenerated: ast.defaultValue !== undefined && isUndefinable(AST.typeAST(ast.type)),
+        holdsArrays: isArray(AST.typeAST(ast.type))
       }
     case "PropertySignatureTransformation": {
       const storedName = String(ast.from.fromKey ?? name)
@@ -227,7 +245,8 @@ export const fieldPlan = (name: string, field: Schema.Schema.All | Schema.Proper
           throw mismatch(expected, value)
         },
         missing: ast.to.defaultValue,
-        isGenerated: ast.to.defaultValue !== undefined && isUndefinable(expected)
+        isGenerated: ast.to.defaultValue !== undefined && isUndefinable(expected),
+        holdsArrays: isArray(AST.typeAST(expected))
       }
     }
     default:
@@ -238,7 +257,8 @@ export const fieldPlan = (name: string, field: Schema.Schema.All | Schema.Proper
         decode: decodeBy(ast),
         encode: encodeBy(ast),
         missing: undefined,
-        isGenerated: false
+        isGenerated: false,
+        holdsArrays: isArray(AST.typeAST(ast))
       }
   }
 }

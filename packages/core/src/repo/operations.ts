@@ -1,7 +1,9 @@
 /** What the Repo's functions do, for one database. */
-import { type SqlClient, Statement } from "@effect/sql"
+import { Statement } from "@effect/sql"
 import { Effect, Option } from "effect"
 import type { Associations } from "./association.js"
+import { quoted } from "./columnnames.js"
+import { type Asked, asked, equalities } from "./condition.js"
 import type { Answer } from "./connection.js"
 import type { Database } from "./database.js"
 import { frameOf } from "./frame.js"
@@ -45,20 +47,19 @@ const keyOf = (table: TableImplementation, target: unknown): unknown =>
 const notFound = (table: TableImplementation, key: unknown) =>
   new NotFound({ table: table.name, fields: [table.key], by: key })
 
-/** What is behind `where`, and its parameters; nothing when no row can match. */
-const conditionOf = (
-  client: SqlClient.SqlClient,
-  table: TableImplementation,
-  condition: unknown
-): Effect.Effect<{ readonly text: string; readonly parameters: ReadonlyArray<unknown> } | undefined> => {
-  if (condition === undefined) return Effect.succeed({ text: "", parameters: [] })
-  if (Statement.isFragment(condition)) {
-    const [text, parameters] = client`${condition}`.compile()
-    return Effect.succeed({ text: ` where ${text}`, parameters })
-  }
-  // Sound: what is no fragment is an object of fields.
-  return table.plan.encodeWhere(condition as Readonly<Record<string, unknown>>)
+/** What a write is given, if it is an object. */
+const fieldsGiven = (table: TableImplementation, verb: string, given: unknown): Readonly<Record<string, unknown>> => {
+  if (typeof given !== "object" || given === null || Array.isArray(given))
+    throw new Error(`${verb} ${table.name} takes an object of fields`)
+  // Sound: an object, looked at by the names of its fields.
+  return given as Readonly<Record<string, unknown>>
 }
+
+/** A fragment may end in an order and a limit of its own: then it is the rows it gives that are counted. */
+const countText = (table: TableImplementation, condition: unknown, where: Asked): string =>
+  Statement.isFragment(condition)
+    ? `select count(*) as "count" from (${table.plan.rowsText}${where.text}) as ${quoted(table.name)}`
+    : `select count(*) as "count" from ${table.plan.sqlName}${where.text}`
 
 /** The Repo of a database. */
 export const make = (database: Database): Service => {
@@ -105,17 +106,20 @@ export const make = (database: Database): Service => {
     text: string,
     parameters: ReadonlyArray<unknown>,
     options: ReadOptions | undefined,
-    prepared: boolean
+    prepared: boolean,
+    /** What is to stand behind the lock. */
+    behind = ""
   ): Effect.Effect<ReadonlyArray<object>, StatementError | LockTimeout> => {
-    if (options?.lock === undefined) return read(table, text, parameters, prepared)
+    const lock = lockText(table.name, options)
+    if (lock === undefined) return read(table, `${text}${behind}`, parameters, prepared)
     return Effect.withFiberRuntime((fiber) => {
       const frame = frameOf(fiber.currentContext, database.client)
       return frame?.isOpen === true
         ? bounded(
             database,
-            options.wait,
+            options?.wait,
             `rows of ${table.name}`,
-            read(table, `${text}${lockText(options)}`, parameters, prepared)
+            read(table, `${text}${lock}${behind}`, parameters, prepared)
           )
         : Effect.fail(
             new TransactionClosed({
@@ -139,23 +143,27 @@ export const make = (database: Database): Service => {
     options: ReadOptions | undefined,
     limit: string
   ) =>
-    Effect.flatMap(conditionOf(database.client, table, condition), (where) =>
-      where === undefined
-        ? Effect.succeed<ReadonlyArray<object>>([])
-        : hooked(
+    Effect.flatMap(asked(database.client, table, condition), (where) => {
+      if (where === undefined) {
+        lockText(table.name, options)
+        return Effect.succeed<ReadonlyArray<object>>([])
+      }
+      const isFragment = Statement.isFragment(condition)
+      const text = `${table.plan.selectText}${where.text}`
+      // A fragment may end in an order and a limit of its own.
+      const isInner = isFragment && limit !== ""
+      const rows = isInner
+        ? locking(
             table,
-            // A fragment may end in a limit of its own.
-            locking(
-              table,
-              `${table.plan.selectText}${where.text}${Statement.isFragment(condition) ? "" : limit}`,
-              where.parameters,
-              options,
-              !Statement.isFragment(condition)
-            ),
-            call,
-            condition
+            `select * from (${text}`,
+            where.parameters,
+            options,
+            false,
+            `) as ${quoted(table.name)}${limit}`
           )
-    )
+        : locking(table, text, where.parameters, options, !isFragment, limit)
+      return hooked(table, rows, call, condition)
+    })
 
   const fieldsOf = (condition: unknown): ReadonlyArray<string> =>
     typeof condition === "object" && condition !== null && !Statement.isFragment(condition)
@@ -212,8 +220,7 @@ export const make = (database: Database): Service => {
   }
 
   const insertRow = (table: TableImplementation, row: unknown) =>
-    // Sound: the types of `insert` ask for an object of fields.
-    Effect.flatMap(table.plan.encodeInsert(row as Readonly<Record<string, unknown>>), (values: Values) =>
+    Effect.flatMap(table.plan.encodeInsert(fieldsGiven(table, "insert into", row)), (values: Values) =>
       Effect.flatMap(
         write(table, "insert into", table.plan.insertText(values.columns), values.parameters),
         (inserted) =>
@@ -241,8 +248,7 @@ export const make = (database: Database): Service => {
     patch: unknown
   ): Effect.Effect<object, ReturnType<typeof writeError> | InvalidInput | NotFound | LockTimeout> => {
     const key = keyOf(table, target)
-    // Sound: the types of `update` ask for an object of fields.
-    const fields = patch as Readonly<Record<string, unknown>>
+    const fields = fieldsGiven(table, "update of", patch)
     if (table.plan.isEmpty(fields))
       return target === key
         ? Effect.flatMap(byKey(table, key, "update"), (rows) => one(table, key, rows[0]))
@@ -268,7 +274,7 @@ export const make = (database: Database): Service => {
 
   const reading: Reading = {
     find: (table, field, values) =>
-      Effect.flatMap(table.plan.encodeWhere({ [field]: values }), (where) =>
+      Effect.flatMap(equalities(table, { [field]: values }), (where) =>
         where === undefined
           ? Effect.succeed([])
           : read(table, `${table.plan.selectText}${where.text}`, where.parameters, true)
@@ -314,12 +320,12 @@ export const make = (database: Database): Service => {
 
     exists: (table: Any, condition?: unknown) => {
       const self = implementationOf(table)
-      return Effect.flatMap(conditionOf(database.client, self, condition), (where) =>
+      return Effect.flatMap(asked(database.client, self, condition), (where) =>
         where === undefined
           ? Effect.succeed(false)
           : Effect.mapBoth(
               database.query(
-                `select exists (select from ${self.plan.sqlName}${where.text}) as "exists"`,
+                `select exists (${self.plan.rowsText}${where.text}) as "exists"`,
                 where.parameters,
                 self.plan.source
               ),
@@ -333,10 +339,10 @@ export const make = (database: Database): Service => {
 
     count: (table: Any, condition?: unknown) => {
       const self = implementationOf(table)
-      return Effect.flatMap(conditionOf(database.client, self, condition), (where) =>
+      return Effect.flatMap(asked(database.client, self, condition), (where) =>
         where === undefined
           ? Effect.succeed(0)
-          : Effect.mapBoth(database.query(`${self.plan.countText}${where.text}`, where.parameters, self.plan.source), {
+          : Effect.mapBoth(database.query(countText(self, condition, where), where.parameters, self.plan.source), {
               onFailure: (error) => statementError(error, `count ${self.name}`),
               onSuccess: (answer) => Number(answer.rows[0]?.count)
             })
@@ -345,13 +351,13 @@ export const make = (database: Database): Service => {
 
     insert: (table: Any, row: unknown) => {
       const self = implementationOf(table)
+      fieldsGiven(self, "insert into", row)
       return withHooks(self, "insert", "insert into", row, row, (prepared) => insertRow(self, prepared))
     },
 
     update: (table: Any, target: unknown, patch: unknown) => {
       const self = implementationOf(table)
-      // Sound: the types of `update` ask for an object of fields.
-      if (self.plan.isEmpty(patch as Readonly<Record<string, unknown>>)) return updateRow(self, target, patch)
+      if (self.plan.isEmpty(fieldsGiven(self, "update of", patch))) return updateRow(self, target, patch)
       return withHooks(self, "update", "update", patch, target, (prepared) => updateRow(self, target, prepared))
     },
 
@@ -369,11 +375,14 @@ export const make = (database: Database): Service => {
     Object.entries(calls).map(([name, call]) => [
       name,
       (table: Any, ...rest: ReadonlyArray<unknown>) =>
-        spanned(
-          // Sound: the arguments are handed on as they came.
-          (call as (...all: ReadonlyArray<unknown>) => Effect.Effect<unknown>)(table, ...rest),
-          `Repo.${name}`,
-          { "db.system.name": "postgresql", "db.collection.name": table.name }
+        // What the types do not allow is a defect of the effect: a call never throws.
+        Effect.suspend(() =>
+          spanned(
+            // Sound: the arguments are handed on as they came.
+            (call as (...all: ReadonlyArray<unknown>) => Effect.Effect<unknown>)(table, ...rest),
+            `Repo.${name}`,
+            { "db.system.name": "postgresql", "db.collection.name": table.name }
+          )
         )
     ])
   )

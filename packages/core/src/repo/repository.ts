@@ -9,14 +9,18 @@ import type * as Table from "./Table.js"
 import type { TransactError, TransactOptions } from "./transact.js"
 
 /**
- * Equalities that all have to hold: a field with its value, with `null`, or with a list of values of which one has to match.
+ * Equalities that all have to hold: a field with its value, with `null`, or with a list of values of which one has to match (`null` may be one of
+ * them). A field that holds arrays takes an array as its one value. A value that no row can have matches none; `undefined` is refused as a defect,
+ * because it would match every row.
  *
  * @since 0.1.0
  * @category models
  */
 export type Where<T extends Table.Any> = {
-  readonly [Field in keyof Table.Row<T>]?: Table.Row<T>[Field] | ReadonlyArray<Table.Row<T>[Field]> | null
+  readonly [Field in keyof Table.Row<T>]?: Table.Row<T>[Field] | ListOf<Table.Row<T>[Field]> | null
 }
+
+type ListOf<Value> = [Extract<Value, ReadonlyArray<unknown>>] extends [never] ? ReadonlyArray<Value> : never
 
 /**
  * What rows are asked for: equalities, or the text behind `where` as a fragment of @effect/sql.

@@ -1,6 +1,6 @@
 /** Row locks: the text behind a select, and waits that end in time without spoiling the transaction. */
 import type { SqlError } from "@effect/sql"
-import { Duration, Effect } from "effect"
+import { Duration, Effect, Option } from "effect"
 import type { Database } from "./database.js"
 import type { Transaction } from "./frame.js"
 import { CommitFailed, DbError, LockTimeout, type StatementError } from "./RepoError.js"
@@ -42,14 +42,49 @@ export type LockContext<O> = [O["lock" & keyof O]] extends [undefined] ? never :
 /** What a wait that ends adds to the errors. */
 export type LockError<O> = [O["wait" & keyof O]] extends ["skip locked" | undefined] ? never : LockTimeout
 
-export const lockText = (options: ReadOptions | undefined): string => {
-  if (options?.lock === undefined) return ""
-  const wait = options.wait === "nowait" || options.wait === "skip locked" ? ` ${options.wait}` : ""
-  return ` for ${options.lock}${wait}`
+/** By what they are called: nothing else of an option ever gets into a text. */
+const locks: ReadonlyMap<unknown, string> = new Map<RowLock, string>([
+  ["update", " for update"],
+  ["no key update", " for no key update"],
+  ["share", " for share"],
+  ["key share", " for key share"]
+])
+const waits: ReadonlyMap<unknown, string> = new Map<ReadOptions["wait"], string>([
+  [undefined, ""],
+  ["nowait", " nowait"],
+  ["skip locked", " skip locked"]
+])
+const names: ReadonlySet<string> = new Set<keyof ReadOptions>(["lock", "wait"])
+
+const shown = (value: unknown): string => (typeof value === "string" ? JSON.stringify(value) : String(value))
+const choice = (values: Iterable<unknown>): string =>
+  [...values]
+    .filter((one) => one !== undefined)
+    .map(shown)
+    .join(", ")
+
+/** The lock as it stands behind a select, if one is asked for. Throws for what the types do not allow. */
+export const lockText = (table: string, options: ReadOptions | undefined): string | undefined => {
+  if (options === undefined) return undefined
+  for (const name of Object.keys(options))
+    if (!names.has(name))
+      throw new Error(`there is no option ${shown(name)} for reading ${table}: one of ${choice(names)}`)
+  const lock = locks.get(options.lock)
+  if (lock === undefined && options.lock !== undefined)
+    throw new Error(`there is no lock ${shown(options.lock)} on rows of ${table}: one of ${choice(locks.keys())}`)
+  const wait = waits.get(options.wait)
+  if (wait === undefined && Option.isNone(Duration.decodeUnknown(options.wait)))
+    throw new Error(
+      `there is no wait ${shown(options.wait)} for rows of ${table}: one of ${choice(waits.keys())}, or a duration`
+    )
+  return lock === undefined ? undefined : `${lock}${wait ?? ""}`
 }
 
 /** Whether a wait can fail, and has to be kept from spoiling the transaction. */
 const isBounded = (wait: ReadOptions["wait"]): wait is Wait => wait !== undefined && wait !== "skip locked"
+
+/** What PostgreSQL's lock_timeout can hold, in milliseconds: 24 days. */
+const maximalWait = 2_147_483_647
 
 const setting = (database: Database, value: string): Effect.Effect<string, SqlError.SqlError> =>
   Effect.map(
@@ -79,7 +114,7 @@ export const bounded = <A, E>(
   const timed =
     wait === "nowait"
       ? statement
-      : Effect.flatMap(control(`${Math.max(1, Math.round(Duration.toMillis(wait)))}ms`), (old) =>
+      : Effect.flatMap(control(`${Math.min(maximalWait, Math.max(1, Math.round(Duration.toMillis(wait))))}ms`), (old) =>
           Effect.zipLeft(statement, control(old))
         )
   return Effect.catchAll(

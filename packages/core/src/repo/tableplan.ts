@@ -1,7 +1,7 @@
 /**
  * What a table needs at every call, computed once: column names, the closures of its fields, the texts of its statements.
  */
-import { Effect, Option, type Schema } from "effect"
+import { Effect, type Schema } from "effect"
 import { quoted, snakeCase } from "./columnnames.js"
 import { type FieldPlan, fieldPlan, Later, Mismatch } from "./fieldplan.js"
 import { DbError, InvalidInput } from "./RepoError.js"
@@ -14,7 +14,7 @@ export interface ModelParts {
   readonly update: { readonly fields?: Schema.Struct.Fields }
 }
 
-interface Column extends FieldPlan {
+export interface Column extends FieldPlan {
   readonly column: string
 }
 
@@ -34,16 +34,6 @@ const rowIsNo = (table: string, field: string, column: string, problem: Mismatch
     cause: undefined
   })
 
-/** A key that is looked for in a field that is an Option is what that holds. */
-const encodeOrSome = (field: FieldPlan, value: unknown): unknown => {
-  try {
-    return field.encode(value)
-  } catch (problem) {
-    if (!(problem instanceof Mismatch) || Option.isOption(value)) throw problem
-    return field.encode(Option.some(value))
-  }
-}
-
 /** Texts of writes, one for each set of columns: as many as a program has kinds of writes, and never without bound. */
 const maximalTexts = 500
 
@@ -52,7 +42,8 @@ export class TablePlan {
   /** `"people"`, or `"schema"."people"`. */
   readonly sqlName: string
   readonly selectText: string
-  readonly countText: string
+  /** The rows without any columns: to be counted, or to be. */
+  readonly rowsText: string
   readonly getText: string
   readonly deleteText: string
   private readonly columns: ReadonlyArray<Column>
@@ -92,7 +83,7 @@ export class TablePlan {
     const list = this.columns.map((column) => quoted(column.column)).join(", ")
     this.returning = ` returning ${list}`
     this.selectText = `select ${list} from ${this.sqlName}`
-    this.countText = `select count(*) as "count" from ${this.sqlName}`
+    this.rowsText = `select from ${this.sqlName}`
     this.getText = `${this.selectText} where ${quoted(keyColumn.column)} = $1`
     this.deleteText = `delete from ${this.sqlName} where ${quoted(keyColumn.column)} = $1${this.returning}`
   }
@@ -206,45 +197,9 @@ export class TablePlan {
     return later === undefined ? Effect.succeed(values) : Effect.as(Effect.all(later, { discard: true }), values)
   }
 
-  /**
-   * `where` with an equality for each field; nothing when a value does not fit its field, because then no row has it. Lists are one parameter
-   * (`= any($1)`), so that the text is the same for any number of values.
-   */
-  encodeWhere(
-    where: Readonly<Record<string, unknown>>
-  ): Effect.Effect<{ readonly text: string; readonly parameters: ReadonlyArray<unknown> } | undefined> {
-    const tests: Array<string> = []
-    const parameters: Array<Effect.Effect<unknown, Mismatch>> = []
-    try {
-      for (const [name, value] of Object.entries(where)) {
-        if (value === undefined) continue
-        const field = this.byName.get(name)
-        if (field === undefined) throw new Error(`table ${this.name}: its model has no field ${name}`)
-        const encode = (one: unknown): Effect.Effect<unknown, Mismatch> => {
-          const encoded = encodeOrSome(field, one)
-          return encoded instanceof Later ? encoded.value : Effect.succeed(encoded)
-        }
-        const place = `$${parameters.length + 1}`
-        if (value === null) tests.push(`${quoted(field.column)} is null`)
-        else if (Array.isArray(value)) {
-          tests.push(`${quoted(field.column)} = any(${place})`)
-          parameters.push(Effect.all(value.map(encode)))
-        } else {
-          tests.push(`${quoted(field.column)} = ${place}`)
-          parameters.push(encode(value))
-        }
-      }
-    } catch (problem) {
-      if (problem instanceof Mismatch) return Effect.succeed(undefined)
-      throw problem
-    }
-    return Effect.match(Effect.all(parameters), {
-      onFailure: () => undefined,
-      onSuccess: (encoded) => ({
-        text: tests.length === 0 ? "" : ` where ${tests.join(" and ")}`,
-        parameters: encoded
-      })
-    })
+  /** A field of the rows that are read. */
+  field(name: string): Column | undefined {
+    return this.byName.get(name)
   }
 
   insertText(columns: ReadonlyArray<string>): string {
