@@ -24,6 +24,7 @@ import { commandsOf } from "./commands.js"
 import { Recency } from "./eviction.js"
 import { type Lifetime, toSpan } from "./lifetime.js"
 import { start } from "./service.js"
+import { Succession } from "./succession.js"
 import { TinyLfu } from "./tinyLfu.js"
 
 export { CacheClosed, CyclicLoad, NotCached } from "./CacheError.js"
@@ -158,6 +159,9 @@ export interface Cache<in out K, in out V, in out E = never> {
    * Removes the key when the effect has succeeded, or may have (it was interrupted, or nobody knows what became of its COMMIT): for a write of what is cached.
    * Inside of a transaction it is removed after the commit, and not if there is none; until then the transaction itself reads around the cache, and everybody
    * else reads the old value. A failure leaves the cache alone.
+   *
+   * It never fails the effect. Should the cache be restarted meanwhile, the key is removed from its successor, which may have loaded what was there before the
+   * write; where there is none, there is nothing to remove. Hooks run afterwards: see `before`.
    */
   readonly evicting: (key: K) => <A, E2, R>(self: Effect.Effect<A, E2, R>) => Effect.Effect<A, E2, R>
 }
@@ -191,6 +195,10 @@ export interface Options<K, V, E = never, R = never> {
 /**
  * Makes a cache that lives as long as its scope.
  *
+ * Run again, the same effect makes the successor of what it made before: an eviction that began under the one (`evicting`, or any write in a transaction) reaches the
+ * other, and everyone else that this effect has made and who still lives. So build a supervised cache with `layer`, or with one effect made outside of what is
+ * restarted; an effect that is made anew by each restart leads to caches that know nothing of each other.
+ *
  * Dies with a `RangeError` if a lifetime is no duration of zero or more, or the capacity no whole number above zero.
  *
  * @since 0.1.0
@@ -215,8 +223,9 @@ export interface Options<K, V, E = never, R = never> {
  */
 export const make = <K, V, E = never, R = never>(
   options: Options<K, V, E, R>
-): Effect.Effect<Cache<K, V, E>, never, R | Scope.Scope> =>
-  Effect.gen(function* () {
+): Effect.Effect<Cache<K, V, E>, never, R | Scope.Scope> => {
+  const succession = new Succession<K>()
+  return Effect.gen(function* () {
     const span = toSpan({ idle: options.idle, max: options.max }, `cache ${JSON.stringify(options.name)}`)
     const capacity = options.capacity
     if (capacity !== undefined && !(Number.isSafeInteger(capacity) && capacity > 0)) {
@@ -224,19 +233,23 @@ export const make = <K, V, E = never, R = never>(
         `cache ${JSON.stringify(options.name)} cannot have a capacity of ${capacity}: give a whole number above zero, or leave it out for none`
       )
     }
-    const service = yield* start<K, V, E>({
-      name: options.name,
-      span,
-      policy:
-        capacity === undefined ? undefined : options.policy === "lru" ? new Recency(capacity) : new TinyLfu(capacity),
-      // Sound: what runs for the cache runs in the context of `make`, which has all that R asks for.
-      lookup: options.lookup as ((key: K) => Effect.Effect<Option.Option<V>, E>) | undefined
-    })
+    const service = yield* start<K, V, E>(
+      {
+        name: options.name,
+        span,
+        policy:
+          capacity === undefined ? undefined : options.policy === "lru" ? new Recency(capacity) : new TinyLfu(capacity),
+        // Sound: what runs for the cache runs in the context of `make`, which has all that R asks for.
+        lookup: options.lookup as ((key: K) => Effect.Effect<Option.Option<V>, E>) | undefined
+      },
+      succession
+    )
     return commandsOf(service, (options.hooks ?? []) as ReadonlyArray<Hook<K, V, E>>) // sound: as above
   })
+}
 
 /**
- * Provides a cache under a tag.
+ * Provides a cache under a tag. Supervised, each instance is the successor of the one before it, as `make` says.
  *
  * @since 0.1.0
  * @category layers

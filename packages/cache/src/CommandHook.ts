@@ -6,6 +6,12 @@
  *
  *        before … before ──▶ the command ──▶ after, replace … in the order given ──▶ the caller
  *
+ * A defect of a `"sync"` hook is the caller's: it asked for the command and waits for its hooks. A `before` that dies ends the command before it has done
+ * anything; an `after` or `replace` that dies ends the call, and what the command did stays done. A caller that is interrupted interrupts the hook it waits for.
+ *
+ * `evicting` is the exception, for it comes after a write that has succeeded: the key is removed first, whatever hooks do. Then they all run, those before a
+ * `delete` and those after it; their defects are logged and fail nobody, and a writer that was interrupted leaves them to the background.
+ *
  * Not for reacting to expiry or eviction: those are no commands. And a read of a cache with hooks is an ordinary effect, several times dearer than a
  * hit without: what only fills the cache is better a `lookup`.
  *
@@ -143,7 +149,7 @@ export type Hook<K, V, E = never, R = never> =
 export type Failure<E, A extends Action> = A extends "get" | "getOrLoad" ? E : never
 
 /**
- * Runs before each command. With `"sync"` a defect of the hook ends the command before it has done anything.
+ * Runs before each command. With `"sync"` a defect of the hook ends the command before it has done anything, `evicting` excepted.
  *
  * @since 0.1.0
  * @category hooks
@@ -154,7 +160,8 @@ export const before = <K, V, E = never, R = never>(
 ): Hook<K, V, E, R> => ({ _tag: "Before", mode: options?.mode ?? "sync", run })
 
 /**
- * Runs after each command that succeeded, and sees its result.
+ * Runs after each command that succeeded, and sees its result. With `"sync"` a defect of the hook reaches the caller, who cannot take back the command by that;
+ * after `evicting` it is logged.
  *
  * @since 0.1.0
  * @category hooks

@@ -97,10 +97,9 @@ export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyAr
     keys: service.step((store, now) => store.list(now, (entry) => entry.key)),
     entries: service.step((store, now) => store.list(now, (entry) => [entry.key, entry.value] as const)),
     stats: service.step((store, now) => ({ size: store.size(now), ...store.counters })),
-    evicting: (key) => (self) => service.evicting(self, commands.delete(key))
+    evicting: (key) => (self) => service.evicting(self, key)
   }
-  const commands = hooks.length === 0 ? plain : hooked(service, plain, hooks)
-  return commands
+  return hooks.length === 0 ? plain : hooked(service, plain, hooks)
 }
 
 const hooked = <K, V, E>(
@@ -169,7 +168,8 @@ const hooked = <K, V, E>(
     keys: around({ action: "keys" }, plain.keys),
     entries: around({ action: "entries" }, plain.entries),
     stats: plain.stats,
-    evicting: (key) => (self) => service.evicting(self, cache.delete(key))
+    evicting: plain.evicting
   }
+  service.told = (key, had) => around({ action: "delete", key }, Effect.succeed(had))
   return cache
 }

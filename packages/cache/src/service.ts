@@ -3,6 +3,11 @@
  *
  *        make ──▶ Open(store) ──(its scope ends, or its fiber dies)──▶ Closed(why)
  *
+ * The service fiber owns the state: it lives as long as that fiber does, and is closed with it, so that what a supervisor restarts begins with nothing. Callers
+ * read and write it themselves, each time in one synchronous step, instead of sending the fiber a message: a hit that waited for another fiber's turn would cost
+ * some twenty times as much, and in JavaScript nobody else runs within such a step. So it is a MutableRef, which needs no effect to be looked into, and the store
+ * in it is changed in place: a Ref of an immutable map would copy a path of it, and allocate an effect, for every hit that renews a lifetime.
+ *
  * The service fiber sweeps: it sleeps until the next bucket of expired entries is due and removes them in slices. It is the cache's process in the
  * supervision tree: when it dies the cache is closed, and whoever supervises it sees the fiber's own failure.
  *
@@ -27,12 +32,13 @@ import {
   Tracer
 } from "effect"
 import { CacheClosed } from "./CacheError.js"
-import { Dirt } from "./dirt.js"
+import type { Dirt } from "./dirt.js"
 import type { Entry } from "./entry.js"
 import type { Policy } from "./eviction.js"
 import type { Span } from "./lifetime.js"
 import { circle, currentLoad, Load, leave, type Waiting } from "./load.js"
 import { Store } from "./store.js"
+import { type Member, Succession } from "./succession.js"
 import { isLive, Timeline } from "./timeline.js"
 import { inTransaction, mayHaveWritten, settle, startedInTransaction, withoutTransaction } from "./transactions.js"
 
@@ -69,9 +75,9 @@ let depth = 0
 const detached = (context: Context.Context<never>): Context.Context<never> =>
   Context.omit(Tracer.ParentSpan)(withoutTransaction(context)) as Context.Context<never> // it lost some tags, and promised none
 
-export class Service<K, V, E> {
-  /** What open transactions have written. */
-  readonly dirt = new Dirt<K>()
+export class Service<K, V, E> implements Member<K> {
+  /** What open transactions have written: under this instance, or one before it. */
+  readonly dirt: Dirt<K>
   readonly store: Store<K, V, E>
   readonly state: MutableRef.MutableRef<State<K, V, E>>
   readonly timeline: Timeline
@@ -86,8 +92,10 @@ export class Service<K, V, E> {
     readonly settings: Settings<K, V, E>,
     clock: Clock.Clock,
     context: Context.Context<never>,
-    fiberRefs: FiberRefs.FiberRefs
+    fiberRefs: FiberRefs.FiberRefs,
+    readonly succession: Succession<K>
   ) {
+    this.dirt = succession.dirt
     this.store = new Store(settings.policy)
     this.state = MutableRef.make<State<K, V, E>>(this.store)
     this.timeline = new Timeline(clock)
@@ -244,7 +252,7 @@ export class Service<K, V, E> {
         return answer
       }),
       Effect.flatMap(this.look(key, decide), ([answer, write]) =>
-        write === undefined ? Effect.succeed(answer) : Effect.as(this.forget(key), answer)
+        write === undefined ? Effect.succeed(answer) : Effect.as(this.forgetOne(key), answer)
       )
     )
   }
@@ -279,7 +287,10 @@ export class Service<K, V, E> {
   readonly clear: Effect.Effect<void> = Effect.suspend(() =>
     this.inOrOutside(
       this.step((store) => store.clear()),
-      this.forget(undefined)
+      this.forget(
+        () => this.dirt.everything(),
+        () => this.succession.evictAll()
+      )
     )
   )
 
@@ -292,16 +303,20 @@ export class Service<K, V, E> {
     )
   }
 
-  /** Marks a key, or all of them, until the transaction around ends, and removes it if that is by a commit. */
-  private forget(key: K | undefined): Effect.Effect<void> {
+  private forgetOne(key: K): Effect.Effect<void> {
+    return this.forget(
+      () => this.dirt.one(key),
+      () => this.succession.evict(key)
+    )
+  }
+
+  /** Marks what is written until the transaction around ends, and evicts it, from whoever lives by then, if that is by a commit. */
+  private forget(mark: () => () => void, evict: () => void): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const clean = key === undefined ? this.dirt.everything() : this.dirt.one(key)
+      const clean = mark()
       return settle(() => {
         clean()
-        const state = this.state.current
-        if (state._tag === "Closed") return
-        if (key === undefined) state.clear()
-        else state.remove(key)
+        evict()
       }, clean)
     })
   }
@@ -311,14 +326,63 @@ export class Service<K, V, E> {
     return this.dirt.open > 0 && startedInTransaction(fiber) && this.dirt.has(key)
   }
 
-  evicting<A, E2, R>(self: Effect.Effect<A, E2, R>, evict: Effect.Effect<unknown>): Effect.Effect<A, E2, R> {
-    // A cache that is closed holds nothing to evict, and must not fail a write that has succeeded.
-    const quietly = Effect.suspend(() => (this.state.current._tag === "Closed" ? Effect.void : evict))
+  evict(key: K): void {
+    this.store.remove(key)
+  }
+
+  evictAll(): void {
+    this.store.clear()
+  }
+
+  told: ((key: K, had: boolean) => Effect.Effect<unknown>) | undefined = undefined
+
+  /**
+   * Evicts a key after a write. The write has succeeded, so nothing in here fails it: neither that this instance is closed, where there may be a successor that
+   * has read what was there before the write, nor what hooks do.
+   */
+  evicting<A, E2, R>(self: Effect.Effect<A, E2, R>, key: K): Effect.Effect<A, E2, R> {
+    const evicted = this.inOrOutside(
+      Effect.withFiberRuntime<boolean>((fiber) => {
+        const had = this.holds(key, fiber)
+        this.succession.evict(key)
+        return Effect.succeed(had)
+      }),
+      Effect.withFiberRuntime<boolean>((fiber) => Effect.as(this.forgetOne(key), this.holds(key, fiber)))
+    )
     return Effect.uninterruptibleMask((restore) =>
       Effect.onExit(restore(self), (exit) =>
-        Exit.isSuccess(exit) || mayHaveWritten(exit.cause) ? Effect.asVoid(quietly) : Effect.void
+        Exit.isSuccess(exit) || mayHaveWritten(exit.cause)
+          ? Effect.flatMap(evicted, (had) => this.tell(key, had, exit, restore))
+          : Effect.void
       )
     )
+  }
+
+  /** Whether there is something that this fiber could be served. A closed cache holds nothing. */
+  private holds(key: K, fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean {
+    return !this.isDirty(key, fiber) && this.store.peek(key, this.now(fiber)) !== undefined
+  }
+
+  /** Lets the hooks know of an eviction. A caller that was interrupted waits for none of them. */
+  private tell(
+    key: K,
+    had: boolean,
+    exit: Exit.Exit<unknown, unknown>,
+    restore: <A, E2, R>(effect: Effect.Effect<A, E2, R>) => Effect.Effect<A, E2, R>
+  ): Effect.Effect<void> {
+    const member: Member<K> | undefined = this.state.current._tag === "Closed" ? this.succession.newest : this
+    if (member?.told === undefined) return Effect.void
+    const hooks = member.told(key, had)
+    return Exit.isInterrupted(exit)
+      ? Effect.sync(() => member.fork(hooks))
+      : Effect.catchAllCause(Effect.asVoid(restore(hooks)), (cause) =>
+          Cause.isInterruptedOnly(cause)
+            ? Effect.void
+            : Effect.logWarning(
+                `a hook of cache ${JSON.stringify(this.settings.name)} failed after an eviction: the write before it stands`,
+                cause
+              )
+        )
   }
 
   /** Runs in the caller's fiber what was given to `make`: with the caller's transaction, and the services of `make`. */
@@ -329,7 +393,7 @@ export class Service<K, V, E> {
   // -- the service fiber ----------------------------------------------------------------------------------------------------------------------
 
   /** Runs something in the background for as long as the cache exists; what it fails with is logged. */
-  fork(effect: Effect.Effect<void>): void {
+  fork(effect: Effect.Effect<unknown>): void {
     const fiber = Runtime.runFork(
       this.runtime,
       Effect.catchAllCause(effect, (cause) =>
@@ -426,6 +490,7 @@ export class Service<K, V, E> {
     const state = this.state.current
     if (state._tag === "Closed") return []
     MutableRef.set(this.state, { _tag: "Closed", error })
+    this.succession.living.delete(this)
     const running = [...this.background]
     for (const load of this.inFlight) {
       load.settle(Exit.die(error))
@@ -445,16 +510,24 @@ export class Service<K, V, E> {
 }
 
 /** Starts a service in the scope of the effect that asks, with its clock, context and FiberRefs. */
-export const start = <K, V, E>(settings: Settings<K, V, E>): Effect.Effect<Service<K, V, E>, never, Scope.Scope> =>
-  Effect.gen(function* () {
-    const service = new Service(
-      settings,
-      yield* Effect.clock,
-      yield* Effect.context<never>(),
-      yield* Effect.getFiberRefs
-    )
-    yield* Effect.forkScoped(Effect.interruptible(service.serve))
-    // After the fiber, so that it runs before that is interrupted.
-    yield* Effect.addFinalizer(() => service.shutdown)
-    return service
-  })
+export const start = <K, V, E>(
+  settings: Settings<K, V, E>,
+  succession: Succession<K> = new Succession()
+): Effect.Effect<Service<K, V, E>, never, Scope.Scope> =>
+  // Uninterruptible, so that who has entered the succession also leaves it.
+  Effect.uninterruptible(
+    Effect.gen(function* () {
+      const service = new Service(
+        settings,
+        yield* Effect.clock,
+        yield* Effect.context<never>(),
+        yield* Effect.getFiberRefs,
+        succession
+      )
+      succession.living.add(service)
+      yield* Effect.forkScoped(Effect.interruptible(service.serve))
+      // After the fiber, so that it runs before that is interrupted.
+      yield* Effect.addFinalizer(() => service.shutdown)
+      return service
+    })
+  )

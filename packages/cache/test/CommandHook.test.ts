@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cache } from "@effecto/cache"
-import { Context, Deferred, Effect, Exit, Logger, LogLevel, Option, Ref } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, Logger, LogLevel, Option, Ref } from "effect"
 
 interface Person {
   readonly id: number
@@ -301,6 +301,120 @@ describe("replace", () => {
         hooks: [Cache.replace("has", () => Effect.succeed(true)), Cache.replace("size", () => Effect.succeed(-1))]
       })
       expect([yield* cache.has("a"), yield* cache.size, yield* cache.get("a")]).toEqual([true, -1, Option.none()])
+    })
+  )
+})
+
+describe("hooks and evicting", () => {
+  /** What is logged, as lines. */
+  const logged = (lines: Array<string>) =>
+    Logger.replace(
+      Logger.defaultLogger,
+      Logger.make(({ logLevel, message }) => void lines.push(`${logLevel.label} ${String(message)}`))
+    )
+
+  it.scoped("see the delete once the key is gone, with what the cache had", () =>
+    Effect.gen(function* () {
+      const seen: Array<unknown> = []
+      const cache = yield* Cache.make<string, number>({
+        name: "numbers",
+        hooks: [
+          Cache.before((command) =>
+            command.action === "delete"
+              ? Effect.zipRight(
+                  Effect.yieldNow(),
+                  Effect.map(command.cache.keys, (keys) => void seen.push(["before", command.key, keys]))
+                )
+              : Effect.void
+          ),
+          Cache.after((command) =>
+            Effect.sync(() => void (command.action === "delete" && seen.push(["after", command.key, command.result])))
+          )
+        ]
+      })
+      yield* cache.put("a", 1)
+      yield* Effect.void.pipe(cache.evicting("a"))
+      yield* Effect.void.pipe(cache.evicting("a"))
+      expect(seen).toEqual([
+        ["before", "a", []],
+        ["after", "a", true],
+        ["before", "a", []],
+        ["after", "a", false]
+      ])
+    })
+  )
+
+  it.scoped("a hook that dies neither fails the write nor keeps the key, and is logged", () =>
+    Effect.gen(function* () {
+      for (const [hook, quiet] of [
+        [
+          Cache.before<string, number>((command) => (command.action === "delete" ? Effect.die("boom") : Effect.void)),
+          false
+        ],
+        [
+          Cache.after<string, number>((command) => (command.action === "delete" ? Effect.die("boom") : Effect.void)),
+          false
+        ],
+        [Cache.replace<string, number, never, never, "delete">("delete", () => Effect.die("boom")), false],
+        // One that interrupts itself has said so itself.
+        [Cache.after<string, number>((command) => (command.action === "delete" ? Effect.interrupt : Effect.void)), true]
+      ] as const) {
+        const lines: Array<string> = []
+        const cache = yield* Cache.make({ name: "numbers", hooks: [hook] })
+        yield* cache.put("a", 1)
+        const write = Effect.succeed("written").pipe(cache.evicting("a"))
+        expect(yield* write.pipe(Effect.provide(logged(lines)))).toBe("written")
+        expect(yield* cache.has("a")).toBe(false)
+        expect(lines).toEqual(
+          quiet ? [] : ['WARN a hook of cache "numbers" failed after an eviction: the write before it stands']
+        )
+      }
+    })
+  )
+
+  it.scoped("a hook that never ends can be interrupted, the key being gone", () =>
+    Effect.gen(function* () {
+      const started = yield* Deferred.make<void>()
+      const events: Array<string> = []
+      const cache = yield* Cache.make<string, number>({
+        name: "numbers",
+        hooks: [
+          Cache.after((command) =>
+            command.action === "delete"
+              ? Effect.zipRight(Deferred.succeed(started, undefined), Effect.never).pipe(
+                  Effect.onInterrupt(() => Effect.sync(() => void events.push("interrupted")))
+                )
+              : Effect.void
+          )
+        ]
+      })
+      yield* cache.put("a", 1)
+      const writer = yield* Effect.fork(Effect.void.pipe(cache.evicting("a")))
+      yield* Deferred.await(started)
+      expect(Exit.isInterrupted(yield* Fiber.interrupt(writer))).toBe(true)
+      expect([events, yield* cache.has("a")]).toEqual([["interrupted"], false])
+    })
+  )
+
+  it.scoped("a writer that was interrupted does not wait for them: they run in the background", () =>
+    Effect.gen(function* () {
+      const gate = yield* Deferred.make<void>()
+      const told = yield* Deferred.make<string>()
+      const cache = yield* Cache.make<string, number>({
+        name: "numbers",
+        hooks: [
+          Cache.after((command) =>
+            command.action === "delete"
+              ? Effect.zipRight(Deferred.await(gate), Deferred.succeed(told, command.key))
+              : Effect.void
+          )
+        ]
+      })
+      const writer = yield* Effect.fork(Effect.never.pipe(cache.evicting("a")))
+      yield* Effect.yieldNow()
+      yield* Fiber.interrupt(writer)
+      yield* Deferred.succeed(gate, undefined)
+      expect(yield* Deferred.await(told)).toBe("a")
     })
   )
 })
