@@ -5,6 +5,7 @@ import { Effect, type Schema } from "effect"
 import { quoted, snakeCase } from "./columnnames.js"
 import { type FieldPlan, fieldPlan, Later, Mismatch } from "./fieldplan.js"
 import { DbError, InvalidInput } from "./RepoError.js"
+import { onlyAssigns } from "./rowclass.js"
 import { type Source, source } from "./statementlog.js"
 
 /** A model as it is looked into here: its fields, and what it makes of them. */
@@ -53,8 +54,8 @@ export class TablePlan {
   private readonly keyColumn: Column
   private readonly returning: string
   private readonly texts = new Map<string, string>()
-  /** Whether the model's constructor does nothing that assigning the fields does not: looked at with the first row. */
-  private assigns: boolean | undefined
+  /** Whether rows can be made without the model's constructor. */
+  private readonly assigns: boolean
 
   constructor(
     readonly name: string,
@@ -71,6 +72,7 @@ export class TablePlan {
         })
       )
     this.byName = columnsOf(model.fields)
+    this.assigns = onlyAssigns(model)
     this.columns = [...this.byName.values()]
     this.insertFields = columnsOf(model.insert.fields ?? {})
     this.updateFields = columnsOf(model.update.fields ?? {})
@@ -101,7 +103,7 @@ export class TablePlan {
 
   private decodeRow(row: Record<string, unknown>): object | DbError {
     const { columns } = this
-    const properties: Record<string, unknown> = this.assigns === true ? Object.create(this.model.prototype) : {}
+    const properties: Record<string, unknown> = this.assigns ? Object.create(this.model.prototype) : {}
     let at = 0
     try {
       for (; at < columns.length; at += 1) {
@@ -117,18 +119,8 @@ export class TablePlan {
         return rowIsNo(this.name, column.name, column.column, problem)
       throw problem
     }
-    return this.assigns === true ? properties : this.construct(properties)
-  }
-
-  /** By the model's own constructor. When that adds nothing to the fields it is given, later rows are made without it. */
-  private construct(properties: Record<string, unknown>): object {
     // Sound: the fields were decoded one by one.
-    const instance = new this.model(properties as never, { disableValidation: true })
-    if (this.assigns === undefined) {
-      const own = Object.keys(instance)
-      this.assigns = own.length === Object.keys(properties).length && own.every((name) => name in properties)
-    }
-    return instance
+    return this.assigns ? properties : new this.model(properties as never, { disableValidation: true })
   }
 
   /** The parameter for a key, or nothing when it is no value of the key's field: then there is no such row. */
