@@ -4,9 +4,10 @@
  */
 import { type SqlConnection, SqlError } from "@effect/sql"
 import { Chunk, Effect, Option, Stream } from "effect"
+import { execute, executeValues, isOutsideOfTransaction, outsideReason } from "./driver.js"
 import type { Frame } from "./frame.js"
 import { preparedStatement } from "./prepared.js"
-import { TransactionClosed } from "./RepoError.js"
+import { DbError, TransactionClosed } from "./RepoError.js"
 import { observed, type Source, sqlSource } from "./statementlog.js"
 
 /** What `pg` answers to one statement, as far as it is read here. */
@@ -15,6 +16,14 @@ export interface Answer {
   readonly rowCount: number | null
   readonly rows: Array<Record<string, unknown>>
 }
+
+/** What statements are run on. */
+type Runs = Pick<SqlConnection.Connection, "executeRaw" | "executeValues">
+
+/** Runs something on a connection, whichever that is. */
+export type On = <A>(
+  use: (connection: Runs) => Effect.Effect<A, SqlError.SqlError>
+) => Effect.Effect<A, SqlError.SqlError>
 
 type Transform = (<A extends object>(rows: ReadonlyArray<A>) => ReadonlyArray<A>) | undefined
 
@@ -74,21 +83,23 @@ export interface ChannelOptions {
 
 /** A connection of ours: what else of this folder runs statements on, and what @effect/sql sees. */
 export abstract class Channel implements SqlConnection.Connection {
-  constructor(
-    protected readonly raw: SqlConnection.Connection,
-    protected readonly options: ChannelOptions
-  ) {}
+  constructor(protected readonly options: ChannelOptions) {}
 
-  /** In its turn, if turns have to be taken here. */
-  protected abstract turn<A, R>(use: Effect.Effect<A, SqlError.SqlError, R>): Effect.Effect<A, SqlError.SqlError, R>
+  /** Runs this on a connection: in its turn, if turns have to be taken here. */
+  protected abstract readonly on: On
 
-  protected watched<A, R>(
-    self: Effect.Effect<A, SqlError.SqlError, R>,
+  protected watched<A>(
+    use: (connection: Runs) => Effect.Effect<A, SqlError.SqlError>,
     text: string,
     parameters: ReadonlyArray<unknown>,
     about: Source
-  ): Effect.Effect<A, SqlError.SqlError, R> {
-    return this.turn(observed(self, about, text, this.options.logParameters ? parameters : undefined))
+  ): Effect.Effect<A, SqlError.SqlError> {
+    const shown = this.options.logParameters ? parameters : undefined
+    return this.on((connection) => observed(use(connection), about, text, shown))
+  }
+
+  protected mayPrepare(): boolean {
+    return this.options.prepare
   }
 
   /** One statement, with the driver's own answer; `prepared` when its text comes again and again. */
@@ -98,12 +109,13 @@ export abstract class Channel implements SqlConnection.Connection {
     about: Source,
     prepared = false
   ): Effect.Effect<Answer, SqlError.SqlError> {
-    const statement = prepared && this.options.prepare ? preparedStatement(text) : text
     // Sound: our own statements are single, and `pg` answers a single statement with one result.
-    return this.watched(this.raw.executeRaw(statement, parameters), text, parameters, about) as Effect.Effect<
-      Answer,
-      SqlError.SqlError
-    >
+    return this.watched(
+      (connection) => execute(connection, prepared && this.mayPrepare() ? preparedStatement(text) : text, parameters),
+      text,
+      parameters,
+      about
+    ) as Effect.Effect<Answer, SqlError.SqlError>
   }
 
   execute(text: string, parameters: ReadonlyArray<unknown>, transform: Transform) {
@@ -114,11 +126,20 @@ export abstract class Channel implements SqlConnection.Connection {
   }
 
   executeRaw(text: string, parameters: ReadonlyArray<unknown>) {
-    return this.watched(this.raw.executeRaw(text, parameters), text, parameters, sqlSource)
+    return this.written((connection) => execute(connection, text, parameters), text, parameters)
   }
 
   executeValues(text: string, parameters: ReadonlyArray<unknown>) {
-    return this.watched(this.raw.executeValues(text, parameters), text, parameters, sqlSource)
+    return this.written((connection) => executeValues(connection, text, parameters), text, parameters)
+  }
+
+  /** A statement that was written by hand. */
+  protected written<A>(
+    use: (connection: Runs) => Effect.Effect<A, SqlError.SqlError>,
+    text: string,
+    parameters: ReadonlyArray<unknown>
+  ): Effect.Effect<A, SqlError.SqlError> {
+    return this.watched(use, text, parameters, sqlSource)
   }
 
   executeUnprepared(text: string, parameters: ReadonlyArray<unknown>, transform: Transform) {
@@ -132,18 +153,14 @@ export abstract class Channel implements SqlConnection.Connection {
   ): Stream.Stream<unknown, SqlError.SqlError>
 }
 
-/** Statements outside of any transaction: the pool gives each a connection. */
+/** Statements outside of any transaction of ours, each on a connection that is lent to it. */
 export class PoolChannel extends Channel {
   constructor(
-    raw: SqlConnection.Connection,
+    protected readonly on: On,
     options: ChannelOptions,
     private readonly reserve: SqlConnection.Connection.Acquirer
   ) {
-    super(raw, options)
-  }
-
-  protected turn<A, R>(use: Effect.Effect<A, SqlError.SqlError, R>) {
-    return use
+    super(options)
   }
 
   /** On a connection of its own: the driver's stream would lose the one it waits for when it is interrupted. */
@@ -161,17 +178,70 @@ const writes = /\b(insert|update|delete|merge)\b/i
 /** Rows that a stream fetches at a time inside of a transaction. */
 const fetchSize = 500
 
+/** Statements that begin or end a transaction, which is for `transact` to do. Going back to a savepoint is not one of them. */
+const control =
+  /^(?:\s|;|--[^\n]*\n|\/\*.*?\*\/)*(?:(?:begin|commit|end|abort|start\s+transaction|prepare\s+transaction)\b|rollback\b(?!(?:\s+(?:work|transaction))?\s+to\b))/is
+
+/** After these, what was prepared before may not fit its tables any more. */
+const altering = /\b(?:alter|create|drop|discard|deallocate)\b/i
+
+const refusal = (message: string, reason: string) =>
+  Effect.fail(
+    new SqlError.SqlError({
+      cause: new DbError({
+        operation: "run this statement",
+        kind: "statement",
+        code: undefined,
+        retryable: false,
+        reason,
+        cause: undefined
+      }),
+      message
+    })
+  )
+
+const controlled = refusal(
+  "A transaction cannot be begun or ended by a statement of its own",
+  "transact alone begins and ends its transaction. Let the effect fail to roll it back, or use a transact of its own inside of it."
+)
+
+const lost = refusal("The transaction of this statement is not open any more", outsideReason)
+
 /** Statements inside of a transaction: in turns, and only while the frame is open. */
 export class FrameChannel extends Channel {
   constructor(
     readonly frame: Frame,
     options: ChannelOptions
   ) {
-    super(frame.session.connection, options)
+    super(options)
   }
 
-  protected turn<A, R>(use: Effect.Effect<A, SqlError.SqlError, R>) {
-    return Effect.uninterruptibleMask((restore) => holding(this.frame, false, restore, restore(use), closed))
+  protected readonly on: On = (use) => {
+    const { connection } = this.frame.session
+    return Effect.uninterruptibleMask((restore) =>
+      holding(
+        this.frame,
+        false,
+        restore,
+        // Whatever ran now would be kept at once.
+        Effect.suspend(() => (isOutsideOfTransaction(connection) ? lost : restore(use(connection)))),
+        closed
+      )
+    )
+  }
+
+  protected override written<A>(
+    use: (connection: Runs) => Effect.Effect<A, SqlError.SqlError>,
+    text: string,
+    parameters: ReadonlyArray<unknown>
+  ): Effect.Effect<A, SqlError.SqlError> {
+    if (control.test(text)) return controlled
+    if (altering.test(text)) this.frame.session.altered = true
+    return super.written(use, text, parameters)
+  }
+
+  protected override mayPrepare(): boolean {
+    return this.options.prepare && !this.frame.session.altered
   }
 
   /**

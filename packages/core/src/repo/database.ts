@@ -4,7 +4,7 @@
  */
 import { SqlClient, type SqlConnection, type SqlError, Statement } from "@effect/sql"
 import { Context, Effect, Exit, Fiber, Predicate, Scope } from "effect"
-import { type Answer, type Channel, type ChannelOptions, FrameChannel, PoolChannel } from "./connection.js"
+import { type Answer, type Channel, type ChannelOptions, FrameChannel, type On, PoolChannel } from "./connection.js"
 import { type Frame, frameOf } from "./frame.js"
 import { forgetPrepared, isStale } from "./prepared.js"
 import type { Source } from "./statementlog.js"
@@ -48,6 +48,15 @@ const withoutTransaction = <A, E>(self: Effect.Effect<A, E, Scope.Scope>): Effec
     )
   )
 
+/** As the driver does it: its statements may queue on this connection, and stopping one of them would hit another. */
+const on = (connection: SqlConnection.Connection): On => {
+  const driven = {
+    executeRaw: (text: string, parameters: ReadonlyArray<unknown>) => connection.executeRaw(text, parameters),
+    executeValues: (text: string, parameters: ReadonlyArray<unknown>) => connection.executeValues(text, parameters)
+  }
+  return (use) => use(driven)
+}
+
 export class Database {
   private readonly pool: Effect.Effect<Channel, SqlError.SqlError, Scope.Scope>
   /** The pool's channel, where it is always the same one: then statements need no scope. */
@@ -63,7 +72,7 @@ export class Database {
     this.options = { ...options, prepare: options.prepare && driverTag(client) !== undefined }
     const acquirer = withoutTransaction(partsOf(client).acquirer)
     const channel = (connection: SqlConnection.Connection) =>
-      new PoolChannel(connection, this.options, this.reserveScoped)
+      new PoolChannel(driverTag(client) === undefined ? on(connection) : this.lent, this.options, this.reserveScoped)
     const look = () => Effect.runSyncExit(Effect.scoped(acquirer))
     const [one, other] = [look(), look()]
     this.constantPool =
@@ -88,6 +97,14 @@ export class Database {
     })
   }
 
+  /** A connection for the length of one statement: only one that we hold can be stopped without another one. */
+  private readonly lent: On = (use) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(this.take(restore), (reserved) =>
+        Effect.ensuring(restore(use(reserved.connection)), reserved.giveBack)
+      )
+    )
+
   /** A connection for the length of a scope. */
   readonly reserveScoped: SqlConnection.Connection.Acquirer = Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(this.take(restore), (reserved) =>
@@ -108,7 +125,7 @@ export class Database {
     const frame = frameOf(context, this.client)
     if (frame !== undefined) return this.channelOf(frame)
     const foreign = foreignConnection(context)
-    if (foreign !== undefined) return new PoolChannel(foreign, this.options, this.reserveScoped)
+    if (foreign !== undefined) return new PoolChannel(on(foreign), this.options, this.reserveScoped)
     return this.constantPool
   }
 

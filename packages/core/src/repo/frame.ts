@@ -59,6 +59,8 @@ export class Session {
   private savepoints = 0
   /** Set when a rollback failed: whatever the server would answer to COMMIT, it must not be sent. */
   broken = false
+  /** Set when tables may have changed: PostgreSQL refuses a prepared statement whose result would be another, and that aborts the transaction. */
+  altered = false
 
   constructor(
     readonly database: Database,
@@ -141,11 +143,14 @@ export class Frame implements TransactionState {
     return this.state === "abandoned"
   }
 
-  /** From here on no statement of this frame begins, nor of the savepoints below it: what is left of those is abandoned. */
+  /**
+   * From here on no statement of this frame begins, nor of the savepoints below it: what is left of those is abandoned. Also what ends already but has
+   * not got the connection yet, because by then that may be a stranger's.
+   */
   end(): void {
     if (this.state === "open") this.state = "ending"
     for (let below = this.child; below !== undefined; below = below.child) {
-      if (below.state === "open") below.state = "abandoned"
+      if (below.state === "open" || below.state === "ending") below.state = "abandoned"
     }
     this.session.pump()
   }

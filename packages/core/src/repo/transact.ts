@@ -12,6 +12,7 @@ import { SqlClient, type SqlConnection } from "@effect/sql"
 import { Cause, Context, type Duration, Effect, Exit, FiberRef, Schedule } from "effect"
 import { type Answer, holding } from "./connection.js"
 import { type Database, foreignConnection, type Reserved } from "./database.js"
+import { discard, execute, isOutsideOfTransaction, outsideReason } from "./driver.js"
 import { currentFrame, Frame, frameOf, type Outcome, type Registration, Session, Transaction } from "./frame.js"
 import {
   CommitFailed,
@@ -62,8 +63,14 @@ const stay: Restore = (self) => self
 /** What a transaction itself adds to the errors of its effect. */
 export type TransactError = CommitFailed | StatementError
 
-const control = (connection: SqlConnection.Connection, text: string) =>
-  observed(connection.executeRaw(text, []), transactionSource, text, undefined)
+/**
+ * How long PostgreSQL may take for what begins a transaction or undoes it, in milliseconds of real time: it has nothing to wait for there, so no
+ * answer means that there is no server any more. Then the connection is destroyed, and whoever is left of the server rolls back.
+ */
+const limit = 5000
+
+const control = (connection: SqlConnection.Connection, text: string, within: number | undefined) =>
+  observed(execute(connection, text, [], within), transactionSource, text, undefined)
 
 /** BEGIN with its options: all of them are ours, none is a user's text. */
 const beginText = (options: TransactOptions): string =>
@@ -73,15 +80,6 @@ const beginText = (options: TransactOptions): string =>
     options.readOnly === undefined ? "" : options.readOnly ? " read only" : " read write",
     options.deferrable === undefined ? "" : options.deferrable ? " deferrable" : " not deferrable"
   ].join("")
-
-/** Closes a connection whose state is not known, so that the pool does not lend it again. The server rolls back whatever was open on it. */
-const discard = (connection: SqlConnection.Connection) =>
-  Effect.sync(() => {
-    // @effect/sql-pg keeps the driver's client in `pg`; a connection without it is broken already and is noticed by its pool.
-    const driver = "pg" in connection ? connection.pg : undefined
-    if (typeof driver !== "object" || driver === null || !("end" in driver) || typeof driver.end !== "function") return
-    Promise.resolve(driver.end()).catch(() => {})
-  })
 
 /** Runs what was registered, in order and each on its own: none of it can change what became of the transaction. */
 const runRegistrations = (registrations: ReadonlyArray<Registration>, outcome: Outcome) => {
@@ -168,28 +166,39 @@ const dropOpenChild = (frame: Frame) =>
     frame.child === undefined
       ? Effect.void
       : Effect.zipRight(
-          control(frame.session.connection, `rollback to savepoint ${frame.child.savepoint}`),
+          control(frame.session.connection, `rollback to savepoint ${frame.child.savepoint}`, limit),
           Effect.sync(() => frame.dropChild())
         )
   )
 
+const ended = (raw: unknown): Ending => {
+  // Sound: `pg` answers a single statement with one result.
+  const { command } = raw as Answer
+  return command === "COMMIT"
+    ? { outcome: "committed", failure: undefined }
+    : {
+        outcome: "rolledBack",
+        failure: rolledBack(
+          swallowed,
+          "25P02",
+          new ServerAnswer({ message: `COMMIT was answered with ${command}`, code: "25P02" })
+        )
+      }
+}
+
+/** PostgreSQL would answer COMMIT also where there is no transaction. */
+const endedByItself = (): Ending => ({
+  outcome: "unknown",
+  failure: new CommitFailed({ code: undefined, outcome: "unknown", reason: outsideReason, cause: undefined })
+})
+
+/** COMMIT has no limit: deferred constraints and other servers that have to confirm may take their time. */
 const commit = (frame: Frame): Effect.Effect<Ending> =>
-  dropOpenChild(frame).pipe(
-    Effect.zipRight(control(frame.session.connection, "commit")),
-    Effect.map((raw): Ending => {
-      // Sound: `pg` answers a single statement with one result.
-      const { command } = raw as Answer
-      return command === "COMMIT"
-        ? { outcome: "committed", failure: undefined }
-        : {
-            outcome: "rolledBack",
-            failure: rolledBack(
-              swallowed,
-              "25P02",
-              new ServerAnswer({ message: `COMMIT was answered with ${command}`, code: "25P02" })
-            )
-          }
-    }),
+  Effect.suspend(() =>
+    isOutsideOfTransaction(frame.session.connection)
+      ? Effect.sync(endedByItself)
+      : Effect.zipRight(dropOpenChild(frame), Effect.map(control(frame.session.connection, "commit", undefined), ended))
+  ).pipe(
     Effect.catchAll((error) => Effect.succeed(commitFailure(error))),
     // A refusal has ended the transaction. Of a connection whose COMMIT had no answer, nothing is known.
     Effect.tap((ending) => (ending.outcome === "unknown" ? discard(frame.session.connection) : Effect.void))
@@ -197,7 +206,7 @@ const commit = (frame: Frame): Effect.Effect<Ending> =>
 
 const rollback = (frame: Frame): Effect.Effect<Ending> =>
   Effect.as(
-    Effect.catchAll(control(frame.session.connection, "rollback"), () => discard(frame.session.connection)),
+    Effect.catchAll(control(frame.session.connection, "rollback", limit), () => discard(frame.session.connection)),
     { outcome: "rolledBack", failure: undefined }
   )
 
@@ -213,7 +222,7 @@ const outermost = <A, E, R>(
   restore: Restore
 ): Effect.Effect<A, E | TransactError, R> => {
   const begin = (reserved: Reserved) =>
-    Effect.onError(control(reserved.connection, beginText(options)), () =>
+    Effect.onError(control(reserved.connection, beginText(options), limit), () =>
       Effect.zipRight(discard(reserved.connection), reserved.giveBack)
     )
   const within = (reserved: Reserved) => {
@@ -261,7 +270,7 @@ const savepoint = <A, E, R>(
     parent,
     false,
     restore,
-    Effect.mapError(control(session.connection, `savepoint ${name}`), (error) =>
+    Effect.mapError(control(session.connection, `savepoint ${name}`, limit), (error) =>
       statementError(error, "open a savepoint")
     ).pipe(
       Effect.flatMap(() => {
@@ -273,7 +282,7 @@ const savepoint = <A, E, R>(
     Effect.fail(closed)
   )
   const undo = Effect.catchAll(
-    control(session.connection, `rollback to savepoint ${name}; release savepoint ${name}`),
+    control(session.connection, `rollback to savepoint ${name}; release savepoint ${name}`, limit),
     () =>
       Effect.sync(() => {
         session.broken = true
@@ -287,7 +296,7 @@ const savepoint = <A, E, R>(
     )
   )
   const keep: Effect.Effect<CommitFailed | undefined> = dropOpenChild(frame).pipe(
-    Effect.zipRight(control(session.connection, `release savepoint ${name}`)),
+    Effect.zipRight(control(session.connection, `release savepoint ${name}`, limit)),
     Effect.map(() => {
       frame.leave(true)
       return undefined

@@ -1,0 +1,214 @@
+/**
+ * What is asked of `pg` beside @effect/sql-pg: to run a statement that can really be stopped, to close a connection at once, and to say whether a
+ * transaction is open.
+ *
+ * @effect/sql-pg stops a statement with another one, for which it needs a second connection of the same pool: while the pool has none, nobody can be
+ * interrupted, and afterwards the connection goes back with the statement still running on it. Here PostgreSQL's own request is sent, on a socket of
+ * its own:
+ *
+ *   interrupted ─▶ CancelRequest ─┬─▶ the statement has ended and the request's socket is closed: nothing can hit a later statement
+ *                                 └─▶ no answer within a second: the connection is destroyed
+ *
+ * All times here are real ones: a test that stands still must not keep a connection.
+ */
+import { type SqlConnection, SqlError } from "@effect/sql"
+import { Effect, Predicate } from "effect"
+
+type Listener = (event: "connect" | "sslconnect" | "error" | "end", listener: () => void) => void
+
+/** `pg`'s Connection: its side of the protocol. */
+interface Wire {
+  readonly stream: { destroy(): void }
+  readonly on: Listener
+  connect(portOrPath: number | string, host?: string): void
+  requestSsl(): void
+  cancel(processId: number, secretKey: unknown): void
+}
+
+/** `pg`'s Client, as far as it is used here. */
+interface Driver {
+  readonly connection: Wire
+  readonly host: string
+  readonly port: number
+  readonly ssl: unknown
+  readonly sslNegotiation?: string
+  readonly processID: number | null
+  readonly secretKey: unknown
+  query(
+    statement: unknown,
+    parameters: ReadonlyArray<unknown>,
+    done: (error: Error | null | undefined, result: unknown) => void
+  ): void
+  end(): Promise<void>
+  getTransactionStatus?(): string | null
+}
+
+type Runs = Pick<SqlConnection.Connection, "executeRaw" | "executeValues">
+
+const driverOf = (connection: Runs): Driver | undefined => {
+  // @effect/sql-pg keeps the driver's client in `pg`.
+  const driver: unknown = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
+  return Predicate.hasProperty(driver, "query") &&
+    Predicate.hasProperty(driver, "end") &&
+    Predicate.hasProperty(driver, "connection") &&
+    Predicate.hasProperty(driver.connection, "stream")
+    ? // Sound: what is called was looked at, and the native client of `pg` has no `connection`.
+      (driver as unknown as Driver)
+    : undefined
+}
+
+/** How long a statement may take to end after it was asked to, in milliseconds. */
+const patience = 1000
+
+/** When it is asked again: a request that overtakes its statement finds nothing to stop. */
+const askedAgain = [50, 250]
+
+const abort = (driver: Driver) => {
+  // Tells the driver that the end is meant; the socket does not wait for the server to agree.
+  Promise.resolve(driver.end()).catch(() => {})
+  driver.connection.stream.destroy()
+}
+
+/** Sends a CancelRequest the way the driver itself reaches the server; `over` is told whether it got there. */
+const request = (driver: Driver, processId: number, over: (sent: boolean) => void): Wire => {
+  // Sound: the class of the driver's own connection, made as the driver makes it.
+  const Connection = driver.connection.constructor as new (options: {
+    readonly ssl: unknown
+    readonly sslNegotiation: string | undefined
+  }) => Wire
+  const wire = new Connection({ ssl: driver.ssl, sslNegotiation: driver.sslNegotiation })
+  let sent = false
+  const send = () => {
+    sent = true
+    wire.cancel(processId, driver.secretKey)
+  }
+  wire.on("connect", () => {
+    if (!driver.ssl) send()
+    else if (driver.sslNegotiation !== "direct") wire.requestSsl()
+  })
+  wire.on("sslconnect", send)
+  wire.on("error", () => wire.stream.destroy())
+  // The server closes the socket when the signal is on its way.
+  wire.on("end", () => over(sent))
+  if (driver.host.startsWith("/")) wire.connect(`${driver.host}/.s.PGSQL.${driver.port}`)
+  else wire.connect(driver.port, driver.host)
+  return wire
+}
+
+/** Stops the statement that runs; `ended` takes who wants to hear of its end. */
+const stop = (driver: Driver, ended: (listener: () => void) => void): Effect.Effect<void> =>
+  Effect.async<void>((resume) => {
+    const requests = new Set<Wire>()
+    const timers: Array<NodeJS.Timeout> = []
+    let isOver = false
+    let isAborted = false
+    const settle = () => {
+      if (!isOver || requests.size > 0) return
+      for (const timer of timers) clearTimeout(timer)
+      resume(Effect.void)
+    }
+    const giveUp = () => {
+      if (isAborted) return
+      isAborted = true
+      for (const timer of timers) clearTimeout(timer)
+      abort(driver)
+      // Nobody gets this connection any more: a request that comes late hits nothing.
+      for (const wire of requests) wire.stream.destroy()
+      requests.clear()
+      settle()
+    }
+    ended(() => {
+      isOver = true
+      settle()
+    })
+    const ask = () => {
+      if (isOver || isAborted) return
+      if (driver.processID === null) return giveUp()
+      const wire = request(driver, driver.processID, (sent) => {
+        requests.delete(wire)
+        if (!sent && !isOver) giveUp()
+        else settle()
+      })
+      requests.add(wire)
+    }
+    for (const delay of askedAgain) timers.push(setTimeout(ask, delay))
+    timers.push(setTimeout(giveUp, patience))
+    ask()
+  })
+
+/** One statement on a driver's connection, interruptible; with `limit` the connection is destroyed when it takes longer than that. */
+const send = (
+  driver: Driver,
+  statement: unknown,
+  parameters: ReadonlyArray<unknown>,
+  limit: number | undefined
+): Effect.Effect<unknown, SqlError.SqlError> =>
+  Effect.async((resume) => {
+    let isOver = false
+    let ended: (() => void) | undefined
+    const timer = limit === undefined ? undefined : setTimeout(() => abort(driver), limit)
+    driver.query(statement, parameters, (cause, result) => {
+      isOver = true
+      clearTimeout(timer)
+      resume(
+        cause
+          ? Effect.fail(new SqlError.SqlError({ cause, message: "Failed to execute statement" }))
+          : Effect.succeed(result)
+      )
+      ended?.()
+    })
+    return Effect.suspend(() =>
+      isOver
+        ? Effect.void
+        : stop(driver, (listener) => {
+            ended = listener
+          })
+    )
+  })
+
+/**
+ * One statement on a connection that was taken from the pool, answered as the driver answers. `limit` is in milliseconds; a driver that is not
+ * `pg` knows none.
+ */
+export const execute = (
+  connection: Runs,
+  statement: string,
+  parameters: ReadonlyArray<unknown>,
+  limit?: number
+): Effect.Effect<unknown, SqlError.SqlError> => {
+  const driver = driverOf(connection)
+  return driver === undefined
+    ? connection.executeRaw(statement, parameters)
+    : send(driver, statement, parameters, limit)
+}
+
+/** The same, with each row as an array. */
+export const executeValues = (
+  connection: Runs,
+  text: string,
+  parameters: ReadonlyArray<unknown>
+): Effect.Effect<ReadonlyArray<ReadonlyArray<unknown>>, SqlError.SqlError> => {
+  const driver = driverOf(connection)
+  return driver === undefined
+    ? connection.executeValues(text, parameters)
+    : // Sound: `pg` gives arrays when it is asked for them.
+      Effect.map(
+        send(driver, { text, rowMode: "array" }, parameters, undefined),
+        (result) => (result as { readonly rows: ReadonlyArray<ReadonlyArray<unknown>> }).rows
+      )
+}
+
+/** Closes a connection whose state is not known, so that the pool does not lend it again. The server rolls back whatever was open on it. */
+export const discard = (connection: SqlConnection.Connection): Effect.Effect<void> =>
+  Effect.sync(() => {
+    const driver = driverOf(connection)
+    if (driver !== undefined) abort(driver)
+  })
+
+/** Why a transaction is over although nobody of us ended it. */
+export const outsideReason =
+  "a statement that was written by hand has ended the transaction; what was done before it may have been kept. Leave the end of a transaction to transact."
+
+/** Whether the last statement that succeeded left no transaction open; a driver that does not say so is believed to have one. */
+export const isOutsideOfTransaction = (connection: SqlConnection.Connection): boolean =>
+  driverOf(connection)?.getTransactionStatus?.() === "I"
