@@ -1,8 +1,8 @@
 /**
  * A map from a cache's keys to the objects kept under them.
  *
- * Primitive keys, and objects without an equality of their own, go straight to a native Map. Keys that implement Equal (`Data.tuple`, `Data.struct`,
- * case classes) are filed by hash, and equal ones are one key. Each value carries its key, so that whoever holds a value can ask for the removal of
+ * Primitive keys, and objects without an equality of their own, go straight to a native Map. What Equal compares by its contents (`Data.tuple`, `Data.struct`,
+ * case classes, and of JavaScript's own objects Date and URL) is filed by hash, and equal ones are one key. So such a key must not change while it is in here. Each value carries its key, so that whoever holds a value can ask for the removal of
  * *that* value: nothing is ever removed or replaced by key alone without looking first.
  */
 import { Equal, Hash } from "effect"
@@ -11,8 +11,10 @@ export interface Keyed<K> {
   readonly key: K
 }
 
-const hasEquality = (key: unknown): key is Equal.Equal =>
-  (typeof key === "object" || typeof key === "function") && key !== null && Equal.isEqual(key)
+const hasEquality = (key: unknown): boolean =>
+  (typeof key === "object" || typeof key === "function") &&
+  key !== null &&
+  (Equal.isEqual(key) || key instanceof Date || key instanceof URL)
 
 export class KeyMap<K, V extends Keyed<K>> {
   readonly plain = new Map<K, V>()

@@ -28,6 +28,31 @@ describe("get, set, remove", () => {
     expect(map.get({ a: 1 })).toBeUndefined()
   })
 
+  it("tells Dates and URLs apart as Equal does, by the moment and the address", () => {
+    const map = new KeyMap<unknown, { readonly key: unknown; readonly value: number }>()
+    const [early, late, never] = [new Date(0), new Date(1), new Date(Number.NaN)]
+    const keys = [early, late, never, new URL("http://a.test/x"), new URL("http://a.test/y"), early.getTime()]
+    for (const [value, key] of keys.entries()) map.set({ key, value })
+    const again = [
+      new Date(0),
+      new Date(1),
+      new Date(Number.NaN),
+      new URL("http://a.test/x"),
+      new URL("http://a.test/y"),
+      0
+    ]
+    for (const [place, key] of again.entries()) {
+      expect(map.get(key)?.value).toBe(place)
+      map.set({ key, value: place })
+    }
+    expect(map.size).toBe(keys.length)
+    for (const key of keys) {
+      const there = map.get(key)
+      expect(there !== undefined && map.remove(there)).toBe(true)
+    }
+    expect(map.size).toBe(0)
+  })
+
   it("removes only the very value it is given", () => {
     for (const key of ["a", Data.tuple("a")]) {
       const map = new KeyMap<unknown, { readonly key: unknown }>()
