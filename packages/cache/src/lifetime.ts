@@ -23,15 +23,22 @@ export interface Span {
 const isDurationInput = (lifetime: Lifetime): lifetime is Duration.DurationInput =>
   typeof lifetime !== "object" || Array.isArray(lifetime) || Duration.isDuration(lifetime)
 
+/** What Duration reads as zero though it is none, which here would silently switch the cache off. */
+const isBelowZero = (input: Duration.DurationInput): boolean => {
+  if (typeof input === "number") return !(input >= 0)
+  if (typeof input === "bigint") return input < 0n
+  if (typeof input === "string") return Number.parseFloat(input) < 0
+  return Array.isArray(input) && !(input[0] * 1_000_000_000 + input[1] >= 0)
+}
+
 const millis = (name: string, input: Duration.DurationInput | undefined): number => {
   if (input === undefined) return Number.POSITIVE_INFINITY
   let decoded: number
   try {
-    decoded = typeof input === "number" ? input : Duration.toMillis(Duration.decode(input))
+    decoded = isBelowZero(input) ? Number.NaN : Duration.toMillis(Duration.decode(input))
   } catch {
     decoded = Number.NaN
   }
-  // Duration reads NaN and negative numbers as zero, which here would silently switch the cache off.
   if (!(decoded >= 0)) {
     throw new RangeError(
       `${name} is not a lifetime: ${String(input)} (a duration of zero or more, such as "10 minutes", or Infinity)`

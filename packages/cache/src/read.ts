@@ -54,13 +54,17 @@ class Read<K, V, E, A, X> {
   }
 
   private hit(fiber: Running): Entry<K, V> | undefined {
+    const entry = this.find(fiber)
+    if (entry !== undefined) this.reader.store.counters.hits += 1
+    return entry
+  }
+
+  private find(fiber: Running): Entry<K, V> | undefined {
     const { service, store } = this.reader
     const entry = store.entries.get(this.key)
     if (entry === undefined) return undefined
     const now = service.now(fiber)
-    if (service.isDirty(this.key, fiber) || !store.use(entry, now)) return undefined
-    store.counters.hits += 1
-    return entry
+    return service.isDirty(this.key, fiber) || !store.use(entry, now) ? undefined : entry
   }
 
   private answer(entry: Entry<K, V>): A {
@@ -79,6 +83,14 @@ class Read<K, V, E, A, X> {
     if (state._tag === "Closed") return Effect.die(state.error)
     state.counters.misses += 1
     return this.reader.miss(this, fiber)
+  }
+
+  /** Once more, for a read that has been counted. */
+  again(fiber: Running): Effect.Effect<A, X> {
+    const entry = this.find(fiber)
+    if (entry !== undefined) return Exit.succeed(this.answer(entry))
+    const state = this.reader.service.state.current
+    return state._tag === "Closed" ? Effect.die(state.error) : this.reader.miss(this, fiber)
   }
 
   [Symbol.iterator](): Effect.EffectGenerator<Effect.Effect<A, X>> {
@@ -166,7 +178,8 @@ export const readsOf = <K, V, E>(service: Service<K, V, E>) => {
       return Effect.flatMap(
         service.load(fiber, read.key, () => effect, span(), fiber.currentContext),
         // A `lookup` of the same key that was already under way may bring nothing: then it is this effect's turn.
-        (found) => (Option.isSome(found) ? Effect.succeed(found.value) : read.effect)
+        (found) =>
+          Option.isSome(found) ? Effect.succeed(found.value) : Effect.withFiberRuntime((fiber) => read.again(fiber))
       )
     }
   }

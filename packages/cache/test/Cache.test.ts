@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cache } from "@effecto/cache"
 import { CommitFailed } from "@effecto/core/RepoError"
-import { Context, Data, Deferred, Effect, Exit, Fiber, FiberRef, Option } from "effect"
+import { Context, Data, Deferred, type Duration, Effect, Exit, Fiber, FiberRef, Option } from "effect"
 
 class Refused extends Data.TaggedError("Refused")<{ readonly key: string }> {}
 
@@ -311,6 +311,26 @@ describe("put, delete, clear, has, size", () => {
 })
 
 describe("stats", () => {
+  it.scoped("counts a read once, also one that takes its own turn after a lookup under way has brought nothing", () =>
+    Effect.gen(function* () {
+      const gate = yield* Deferred.make<void>()
+      const cache = yield* Cache.make({
+        name: "lists",
+        lookup: (_: string) => Effect.as(Deferred.await(gate), Option.none<number>())
+      })
+      const readers = [
+        yield* Effect.fork(cache.get("a")),
+        yield* Effect.fork(cache.getOrLoad("a", Effect.succeed(1))),
+        yield* Effect.fork(cache.getOrLoad("a", Effect.succeed(2)))
+      ]
+      yield* Effect.yieldNow()
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.awaitAll(readers)
+      const { hits, misses } = yield* cache.stats
+      expect({ hits, misses }).toEqual({ hits: 0, misses: 3 })
+    })
+  )
+
   it.scoped("counts hits, misses, loads, their failures and loads that came too late", () =>
     Effect.gen(function* () {
       const table = makeTable({ a: 1, b: -1 })
@@ -405,6 +425,36 @@ describe("make", () => {
             )
           )
         )
+      }
+      for (const [lifetime, shown] of [
+        ["-5 seconds", "-5 seconds"],
+        ["-0.5 nanos", "-0.5 nanos"],
+        [-5n, "-5"],
+        [[-1, 0], "-1,0"],
+        [[0, -1], "0,-1"],
+        [[Number.NaN, 0], "NaN,0"],
+        ["soon" as "1 day", "soon"]
+      ] as const) {
+        const refusal = (name: string) =>
+          Exit.die(
+            new RangeError(
+              `${name} is not a lifetime: ${shown} (a duration of zero or more, such as "10 minutes", or Infinity)`
+            )
+          )
+        const input = lifetime as Duration.DurationInput
+        expect(yield* Effect.exit(Cache.make<string, number>({ name: "numbers", max: input }))).toEqual(
+          refusal('cache "numbers".max')
+        )
+        const cache = yield* Cache.make<string, number>({ name: "numbers" })
+        expect(yield* Effect.exit(cache.put("a", 1, input))).toEqual(refusal('the lifetime given to cache "numbers"'))
+        expect(yield* Effect.exit(cache.put("a", 1, { idle: input }))).toEqual(
+          refusal('the lifetime given to cache "numbers".idle')
+        )
+      }
+      for (const zero of ["0 seconds", 0n, [0, 0], -0] as const) {
+        const cache = yield* Cache.make<string, number>({ name: "numbers", idle: zero as Duration.DurationInput })
+        yield* cache.put("a", 1)
+        expect(yield* cache.has("a")).toBe(false)
       }
       expect(yield* Effect.exit(Cache.make<string, number>({ name: "numbers", idle: -1 }))).toEqual(
         Exit.die(
