@@ -11,7 +11,8 @@
  *      └──────────────────────────┴────── put, delete, clear ◀──────┘     (a load that is overtaken is never published)
  * ```
  *
- * Keys are compared as Effect compares: primitives by value, `Data.tuple`, `Data.struct` and other `Equal` objects by their contents, anything else by reference.
+ * Keys are compared as Effect compares: primitives by value; `Data.tuple`, `Data.struct`, other `Equal` objects, `Date` and `URL` by their contents, which must
+ * not change meanwhile; anything else by reference.
  *
  * It is *not* shared between processes, and it does not know by itself what a database has changed: say so with `evicting`.
  *
@@ -103,17 +104,24 @@ export interface Cache<in out K, in out V, in out E = never> {
   /**
    * Keeps a value, whatever was there and whatever is being loaded.
    *
-   * Inside of a transaction this and everything else that writes keeps nothing and takes nothing away from others, for it may yet be rolled back: the
-   * transaction reads the key around the cache from then on, and the key is removed after the commit.
+   * Inside of a transaction this and everything else that writes keeps nothing and takes nothing away from others, for it may yet be rolled back: from then on
+   * the transaction finds nothing under the key and reads it around the cache, and the key is removed after the commit. So what is written here is not found
+   * again by the next call, either. Other open transactions, too, read such a key around the cache until this one ends, which costs them a load each.
    */
   readonly put: (key: K, value: V, lifetime?: Lifetime) => Effect.Effect<void>
 
-  /** Keeps a value if there is none to serve, whatever is being loaded, and says whether it did. */
+  /**
+   * Keeps a value if there is none to serve, whatever is being loaded, and says whether it did. In a transaction that has written the key before there is never
+   * one: it says that it did, each time.
+   */
   readonly putIfAbsent: (key: K, value: V, lifetime?: Lifetime) => Effect.Effect<boolean>
 
   /**
    * Puts what `f` makes of the value in its place, or removes it if `f` answers `None`, and answers the new value. What was there before keeps the lifetime it
    * has left; what was not gets the cache's own. Nobody else's write comes in between.
+   *
+   * In a transaction, as `put` says, the new value is answered and not kept: a second `update` of the key finds `None`. Keep in the database what a
+   * transaction counts.
    */
   readonly update: (key: K, f: (value: Option.Option<V>) => Option.Option<V>) => Effect.Effect<Option.Option<V>>
 
@@ -135,7 +143,7 @@ export interface Cache<in out K, in out V, in out E = never> {
   /** Whether there is a value to serve; renews nothing and loads nothing. */
   readonly has: (key: K) => Effect.Effect<boolean>
 
-  /** Starts the value's idle lifetime anew, as a read does, and says whether there was one. */
+  /** Starts the value's idle lifetime anew, as a read does and wherever one may, also in a transaction; says whether there was one. */
   readonly touch: (key: K) => Effect.Effect<boolean>
 
   /** How long the value will be kept if nobody reads it: `Duration.infinity` if for ever, `None` if there is no value. */
@@ -144,7 +152,7 @@ export interface Cache<in out K, in out V, in out E = never> {
   /** Gives the value another lifetime, counted from now, and says whether there was one. */
   readonly expire: (key: K, lifetime: Lifetime) => Effect.Effect<boolean>
 
-  /** How many values there are to serve. */
+  /** How many values there are to serve. For this, `keys` and `entries`, too, a transaction has nothing under the keys that it has written. */
   readonly size: Effect.Effect<number>
 
   /** The keys of all values there are to serve, at this moment: a walk over all of them. */
@@ -153,6 +161,7 @@ export interface Cache<in out K, in out V, in out E = never> {
   /** All values there are to serve with their keys, at this moment: a walk over all of them. */
   readonly entries: Effect.Effect<ReadonlyArray<readonly [K, V]>>
 
+  /** What the cache has done for everybody, and what it holds for those who are in no transaction. */
   readonly stats: Effect.Effect<Stats>
 
   /**
@@ -277,7 +286,8 @@ export const layer = <I, K, V, E, R = never>(
 ): Layer.Layer<I, never, Exclude<R, Scope.Scope>> => Layer.scoped(tag, make(options))
 
 /**
- * Adds to a number that is kept, counting from zero where there is none, and answers the sum. As with `update`, what was there keeps its lifetime.
+ * Adds to a number that is kept, counting from zero where there is none, and answers the sum. As with `update`, what was there keeps its lifetime, and a
+ * transaction that counts twice under one key starts from zero the second time.
  *
  * @since 0.1.0
  * @category operations

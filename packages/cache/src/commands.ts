@@ -88,14 +88,13 @@ export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyAr
             )
       ),
     expire: (key, lifetime) =>
-      service.look(key, (held, now, store) => {
+      service.modify(key, (held, now) => {
         const chosen = toSpan(lifetime, label)
-        if (held !== undefined) store.retime(held, chosen, now)
-        return held !== undefined
+        return held === undefined ? [false] : [true, (store) => store.retime(held, chosen, now)]
       }),
-    size: service.step((store, now) => store.size(now)),
-    keys: service.step((store, now) => store.list(now, (entry) => entry.key)),
-    entries: service.step((store, now) => store.list(now, (entry) => [entry.key, entry.value] as const)),
+    size: service.size,
+    keys: service.list((entry) => entry.key),
+    entries: service.list((entry) => [entry.key, entry.value] as const),
     stats: service.step((store, now) => ({ size: store.size(now), ...store.counters })),
     evicting: (key) => (self) => service.evicting(self, key)
   }

@@ -264,6 +264,27 @@ export class Service<K, V, E> implements Member<K> {
     )
   }
 
+  /** What the function makes of every entry that this fiber may be served. */
+  list<A>(f: (entry: Entry<K, V>) => A): Effect.Effect<Array<A>> {
+    return this.step((store, now, fiber) =>
+      this.readsAround(fiber) ? store.list(now, f, (key) => !this.dirt.has(key)) : store.list(now, f)
+    )
+  }
+
+  /** How many entries this fiber may be served. */
+  readonly size: Effect.Effect<number> = Effect.suspend(() =>
+    this.step((store, now, fiber) => {
+      const all = store.size(now)
+      return this.readsAround(fiber)
+        ? store.list(
+            now,
+            () => 0,
+            (key) => !this.dirt.has(key)
+          ).length
+        : all
+    })
+  )
+
   remove(key: K): Effect.Effect<boolean> {
     return this.modify(key, (held) => [held !== undefined, (store) => store.remove(key)])
   }
@@ -323,7 +344,11 @@ export class Service<K, V, E> implements Member<K> {
 
   /** Whether the fiber must not be served this key, because some transaction has written it: its own, for all we know. */
   isDirty(key: K, fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean {
-    return this.dirt.open > 0 && startedInTransaction(fiber) && this.dirt.has(key)
+    return this.readsAround(fiber) && this.dirt.has(key)
+  }
+
+  private readsAround(fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean {
+    return this.dirt.open > 0 && startedInTransaction(fiber)
   }
 
   evict(key: K): void {

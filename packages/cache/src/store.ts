@@ -124,9 +124,11 @@ export class Store<K, V, E> {
   }
 
   /** What the function makes of every entry that can be served at `now`. */
-  list<A>(now: number, f: (entry: Entry<K, V>) => A): Array<A> {
+  list<A>(now: number, f: (entry: Entry<K, V>) => A, chosen?: (key: K) => boolean): Array<A> {
     const all: Array<A> = []
-    for (const entry of this.entries.values()) if (now < entry.deadline) all.push(f(entry))
+    for (const entry of this.entries.values()) {
+      if (now < entry.deadline && (chosen === undefined || chosen(entry.key))) all.push(f(entry))
+    }
     return all
   }
 

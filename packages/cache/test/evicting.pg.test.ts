@@ -246,6 +246,102 @@ layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
         })
     )
 
+    it.scoped("expire takes nothing away from others before the commit, and nothing at all if there is none", () =>
+      Effect.gen(function* () {
+        const { cache } = yield* fixture
+        const left: Array<unknown> = []
+        for (const end of [Effect.fail("no"), Effect.void]) {
+          yield* cache.put("k", 1)
+          yield* Effect.ignore(
+            Transaction.transact(
+              Effect.gen(function* () {
+                left.push(yield* cache.expire("none", 0), yield* cache.expire("k", 0))
+                left.push(yield* cache.has("k"), yield* onAnotherFiber(cache.has("k")))
+                yield* end
+              })
+            )
+          )
+          left.push(yield* cache.has("k"))
+        }
+        expect(left).toEqual([false, true, false, true, true, false, true, false, true, false])
+      })
+    )
+
+    it.scoped("touch is a read: it stands whatever becomes of the transaction, and takes nothing away", () =>
+      Effect.gen(function* () {
+        const { cache } = yield* fixture
+        yield* cache.put("k", 1)
+        expect(yield* Transaction.transact(cache.touch("k"))).toBe(true)
+        expect(yield* cache.has("k")).toBe(true)
+      })
+    )
+
+    it.scoped("keys, entries and size leave out what the transaction has written, and only for the transaction", () =>
+      Effect.gen(function* () {
+        const { cache } = yield* fixture
+        const all = Effect.all([cache.keys, cache.entries, cache.size])
+        yield* cache.put("k", 1)
+        yield* cache.put("other", 2)
+        const full = [
+          ["k", "other"],
+          [
+            ["k", 1],
+            ["other", 2]
+          ],
+          2
+        ]
+        for (const [write, seen] of [
+          [cache.delete("k"), [["other"], [["other", 2]], 1]],
+          [cache.put("k", 5), [["other"], [["other", 2]], 1]],
+          [cache.clear, [[], [], 0]]
+        ] as const) {
+          yield* Effect.ignore(
+            Transaction.transact(
+              Effect.gen(function* () {
+                expect(yield* all).toEqual(full)
+                yield* write
+                expect(yield* all).toEqual(seen)
+                expect(yield* onAnotherFiber(all)).toEqual(full)
+                return yield* Effect.fail("rolled back")
+              })
+            )
+          )
+          expect(yield* all).toEqual(full)
+        }
+      })
+    )
+
+    it.scoped("what one transaction has written, every open transaction reads around the cache", () =>
+      Effect.gen(function* () {
+        const { cache, reads, set } = yield* fixture
+        yield* cache.get("k")
+        yield* Transaction.transact(
+          Effect.gen(function* () {
+            yield* set(2).pipe(cache.evicting("k"))
+            const sql = yield* SqlClient.SqlClient
+            const other = Effect.provideService(Transaction.transact(cache.get("k")), SqlClient.SqlClient, sql)
+            expect(yield* onAnotherFiber(other)).toEqual(Option.some(1))
+          })
+        )
+        expect(reads).toEqual([1, 1])
+      })
+    )
+
+    it.scoped("a second update in one transaction finds nothing, for the first has kept nothing", () =>
+      Effect.gen(function* () {
+        const { cache } = yield* fixture
+        yield* cache.put("k", 5)
+        const answers = Effect.all([
+          Cache.increment(cache, "k"),
+          Cache.increment(cache, "k"),
+          cache.putIfAbsent("k", 9),
+          cache.putIfAbsent("k", 9)
+        ])
+        expect(yield* Transaction.transact(answers)).toEqual([6, 1, true, true])
+        expect(yield* cache.has("k")).toBe(false)
+      })
+    )
+
     it.scoped("delete and clear are seen by the transaction at once and by others after the commit", () =>
       Effect.gen(function* () {
         const { cache } = yield* fixture
