@@ -23,7 +23,7 @@ import { Context, Effect } from "effect"
 import { databaseOf } from "./database.js"
 import { currentFrame, type Frame, type Outcome, Transaction } from "./frame.js"
 import { TransactionClosed } from "./RepoError.js"
-import { type TransactError, type TransactOptions, transactOn } from "./transact.js"
+import { type TransactError, type TransactOptions, transactOn, within } from "./transact.js"
 
 export {
   /**
@@ -84,13 +84,24 @@ export const transact: {
   ) as never
 }
 
-/** The registering fiber's context, without the transaction: the work runs when that is over, and must not find its connection. */
-const outside = <R>(context: Context.Context<R>): Context.Context<R> =>
-  // Sound: nothing that runs after the end of a transaction can require it.
-  Context.omit(
+/** The transaction of another database that this one was opened inside of, as far as it is still open. */
+const around = (frame: Frame): Frame | undefined => {
+  let found = frame.enclosing
+  while (found !== undefined && !found.isOpen) found = found.parent ?? found.enclosing
+  return found
+}
+
+/** A context without this transaction: what runs when that is over must not find its connection. What it was opened inside of stays. */
+const outside = <R>(context: Context.Context<R>, frame: Frame): Context.Context<R> => {
+  const without = Context.omit(
     Transaction,
     SqlClient.TransactionConnection
-  )(context as Context.Context<R | Transaction | SqlClient.TransactionConnection>) as Context.Context<R>
+    // Sound: both are looked for, whether they are there or not.
+  )(context as Context.Context<R | Transaction | SqlClient.TransactionConnection>) as Context.Context<never>
+  const enclosing = around(frame)
+  // Sound: nothing that runs after the end of a transaction can require it, and everything else is as it was.
+  return (enclosing === undefined ? without : within(without, enclosing)) as Context.Context<R>
+}
 
 const register = <R>(
   frame: Frame,
@@ -98,13 +109,12 @@ const register = <R>(
   on: (outcome: Outcome) => Effect.Effect<void, never, R> | undefined,
   key: unknown
 ) => {
-  const later = outside(context)
   frame.registrations.push({
     key,
     forced: undefined,
     on: (outcome) => {
       const effect = on(outcome)
-      return effect === undefined ? undefined : Effect.mapInputContext(effect, () => later)
+      return effect === undefined ? undefined : Effect.mapInputContext(effect, () => outside(context, frame))
     }
   })
 }
@@ -125,7 +135,7 @@ const registering = <R>(
   }) as Effect.Effect<void, never, Exclude<R, Transaction> | Transaction>
 
 /**
- * Registers work that runs after COMMIT of the outermost transaction, and only then: in the order of registration, outside of any transaction,
+ * Registers work that runs after COMMIT of the outermost transaction, and only then: in the order of registration, outside of it,
  * uninterruptibly, before `transact` returns. A savepoint that is rolled back drops its own. It cannot fail, so it cannot change what `transact`
  * reports; should it die, that is logged and the rest still runs.
  *
@@ -175,9 +185,12 @@ export const onCommitOrNow = <R>(
 ): Effect.Effect<void, never, R> =>
   Effect.contextWithEffect((context: Context.Context<R>) => {
     // Sound: only looked into.
-    let frame = currentFrame(context as Context.Context<never>)
+    const innermost = currentFrame(context as Context.Context<never>)
+    if (innermost === undefined) return effect
+    let frame: Frame | undefined = innermost
     while (frame !== undefined && !frame.isOpen) frame = frame.parent
-    if (frame === undefined) return effect
+    // The transaction is over and this fiber has outlived it.
+    if (frame === undefined) return Effect.mapInputContext(effect, () => outside(context, innermost))
     register(frame, context, (outcome) => (outcome === "rolledBack" ? undefined : effect), options?.key)
     return Effect.void
   })

@@ -109,22 +109,17 @@ const runRegistrations = (registrations: ReadonlyArray<Registration>, outcome: O
   )
 }
 
-/** The effect, inside of the frame. */
-const inside = <A, E, R>(
-  database: Database,
-  frame: Frame,
-  context: Context.Context<never>,
-  self: Effect.Effect<A, E, R>
-) =>
-  Effect.locally(
-    self,
-    FiberRef.currentContext,
-    context.pipe(
-      Context.add(Transaction, frame),
-      // What @effect/sql's own statements, and a client that was not made by us, look for.
-      Context.add(SqlClient.TransactionConnection, [database.channelOf(frame), frame.depth] as const)
-    )
+/** A context whose statements belong to this frame. */
+export const within = (context: Context.Context<never>, frame: Frame): Context.Context<never> =>
+  context.pipe(
+    Context.add(Transaction, frame),
+    // What @effect/sql's own statements, and a client that was not made by us, look for.
+    Context.add(SqlClient.TransactionConnection, [frame.session.database.channelOf(frame), frame.depth] as const)
   )
+
+/** The effect, inside of the frame. */
+const inside = <A, E, R>(frame: Frame, context: Context.Context<never>, self: Effect.Effect<A, E, R>) =>
+  Effect.locally(self, FiberRef.currentContext, within(context, frame))
 
 const rolledBack = (reason: string, code?: string, cause?: unknown) =>
   new CommitFailed({ code, outcome: "rolledBack", reason, cause })
@@ -225,10 +220,10 @@ const outermost = <A, E, R>(
     Effect.onError(control(reserved.connection, beginText(options), limit), () =>
       Effect.zipRight(discard(reserved.connection), reserved.giveBack)
     )
-  const within = (reserved: Reserved) => {
+  const begun = (reserved: Reserved) => {
     const session = new Session(database, reserved.connection)
     const frame = new Frame(session, undefined, currentFrame(context), 0, undefined)
-    return Effect.flatMap(Effect.exit(inside(database, frame, context, restore(self))), (exit) => {
+    return Effect.flatMap(Effect.exit(inside(frame, context, restore(self))), (exit) => {
       frame.end()
       const spoiled = frame.spoiled ?? (session.broken ? "a savepoint could not be rolled back" : undefined)
       const ending = Exit.isFailure(exit)
@@ -250,13 +245,12 @@ const outermost = <A, E, R>(
   }
   return Effect.flatMap(
     Effect.mapError(Effect.tap(database.take(restore), begin), (error) => statementError(error, "begin a transaction")),
-    within
+    begun
   )
 }
 
 /** A savepoint: fails alone, and hands what waits for the commit to the transaction around it when it succeeds. */
 const savepoint = <A, E, R>(
-  database: Database,
   parent: Frame,
   context: Context.Context<never>,
   self: Effect.Effect<A, E, R>,
@@ -264,7 +258,10 @@ const savepoint = <A, E, R>(
 ): Effect.Effect<A, E | TransactError, R> => {
   const { session } = parent
   const name = session.nextSavepoint()
-  const frame = new Frame(session, parent, parent.enclosing, parent.depth + 1, name)
+  // Between the two there may be a transaction of another client.
+  const innermost = currentFrame(context)
+  const enclosing = innermost === parent ? parent.enclosing : innermost
+  const frame = new Frame(session, parent, enclosing, parent.depth + 1, name)
   const closed = new TransactionClosed({ operation: "open a savepoint", reason: "ended" })
   const open = holding(
     parent,
@@ -310,7 +307,7 @@ const savepoint = <A, E, R>(
   )
   return Effect.zipRight(
     open,
-    Effect.flatMap(Effect.exit(inside(database, frame, context, restore(self))), (exit) => {
+    Effect.flatMap(Effect.exit(inside(frame, context, restore(self))), (exit) => {
       frame.end()
       const spoiled = frame.spoiled
       const ending: Effect.Effect<CommitFailed | undefined> = Effect.suspend(() => {
@@ -378,7 +375,7 @@ export const transactOn = <A, E, R>(
         case "forbid":
           return misuse('a transaction is open, and nested: "forbid" was asked for.')
         default:
-          return savepoint(database, parent, context, self, restore)
+          return savepoint(parent, context, self, restore)
       }
     })
   )

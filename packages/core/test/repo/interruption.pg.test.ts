@@ -2,29 +2,12 @@
 import { SqlClient } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
 import { describe, expect, layer } from "@effect/vitest"
-import { Context, Deferred, Effect, Exit, Fiber, Layer, Redacted, type Scope, TestContext } from "effect"
+import { Deferred, Effect, Exit, Fiber, Redacted, TestContext } from "effect"
 import { afterEach, beforeEach, vi } from "vitest"
-import * as Repo from "../../src/repo/Repo.js"
 import * as Transaction from "../../src/repo/Transaction.js"
 import { EmbeddedPostgres } from "../../src/testing.js"
 import { gate } from "./gate.js"
-
-/** A Repo and its client on a pool of this size; what looks on from outside of it is the SqlClient of the context. */
-const pool = (
-  maxConnections: number,
-  through: Partial<PgClient.PgClientConfig> = {}
-): Effect.Effect<
-  { readonly repo: Context.Tag.Service<typeof Repo.Repo>; readonly sql: SqlClient.SqlClient },
-  unknown,
-  PgClient.PgClient | Scope.Scope
-> =>
-  Effect.gen(function* () {
-    const { config } = yield* PgClient.PgClient
-    const context = yield* Layer.build(
-      Repo.layer().pipe(Layer.provideMerge(PgClient.layer({ ...config, maxConnections, ...through })))
-    )
-    return { repo: Context.get(context, Repo.Repo), sql: Context.get(context, SqlClient.SqlClient) }
-  })
+import { pool } from "./pools.js"
 
 const running = Effect.map(
   Effect.flatMap(

@@ -1,0 +1,97 @@
+/** Statements that were written by hand and reach for what `transact` decides. */
+import { SqlClient } from "@effect/sql"
+import { describe, expect, layer } from "@effect/vitest"
+import { Effect, Exit } from "effect"
+import * as Transaction from "../../src/repo/Transaction.js"
+import { EmbeddedPostgres } from "../../src/testing.js"
+
+const table = Effect.flatMap(
+  SqlClient.SqlClient,
+  (sql) => sql`drop table if exists notes; create table notes (id int primary key)`
+)
+
+const ids = Effect.map(
+  Effect.flatMap(SqlClient.SqlClient, (sql) => sql<{ id: number }>`select id from notes order by id`),
+  (rows) => rows.map((row) => row.id)
+)
+
+describe("inside of a transaction", () => {
+  layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
+    it.effect.each([
+      "commit",
+      "COMMIT WORK;",
+      "end",
+      "rollback",
+      "rollback and chain",
+      "abort",
+      "begin",
+      "start transaction",
+      "prepare transaction 'x'",
+      "-- it looks harmless\n /* and so /* does this */ commit"
+    ])("%j is refused, and nothing of the transaction is lost or kept by it", (text) =>
+      Effect.gen(function* () {
+        yield* table
+        const sql = yield* SqlClient.SqlClient
+        const error = yield* Effect.flip(
+          Transaction.transact(Effect.zipRight(sql`insert into notes values (1)`, sql.unsafe(text)))
+        )
+        expect(error).toMatchObject({ _tag: "SqlError" })
+        expect(String(error.cause)).toContain("transact alone begins and ends its transaction")
+        expect(yield* ids).toEqual([])
+        // It was never sent, so the rest can go on.
+        yield* Transaction.transact(Effect.zipRight(Effect.ignore(sql.unsafe(text)), sql`insert into notes values (2)`))
+        expect(yield* ids).toEqual([2])
+      })
+    )
+
+    it.effect("savepoints may be made and gone back to by hand", () =>
+      Effect.gen(function* () {
+        yield* table
+        const sql = yield* SqlClient.SqlClient
+        yield* Transaction.transact(
+          Effect.gen(function* () {
+            yield* sql`insert into notes values (1)`
+            yield* sql`savepoint mine`
+            yield* sql`insert into notes values (2)`
+            yield* sql`rollback to savepoint mine`
+            yield* sql`rollback work to mine`
+            yield* sql`release mine`
+          })
+        )
+        expect(yield* ids).toEqual([1])
+      })
+    )
+
+    it.effect("words of its own are no reason to refuse a statement", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const rows = yield* Transaction.transact(sql`select 'commit' as commit, 'rollback' as "end"`)
+        expect(rows).toEqual([{ commit: "commit", end: "rollback" }])
+        yield* Transaction.transact(sql.unsafe("do $$ begin perform 1; end $$"))
+      })
+    )
+
+    it.effect(
+      "a commit that hides behind another statement is noticed: nothing more is sent, and success is not reported",
+      () =>
+        Effect.gen(function* () {
+          yield* table
+          const sql = yield* SqlClient.SqlClient
+          const events: Array<string> = []
+          const error = yield* Effect.flip(
+            Transaction.transact(
+              Effect.gen(function* () {
+                yield* Transaction.afterCommit(Effect.sync(() => events.push("committed")))
+                yield* sql.unsafe("insert into notes values (1); commit")
+                events.push(Exit.isFailure(yield* Effect.exit(sql`insert into notes values (2)`)) ? "refused" : "sent")
+                yield* Effect.flip(Transaction.transact(sql`insert into notes values (3)`))
+              })
+            )
+          )
+          expect(error).toMatchObject({ _tag: "CommitFailed", outcome: "unknown" })
+          expect(events).toEqual(["refused"])
+          expect(yield* ids).toEqual([1])
+        })
+    )
+  })
+})
