@@ -4,7 +4,11 @@
  * A field that only says what a value is (a string, a number, a literal, a refinement of those, null or one of those, a date) is checked by a few
  * comparisons. Any other field is decoded and encoded by its own Schema. Whole rows never go through Schema.
  *
- * PostgreSQL's int8 and numeric arrive as strings, because a JavaScript number cannot hold all of them: a number field takes those it can hold.
+ * PostgreSQL's int8 and numeric arrive as strings, because a JavaScript number cannot hold all of them: a number field takes those whose every digit
+ * it gives back, and refuses the others rather than rounding them.
+ *
+ * NaN, the infinities and dates that are none are never sent. Only some columns could hold them, which a field does not know. They are read where the
+ * database holds them.
  */
 import { SchemaAST as AST, DateTime, Effect, Either, Option, ParseResult, Schema } from "effect"
 
@@ -12,7 +16,9 @@ import { SchemaAST as AST, DateTime, Effect, Either, Option, ParseResult, Schema
 export class Mismatch {
   constructor(
     readonly expected: string,
-    readonly actual: string
+    readonly actual: string,
+    /** What to do about it, where that is known: whole sentences. */
+    readonly remedy?: string | undefined
   ) {}
 }
 
@@ -30,16 +36,70 @@ export type Encode = (value: unknown) => unknown
 const actualType = (value: unknown): string =>
   value === null ? "null" : Array.isArray(value) ? "an array" : value instanceof Date ? "a date" : `a ${typeof value}`
 
-const mismatch = (ast: AST.AST, value: unknown) => new Mismatch(String(ast), actualType(value))
-
 const decimal = /^-?(\d+(\.\d+)?|\.\d+)([eE][+-]?\d+)?$/
 
-/** int8 and numeric come as text. An integer that a number cannot hold exactly is refused rather than rounded. */
-const numberFrom = (value: unknown): unknown => {
-  if (typeof value !== "string" || !decimal.test(value)) return value
-  const number = Number(value)
-  return value.includes(".") || Number.isSafeInteger(number) ? number : value
+const notFinite: ReadonlyMap<string, number> = new Map([
+  ["NaN", Number.NaN],
+  ["Infinity", Number.POSITIVE_INFINITY],
+  ["-Infinity", Number.NEGATIVE_INFINITY]
+])
+
+/** The digits of a decimal number and where they stand, whatever the notation: `12.50` and `1.25e1` are both `125e-1`. */
+const digitsOf = (text: string): string => {
+  const [mantissa = "", exponent = "0"] = text.replace(/^-/, "").toLowerCase().split("e")
+  const [whole = "", fraction = ""] = mantissa.split(".")
+  const digits = `${whole}${fraction}`.replace(/^0+/, "")
+  const significant = digits.replace(/0+$/, "")
+  return significant === ""
+    ? "0"
+    : `${significant}e${Number(exponent) - fraction.length + digits.length - significant.length}`
 }
+
+/** int8 and numeric come as text. What a number cannot hold stays text, and is refused. */
+const numberFrom = (value: unknown): unknown => {
+  if (typeof value !== "string") return value
+  if (!decimal.test(value)) return notFinite.get(value) ?? value
+  const number = Number(value)
+  // Fifteen digits always come back.
+  if (value.length <= 15 && !/e/i.test(value)) return number
+  const isInRange = Number.isInteger(number) ? Number.isSafeInteger(number) : Number.isFinite(number)
+  return isInRange && digitsOf(value) === digitsOf(String(number)) ? number : value
+}
+
+/** What values of a type are made of. */
+const kindsOf = (ast: AST.AST): ReadonlyArray<string> => {
+  switch (ast._tag) {
+    case "StringKeyword":
+    case "TemplateLiteral":
+      return ["string"]
+    case "NumberKeyword":
+      return ["number"]
+    case "BigIntKeyword":
+      return ["bigint"]
+    case "Literal":
+      return [typeof ast.literal]
+    case "Enums":
+      return ast.enums.map(([_, value]) => typeof value)
+    case "Refinement":
+      return kindsOf(ast.from)
+    case "Union":
+      return ast.types.flatMap(kindsOf)
+    default:
+      return []
+  }
+}
+
+const remedyFor = (ast: AST.AST, value: unknown): string | undefined => {
+  if (value instanceof Date)
+    return "The driver gives a date for it: use Schema.DateFromSelf, Model.DateTimeFromDate, Model.DateTimeInsertFromDate or Model.DateTimeUpdateFromDate."
+  if (typeof value === "string" && decimal.test(value) && numberFrom(value) === value)
+    return kindsOf(AST.encodedAST(ast)).includes("number")
+      ? "A JavaScript number cannot hold that value exactly: use Schema.BigIntFromSelf, Schema.BigDecimal or Schema.String (Schema.NumberFromString rounds it)."
+      : undefined
+  return undefined
+}
+
+const mismatch = (ast: AST.AST, value: unknown) => new Mismatch(String(ast), actualType(value), remedyFor(ast, value))
 
 const bigintFrom = (value: unknown): unknown =>
   typeof value === "string" && /^-?\d+$/.test(value)
@@ -47,6 +107,12 @@ const bigintFrom = (value: unknown): unknown =>
     : typeof value === "number" && Number.isSafeInteger(value)
       ? BigInt(value)
       : value
+
+/** The literal that text stands for, if it stands for one. */
+const oneOf =
+  (isLiteral: (value: unknown) => boolean) =>
+  (value: unknown): unknown =>
+    isLiteral(value) ? value : ([numberFrom(value), bigintFrom(value)].find(isLiteral) ?? value)
 
 const identity = (value: unknown): unknown => value
 
@@ -82,11 +148,7 @@ const plain = (ast: AST.AST, stored: boolean): Decode | undefined => {
     case "AnyKeyword":
       return identity
     case "Literal":
-      return checked(
-        ast,
-        (value) => value === ast.literal,
-        stored && typeof ast.literal === "number" ? numberFrom : identity
-      )
+      return checked(ast, (value) => value === ast.literal, stored ? oneOf((value) => value === ast.literal) : identity)
     case "Refinement": {
       const from = plain(ast.from, stored)
       return from === undefined
@@ -104,10 +166,10 @@ const plain = (ast: AST.AST, stored: boolean): Decode | undefined => {
         const inner = plain(only, stored)
         return inner === undefined ? undefined : (value) => (value === null ? null : inner(value))
       }
-      const literals = new Set(ast.types.map((type) => (type._tag === "Literal" ? type.literal : undefined)))
-      return literals.has(undefined as never)
-        ? undefined
-        : checked(ast, (value) => literals.has(value as AST.LiteralValue))
+      const literals = new Set<unknown>(ast.types.map((type) => (type._tag === "Literal" ? type.literal : undefined)))
+      if (literals.has(undefined)) return undefined
+      const isLiteral = (value: unknown) => literals.has(value)
+      return checked(ast, isLiteral, stored ? oneOf(isLiteral) : identity)
     }
     case "Declaration":
       return ast === Schema.DateFromSelf.ast ? checked(ast, (value) => value instanceof Date) : undefined
@@ -126,10 +188,9 @@ const isValidDate = (value: unknown): value is Date => value instanceof Date && 
 
 /** What the stored side of a transformation is, as far as text has to become a number for it. */
 const prepareStored = (ast: AST.AST): ((value: unknown) => unknown) => {
-  const stored = AST.encodedAST(ast)
-  const kinds = stored._tag === "Union" ? stored.types.map((type) => type._tag) : [stored._tag]
-  if (kinds.includes("StringKeyword")) return identity
-  return kinds.includes("NumberKeyword") ? numberFrom : kinds.includes("BigIntKeyword") ? bigintFrom : identity
+  const kinds = kindsOf(AST.encodedAST(ast))
+  if (kinds.includes("string")) return identity
+  return kinds.includes("number") ? numberFrom : kinds.includes("bigint") ? bigintFrom : identity
 }
 
 const decodeBy = (ast: AST.AST): Decode => {
@@ -164,6 +225,25 @@ const encodeBy = (ast: AST.AST): Encode => {
     throw mismatch(ast, value)
   }
 }
+
+const sendable = (value: unknown): unknown => {
+  if (typeof value === "number" && !Number.isFinite(value)) throw new Mismatch("a finite number", "another")
+  if (value instanceof Date && Number.isNaN(value.getTime())) throw new Mismatch("a valid date", "another")
+  return value
+}
+
+const sending =
+  (encode: Encode): Encode =>
+  (value) => {
+    const encoded = encode(value)
+    if (!(encoded instanceof Later)) return sendable(encoded)
+    return new Later(
+      Effect.flatMap(encoded.value, (late) =>
+        // Sound: nothing else is thrown there.
+        Effect.try({ try: () => sendable(late), catch: (problem) => problem as Mismatch })
+      )
+    )
+  }
 
 /** One field of one variant of a model. */
 export interface FieldPlan {
@@ -208,7 +288,7 @@ export const fieldPlan = (name: string, field: Schema.Schema.All | Schema.Proper
         storedName: name,
         isOptional: ast.isOptional,
         decode: decodeBy(ast.type),
-        encode: encodeBy(ast.type),
+        encode: sending(encodeBy(ast.type)),
         missing: ast.defaultValue,
         isGenerated: ast.defaultValue !== undefined && isUndefinable(AST.typeAST(ast.type)),
         holdsArrays: isArray(AST.typeAST(ast.type))
@@ -232,7 +312,7 @@ export const fieldPlan = (name: string, field: Schema.Schema.All | Schema.Proper
           if (Either.isRight(parsed)) return parsed.right[name]
           throw mismatch(expected, value)
         },
-        encode: (value) => {
+        encode: sending((value) => {
           const parsed = encode(value === undefined ? {} : { [name]: value })
           if (!isDone(parsed))
             return new Later(
@@ -243,7 +323,7 @@ export const fieldPlan = (name: string, field: Schema.Schema.All | Schema.Proper
             )
           if (Either.isRight(parsed)) return parsed.right[storedName]
           throw mismatch(expected, value)
-        },
+        }),
         missing: ast.to.defaultValue,
         isGenerated: ast.to.defaultValue !== undefined && isUndefinable(expected),
         holdsArrays: isArray(AST.typeAST(expected))
@@ -255,7 +335,7 @@ export const fieldPlan = (name: string, field: Schema.Schema.All | Schema.Proper
         storedName: name,
         isOptional: false,
         decode: decodeBy(ast),
-        encode: encodeBy(ast),
+        encode: sending(encodeBy(ast)),
         missing: undefined,
         isGenerated: false,
         holdsArrays: isArray(AST.typeAST(ast))
