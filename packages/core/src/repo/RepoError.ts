@@ -2,7 +2,8 @@
  * What can go wrong between a program and its tables, one tagged class for each situation that a caller can act on.
  *
  * Messages name the table, the key or constraint, and the likely remedy. They never hold what a row or a parameter contains: PostgreSQL's own
- * detail ("Key (email)=(ada@…) already exists") is dropped, and quoted values are cut out of its message, before an error is made.
+ * detail ("Key (email)=(ada@…) already exists") is dropped, quoted values are cut out of its message, and what a trigger raises is withheld, before an
+ * error is made.
  *
  * It is *not* for defects: a bug in the program dies, it does not fail.
  *
@@ -23,6 +24,8 @@ export class ServerAnswer extends Error {
   readonly schema: string | undefined
   readonly table: string | undefined
   readonly column: string | undefined
+  /** What it is about certainly never reached the server: there was no connection to send it on. */
+  readonly neverSent: boolean
 
   constructor(fields: {
     readonly message: string
@@ -31,6 +34,7 @@ export class ServerAnswer extends Error {
     readonly schema?: string | undefined
     readonly table?: string | undefined
     readonly column?: string | undefined
+    readonly neverSent?: boolean | undefined
   }) {
     super(fields.message)
     this.code = fields.code
@@ -38,6 +42,7 @@ export class ServerAnswer extends Error {
     this.schema = fields.schema
     this.table = fields.table
     this.column = fields.column
+    this.neverSent = fields.neverSent ?? false
   }
 }
 
@@ -49,10 +54,23 @@ export class ServerAnswer extends Error {
  */
 export class NotFound<T extends string = string> extends Data.TaggedError("NotFound")<{
   readonly table: T
-  /** The fields that were asked for; their values are in {@link NotFound.by}, never in the message. */
+  /** The fields that were asked for. */
   readonly fields: ReadonlyArray<string>
-  readonly by: unknown
 }> {
+  readonly #by: unknown
+
+  constructor(given: { readonly table: T; readonly fields: ReadonlyArray<string>; readonly by: unknown }) {
+    const { by, ...shown } = given
+    // Sound: these are the fields declared above; the compiler does not look into a type that T is part of.
+    super(shown as never)
+    this.#by = by
+  }
+
+  /** What was looked for: the key, or the condition. For code only: it is in no message, no log and no JSON, because it may be a secret. */
+  get by(): unknown {
+    return this.#by
+  }
+
   override get message() {
     return `there is no row in ${this.table} with that ${this.fields.join(", ")}`
   }

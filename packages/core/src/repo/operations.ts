@@ -5,7 +5,7 @@ import type { Associations } from "./association.js"
 import { quoted } from "./columnnames.js"
 import { type Asked, asked, equalities } from "./condition.js"
 import type { Answer } from "./connection.js"
-import type { Database } from "./database.js"
+import { type Database, foreignConnection } from "./database.js"
 import { frameOf } from "./frame.js"
 import { hooksOf, through, unlessInHook } from "./hookrun.js"
 import { preload, type Reading } from "./preload.js"
@@ -25,7 +25,7 @@ import { spanned } from "./span.js"
 import { statementError } from "./sqlstate.js"
 import type { Any, Delta, Operation } from "./Table.js"
 import { implementationOf, type TableImplementation } from "./tableimplementation.js"
-import type { Values } from "./tableplan.js"
+import type { Done, Values } from "./tableplan.js"
 import { transactOn } from "./transact.js"
 import { commitError, writeError } from "./violation.js"
 
@@ -46,6 +46,11 @@ const keyOf = (table: TableImplementation, target: unknown): unknown =>
 
 const notFound = (table: TableImplementation, key: unknown) =>
   new NotFound({ table: table.name, fields: [table.key], by: key })
+
+/** What a write does, as its errors say it. */
+type Verb = "insert into" | "update" | "delete from"
+
+const done: Readonly<Record<Verb, Done>> = { "insert into": "inserted", update: "changed", "delete from": "deleted" }
 
 /** What a write is given, if it is an object. */
 const fieldsGiven = (table: TableImplementation, verb: string, given: unknown): Readonly<Record<string, unknown>> => {
@@ -74,8 +79,12 @@ export const make = (database: Database): Service => {
       onSuccess: (answer) => decoded(table, answer)
     })
 
-  const decoded = (table: TableImplementation, answer: Answer): Effect.Effect<ReadonlyArray<object>, DbError> => {
-    const rows = table.plan.decode(answer.rows)
+  const decoded = (
+    table: TableImplementation,
+    answer: Answer,
+    done?: Done
+  ): Effect.Effect<ReadonlyArray<object>, DbError> => {
+    const rows = table.plan.decode(answer.rows, done)
     return rows instanceof DbError ? Effect.fail(rows) : Effect.succeed(rows)
   }
 
@@ -180,13 +189,19 @@ export const make = (database: Database): Service => {
 
   const write = (
     table: TableImplementation,
-    verb: string,
+    verb: Verb,
     text: string,
     parameters: ReadonlyArray<unknown>
   ): Effect.Effect<object | undefined, ReturnType<typeof writeError>> =>
     Effect.matchEffect(database.query(text, parameters, table.plan.source, true), {
-      onFailure: (error) => Effect.fail(writeError(table, verb, error)),
-      onSuccess: (answer) => Effect.map(decoded(table, answer), (rows) => rows[0])
+      onFailure: (error) =>
+        Effect.withFiberRuntime((fiber) => {
+          const { currentContext } = fiber
+          const inTransaction =
+            frameOf(currentContext, database.client) !== undefined || foreignConnection(currentContext) !== undefined
+          return Effect.fail(writeError(table, verb, error, inTransaction))
+        }),
+      onSuccess: (answer) => Effect.map(decoded(table, answer, done[verb]), (rows) => rows[0])
     })
 
   /** A write between its hooks, in one transaction; without hooks it is only the write. */
@@ -246,22 +261,23 @@ export const make = (database: Database): Service => {
     table: TableImplementation,
     target: unknown,
     patch: unknown
-  ): Effect.Effect<object, ReturnType<typeof writeError> | InvalidInput | NotFound | LockTimeout> => {
+  ): Effect.Effect<object, ReturnType<typeof writeError> | InvalidInput | NotFound> => {
     const key = keyOf(table, target)
     const fields = fieldsGiven(table, "update of", patch)
-    if (table.plan.isEmpty(fields))
-      return target === key
-        ? Effect.flatMap(byKey(table, key, "update"), (rows) => one(table, key, rows[0]))
-        : Effect.succeed(target as object)
+    const isEmpty = table.plan.isEmpty(fields)
+    if (isEmpty && target !== key) return Effect.succeed(target as object)
     return Effect.matchEffect(table.plan.encodeKey(key), {
       onFailure: () => Effect.fail(notFound(table, key)),
       onSuccess: (encodedKey) =>
-        Effect.flatMap(table.plan.encodeUpdate(fields), (values) =>
-          Effect.flatMap(
-            write(table, "update", table.plan.updateText(values.columns), [...values.parameters, encodedKey]),
-            (row) => one(table, key, row)
-          )
-        )
+        isEmpty
+          ? // Read without its hooks: what they fail with and need is not in the type of an update.
+            Effect.flatMap(read(table, table.plan.getText, [encodedKey], true), (rows) => one(table, key, rows[0]))
+          : Effect.flatMap(table.plan.encodeUpdate(fields), (values) =>
+              Effect.flatMap(
+                write(table, "update", table.plan.updateText(values.columns), [...values.parameters, encodedKey]),
+                (row) => one(table, key, row)
+              )
+            )
     })
   }
 

@@ -9,13 +9,48 @@ interface Reported {
   readonly schema?: unknown
   readonly table?: unknown
   readonly column?: unknown
+  readonly routine?: unknown
+  readonly syscall?: unknown
 }
 
 const text = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined)
 
+/** The text was written by whoever wrote the function: `raise exception 'bad value %', new.email`. Any SQLSTATE can be given to it. */
+const isRaised = ({ code, routine }: Reported): boolean =>
+  code === "P0001" || code === "P0004" || routine === "exec_stmt_raise" || routine === "exec_stmt_assert"
+
 /** Class 22 quotes the value that it did not like; so do the types' own input functions. Names are quoted only by other classes. */
-const withoutValues = (message: string, code: string | undefined): string =>
-  code?.startsWith("22") ? message.replace(/".*"/gs, "…").replace(/: .*$/s, "") : message
+const withoutValues = (message: string, found: Reported): string =>
+  isRaised(found)
+    ? "a function or trigger of the database raised an exception, whose text may hold values: it is in the server's log"
+    : text(found.code)?.startsWith("22")
+      ? message.replace(/".*"/gs, "…").replace(/: .*$/s, "")
+      : message
+
+/** Codes of a connection that was not made. Those of the server come before it takes any statement. */
+const refusedCodes = new Set([
+  "ECONNREFUSED",
+  "ENOENT",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "28P01",
+  "28000",
+  "3D000",
+  "53300",
+  "57P03"
+])
+
+/** What `pg` and its pool say, without any code, where there was nothing to send on. */
+const unsentMessages = /not queryable|timeout exceeded when trying to connect|calling end on the pool/
+
+const isUnsent = (error: unknown, { code, message, syscall }: Reported): boolean => {
+  // @effect/sql-pg says by this what it was doing: the statement comes after it.
+  for (let at = error; at instanceof Error; at = at.cause)
+    if (at.message.startsWith("Failed to acquire connection")) return true
+  return typeof code === "string"
+    ? refusedCodes.has(code) || syscall === "connect" || syscall === "getaddrinfo"
+    : typeof message === "string" && unsentMessages.test(message)
+}
 
 /** The innermost cause that carries a code, or the innermost one at all. */
 const reported = (error: unknown): Reported | TransactionClosed => {
@@ -33,12 +68,13 @@ export const answerOf = (error: unknown): ServerAnswer | TransactionClosed => {
   if (found instanceof TransactionClosed) return found
   const code = text(found.code)
   return new ServerAnswer({
-    message: withoutValues(text(found.message) ?? String(error), code),
+    message: withoutValues(text(found.message) ?? String(error), found),
     code,
     constraint: text(found.constraint),
     schema: text(found.schema),
     table: text(found.table),
-    column: text(found.column)
+    column: text(found.column),
+    neverSent: isUnsent(error, found)
   })
 }
 
@@ -68,9 +104,8 @@ export const isConnectionProblem = (answer: ServerAnswer): boolean =>
     ? lostMessages.test(answer.message)
     : lostCodes.test(answer.code) || answer.code in remedies || answer.code === "57P03"
 
-/** `pg` says this of a connection that it knows to be gone: what it was asked to send was never sent. */
-export const wasNeverSent = (answer: ServerAnswer): boolean =>
-  answer.code === undefined && /not queryable/.test(answer.message)
+/** What it is about certainly never reached the server. */
+export const wasNeverSent = (answer: ServerAnswer): boolean => answer.neverSent
 
 const connectionReason = (answer: ServerAnswer): string => {
   const said = answer.code === undefined ? answer.message : `${answer.code} ${answer.message}`

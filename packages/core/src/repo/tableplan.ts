@@ -25,13 +25,24 @@ export interface Values {
   readonly parameters: ReadonlyArray<unknown>
 }
 
-const rowIsNo = (table: string, field: string, column: string, problem: Mismatch) =>
+/** What was done to the row before it was found not to fit. */
+export type Done = "inserted" | "changed" | "deleted"
+
+const prepositions: Readonly<Record<Done, string>> = { inserted: "into", changed: "in", deleted: "from" }
+
+const rowIsNo = (table: string, field: string, column: string, problem: Mismatch, done: Done | undefined) =>
   new DbError({
-    operation: `read ${table}`,
+    operation: done === undefined ? `read ${table}` : `read what was ${done} ${prepositions[done]} ${table}`,
     kind: "decode",
     code: undefined,
     retryable: false,
-    reason: `column ${column} holds ${problem.actual}, but field ${field} of the model expects ${problem.expected}. Correct the model, or the column's type.`,
+    reason: [
+      `column ${column} holds ${problem.actual}, but field ${field} of the model expects ${problem.expected}.`,
+      problem.remedy ?? "Correct the model, or the column's type.",
+      ...(done === undefined
+        ? []
+        : [`The row was ${done} all the same, unless a transaction around it is rolled back.`])
+    ].join(" "),
     cause: undefined
   })
 
@@ -76,6 +87,16 @@ export class TablePlan {
     this.columns = [...this.byName.values()]
     this.insertFields = columnsOf(model.insert.fields ?? {})
     this.updateFields = columnsOf(model.update.fields ?? {})
+    const fieldOf = new Map<string, string>()
+    for (const fields of [this.byName, this.insertFields, this.updateFields])
+      for (const [field, { column }] of fields) {
+        const other = fieldOf.get(column)
+        if (other !== undefined && other !== field)
+          throw new Error(
+            `table ${name}: its fields ${other} and ${field} are both column ${column}: name another for one of them in Table.make's columns`
+          )
+        fieldOf.set(column, field)
+      }
     const keyColumn = this.byName.get(key)
     if (keyColumn === undefined)
       throw new Error(`table ${name}: its model has no field ${key}, which Table.make was given as the key`)
@@ -91,17 +112,17 @@ export class TablePlan {
   }
 
   /** Rows as the driver gives them, as instances of the model. */
-  decode(rows: ReadonlyArray<Record<string, unknown>>): ReadonlyArray<object> | DbError {
+  decode(rows: ReadonlyArray<Record<string, unknown>>, done?: Done): ReadonlyArray<object> | DbError {
     const decoded: Array<object> = []
     for (const row of rows) {
-      const instance = this.decodeRow(row)
+      const instance = this.decodeRow(row, done)
       if (instance instanceof DbError) return instance
       decoded.push(instance)
     }
     return decoded
   }
 
-  private decodeRow(row: Record<string, unknown>): object | DbError {
+  private decodeRow(row: Record<string, unknown>, done: Done | undefined): object | DbError {
     const { columns } = this
     const properties: Record<string, unknown> = this.assigns ? Object.create(this.model.prototype) : {}
     let at = 0
@@ -116,7 +137,7 @@ export class TablePlan {
     } catch (problem) {
       const column = columns[at]
       if (problem instanceof Mismatch && column !== undefined)
-        return rowIsNo(this.name, column.name, column.column, problem)
+        return rowIsNo(this.name, column.name, column.column, problem, done)
       throw problem
     }
     // Sound: the fields were decoded one by one.

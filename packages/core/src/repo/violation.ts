@@ -9,7 +9,7 @@ import {
   type StatementError,
   UniqueViolation
 } from "./RepoError.js"
-import { answerOf, statementError } from "./sqlstate.js"
+import { answerOf, isConnectionProblem, statementError, wasNeverSent } from "./sqlstate.js"
 import type { ConstraintKind } from "./Table.js"
 import type { TableImplementation } from "./tableimplementation.js"
 
@@ -49,18 +49,28 @@ const violation = (table: TableImplementation, operation: string, answer: unknow
   })
 }
 
-/** `verb` reads on from "could not …" and goes before the table's name: "insert into". */
-export const writeError = (table: TableImplementation, verb: string, error: unknown): Violation | StatementError => {
+/**
+ * What a write failed with. `verb` reads on from "could not …" and goes before the table's name: "insert into". When the connection is lost on the way
+ * the write may have been done, unless it was never sent, or belongs to a transaction, which is lost with the connection.
+ */
+export const writeError = (
+  table: TableImplementation,
+  verb: string,
+  error: unknown,
+  inTransaction: boolean
+): Violation | StatementError => {
   const answer = answerOf(error)
   const found = violation(table, verb, answer)
   if (found !== undefined) return found
   const classified = statementError(error, `${verb} ${table.name}`)
-  if (
-    classified._tag !== "DbError" ||
-    classified.kind !== "connection" ||
-    classified.reason.includes("cannot be reached")
-  )
-    return classified
+  if (classified._tag !== "DbError" || classified.kind !== "connection") return classified
+  if (inTransaction)
+    return new DbError({
+      ...fieldsOf(classified),
+      retryable: true,
+      reason: `${classified.reason} Nothing of the transaction it belongs to is kept: run the whole of it again.`
+    })
+  if (answer instanceof ServerAnswer && wasNeverSent(answer)) return classified
   return new DbError({
     ...fieldsOf(classified),
     retryable: false,
@@ -82,13 +92,17 @@ export const commitError = (
   table: TableImplementation,
   verb: string,
   failure: CommitFailed
-): Violation | StatementError =>
-  violation(table, verb, failure.cause) ??
-  new DbError({
+): Violation | StatementError => {
+  const found = violation(table, verb, failure.cause)
+  if (found !== undefined) return found
+  const { cause, outcome } = failure
+  const isLost = cause instanceof ServerAnswer && isConnectionProblem(cause)
+  return new DbError({
     operation: `${verb} ${table.name}`,
-    kind: failure.outcome === "unknown" ? "connection" : "statement",
+    kind: isLost || outcome === "unknown" ? "connection" : "statement",
     code: failure.code,
-    retryable: false,
+    retryable: isLost && outcome === "rolledBack",
     reason: failure.message,
     cause: failure
   })
+}
