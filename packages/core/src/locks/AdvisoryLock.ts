@@ -15,9 +15,10 @@ import { type Context, Effect } from "effect"
 import { currentFrame, type Frame, type Transaction } from "../repo/frame.js"
 import { type StatementError, TransactionClosed } from "../repo/RepoError.js"
 import type { NoOptions } from "../repo/repository.js"
-import { bounded, type LockError, type Wait } from "../repo/rowlock.js"
+import { boundedTogether, type LockError, type Wait } from "../repo/rowlock.js"
 import { statementError } from "../repo/sqlstate.js"
 import { lockSource } from "../repo/statementlog.js"
+import { unknownWord } from "../repo/word.js"
 
 /**
  * What PostgreSQL locks: a signed number of 64 bits. `label` is what logs and errors call it.
@@ -49,7 +50,7 @@ export const key = (name: string): LockKey => ({
 
 /**
  * The key of something named by parts, in a space of its own: the first eight bytes of a SHA-256 over all of them, read like {@link key}. No two lists of
- * parts are the same text, and `1` is another part than `"1"`.
+ * parts are the same text, and `1` is another part than `"1"`. Throws a `TypeError` when a number is `NaN` or infinite: nothing has that name.
  *
  * @since 0.1.0
  * @category constructors
@@ -61,18 +62,33 @@ export const key = (name: string): LockKey => ({
  * ```
  */
 export const keyOf = (namespace: string, ...parts: ReadonlyArray<string | number | bigint>): LockKey => {
-  const text = JSON.stringify([
-    namespace,
-    ...parts.map((part) => (typeof part === "bigint" ? { bigint: `${part}` } : part))
-  ])
+  const text = JSON.stringify([namespace, ...parts.map((part, place) => partOf(namespace, part, place))])
   return {
     value: createHash("sha256").update(text, "utf8").digest().readBigInt64BE(0),
     label: [namespace, ...parts].join("/")
   }
 }
 
+/** JSON writes `null` for every number that it cannot write: unlike names would be one lock. */
+const partOf = (namespace: string, part: unknown, place: number) => {
+  if (typeof part === "bigint") return { bigint: `${part}` }
+  if (typeof part === "string" || (typeof part === "number" && Number.isFinite(part))) return part
+  throw new TypeError(
+    `part ${place + 1} of the lock key "${namespace}" is ${String(part)}: it has to be a string, a finite number or a bigint`
+  )
+}
+
+const modes = { exclusive: "", shared: "_shared" }
+
+/** What a mode adds to the name of PostgreSQL's function; one that was forced past its type is a defect. */
+const modeText = (mode: LockOptions["mode"]): string => {
+  if (mode === undefined) return ""
+  if (!Object.hasOwn(modes, mode)) throw new TypeError(unknownWord("mode", mode, Object.keys(modes)))
+  return modes[mode]
+}
+
 /**
- * How a lock is taken. `"shared"` locks exclude exclusive ones only. `wait` says for how long to wait; when it ends, `acquire` fails with `LockTimeout`
+ * How a lock is taken. `"shared"` locks exclude exclusive ones only. `wait` says for how long to wait, for all of them together; when it ends, `acquire` fails with `LockTimeout`
  * and the transaction goes on.
  *
  * @since 0.1.0
@@ -115,7 +131,6 @@ export const acquire = <const O extends LockOptions = NoOptions>(
   const keys = (typeof names === "string" || "value" in names ? [names] : names)
     .map(toKey)
     .sort((a, b) => (a.value < b.value ? -1 : a.value > b.value ? 1 : 0))
-  const name = options?.mode === "shared" ? "pg_advisory_xact_lock_shared" : "pg_advisory_xact_lock"
   // PostgreSQL's own way of not waiting, for a lock, is another function; a wait of the shortest time is the same to the caller.
   const wait = options?.wait === "nowait" ? "1 millis" : options?.wait
   const label = keys.map((wanted) => `"${wanted.label}"`).join(", ")
@@ -123,21 +138,21 @@ export const acquire = <const O extends LockOptions = NoOptions>(
   return inFrame(
     operation,
     (frame) =>
-      bounded(
-        frame.session.database,
-        wait,
-        label,
-        Effect.forEach(
-          keys,
-          // Inside of the savepoint that bounds the wait, if there is one.
-          (wanted) =>
-            Effect.mapError(
-              frame.session.database.query(`select ${name}($1)`, [wanted.value.toString()], lockSource, true),
-              (error) => statementError(error, operation)
-            ),
-          { discard: true }
+      Effect.suspend(() => {
+        const text = `select pg_advisory_xact_lock${modeText(options?.mode)}($1)`
+        // Inside of the savepoint that bounds the wait, if there is one.
+        const take = (wanted: LockKey) =>
+          Effect.mapError(frame.session.database.query(text, [wanted.value.toString()], lockSource, true), (error) =>
+            statementError(error, operation)
+          )
+        return boundedTogether(frame.session.database, wait, label, (shorten) =>
+          Effect.forEach(
+            keys,
+            (wanted, place) => (place === 0 ? take(wanted) : Effect.zipRight(shorten, take(wanted))),
+            { discard: true }
+          )
         )
-      )
+      })
     // Sound: LockTimeout comes of a wait only.
   ) as Effect.Effect<void, StatementError | LockError<O>, Transaction>
 }
@@ -154,11 +169,10 @@ export const tryAcquire = (
 ): Effect.Effect<boolean, StatementError, Transaction> => {
   const wanted = toKey(name)
   const operation = `try the advisory lock "${wanted.label}"`
-  const shared = options?.mode === "shared" ? "_shared" : ""
   return inFrame(operation, (frame) =>
     Effect.mapBoth(
       frame.session.database.query(
-        `select pg_try_advisory_xact_lock${shared}($1) as taken`,
+        `select pg_try_advisory_xact_lock${modeText(options?.mode)}($1) as taken`,
         [wanted.value.toString()],
         lockSource,
         true

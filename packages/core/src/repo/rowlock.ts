@@ -17,7 +17,8 @@ import { transactOn } from "./transact.js"
 export type RowLock = "update" | "no key update" | "share" | "key share"
 
 /**
- * How long to wait for a lock: not at all, for a while (both fail with `LockTimeout`), or until it is free (when nothing is said).
+ * How long to wait for a lock: not at all, for a while (both fail with `LockTimeout`; at most about 25 days), or
+ * until it is free (when nothing is said, or `Duration.infinity`).
  *
  * @since 0.1.0
  * @category locks
@@ -81,10 +82,11 @@ export const lockText = (table: string, options: ReadOptions | undefined): strin
 }
 
 /** Whether a wait can fail, and has to be kept from spoiling the transaction. */
-const isBounded = (wait: ReadOptions["wait"]): wait is Wait => wait !== undefined && wait !== "skip locked"
+const isBounded = (wait: ReadOptions["wait"]): wait is Wait =>
+  wait !== undefined && wait !== "skip locked" && (wait === "nowait" || Duration.isFinite(Duration.decode(wait)))
 
-/** What PostgreSQL's lock_timeout can hold, in milliseconds: 24 days. */
-const maximalWait = 2_147_483_647
+/** The longest that PostgreSQL can be told, about 25 days. */
+const longest = 2 ** 31 - 1
 
 const setting = (database: Database, value: string): Effect.Effect<string, SqlError.SqlError> =>
   Effect.map(
@@ -106,17 +108,32 @@ export const bounded = <A, E>(
   wait: ReadOptions["wait"],
   resource: string,
   statement: Effect.Effect<A, E>
+): Effect.Effect<A, E | StatementError | LockTimeout> => boundedTogether(database, wait, resource, () => statement)
+
+/**
+ * The same for statements that share one wait: between two of them, the effect that `statements` is given leaves the next one only what is left of it.
+ */
+export const boundedTogether = <A, E>(
+  database: Database,
+  wait: ReadOptions["wait"],
+  resource: string,
+  statements: (shorten: Effect.Effect<unknown, StatementError>) => Effect.Effect<A, E>
 ): Effect.Effect<A, E | StatementError | LockTimeout> => {
-  if (!isBounded(wait)) return statement
+  if (!isBounded(wait)) return statements(Effect.void)
   const operation = `lock ${resource}`
   const control = (value: string) =>
     Effect.mapError(setting(database, value), (error) => statementError(error, operation))
-  const timed =
+  const limited = (millis: number) => control(`${Math.min(longest, Math.max(1, Math.floor(millis)))}ms`)
+  const timed: Effect.Effect<A, E | StatementError> =
     wait === "nowait"
-      ? statement
-      : Effect.flatMap(control(`${Math.min(maximalWait, Math.max(1, Math.round(Duration.toMillis(wait))))}ms`), (old) =>
-          Effect.zipLeft(statement, control(old))
-        )
+      ? statements(Effect.void)
+      : Effect.suspend(() => {
+          const millis = Duration.toMillis(wait)
+          // PostgreSQL measures in real time, whatever the clock of a test says.
+          const begun = performance.now()
+          const shorten = Effect.suspend(() => limited(millis - (performance.now() - begun)))
+          return Effect.flatMap(limited(millis), (old) => Effect.zipLeft(statements(shorten), control(old)))
+        })
   return Effect.catchAll(
     transactOn(database, timed, {}),
     (error): Effect.Effect<never, E | StatementError | LockTimeout> => {

@@ -14,6 +14,7 @@ import { type Answer, holding } from "./connection.js"
 import { type Database, foreignConnection, type Reserved } from "./database.js"
 import { discard, execute, isOutsideOfTransaction, outsideReason } from "./driver.js"
 import { currentFrame, Frame, frameOf, type Outcome, type Registration, Session, Transaction } from "./frame.js"
+import { isStale } from "./prepared.js"
 import {
   CommitFailed,
   DbError,
@@ -24,6 +25,7 @@ import {
 } from "./RepoError.js"
 import { answerOf, classified, isConnectionProblem, statementError, wasNeverSent } from "./sqlstate.js"
 import { observed, transactionSource } from "./statementlog.js"
+import { unknownWord } from "./word.js"
 
 /**
  * How strictly concurrent transactions are kept apart. PostgreSQL's default is `"read committed"`.
@@ -72,6 +74,8 @@ const limit = 5000
 const control = (connection: SqlConnection.Connection, text: string, within: number | undefined) =>
   observed(execute(connection, text, [], within), transactionSource, text, undefined)
 
+const isolations: ReadonlyArray<unknown> = ["read committed", "repeatable read", "serializable"]
+
 /** BEGIN with its options: all of them are ours, none is a user's text. */
 const beginText = (options: TransactOptions): string =>
   [
@@ -80,6 +84,16 @@ const beginText = (options: TransactOptions): string =>
     options.readOnly === undefined ? "" : options.readOnly ? " read only" : " read write",
     options.deferrable === undefined ? "" : options.deferrable ? " deferrable" : " not deferrable"
   ].join("")
+
+/** What is wrong with options that were forced past their types: their words go into the text of a statement. */
+const wrongOption = ({ isolation, nested }: TransactOptions): string | undefined =>
+  isolation !== undefined && !isolations.includes(isolation)
+    ? unknownWord("isolation", isolation, isolations)
+    : nested !== undefined && !nestings.includes(nested)
+      ? unknownWord("nested", nested, nestings)
+      : undefined
+
+const nestings: ReadonlyArray<unknown> = ["savepoint", "join", "forbid"]
 
 /** Runs what was registered, in order and each on its own: none of it can change what became of the transaction. */
 const runRegistrations = (registrations: ReadonlyArray<Registration>, outcome: Outcome) => {
@@ -351,7 +365,10 @@ const misuse = (reason: string) =>
 const mayBeRetried = (error: unknown): boolean => {
   if (error instanceof SerializationFailure) return true
   const answer = answerOf(error)
-  return answer instanceof ServerAnswer && (answer.code === "40001" || answer.code === "40P01")
+  return (
+    answer instanceof ServerAnswer &&
+    (answer.code === "40001" || answer.code === "40P01" || isStale(answer.code, answer.message))
+  )
 }
 
 export const transactOn = <A, E, R>(
@@ -379,6 +396,8 @@ export const transactOn = <A, E, R>(
       }
     })
   )
+  const wrong = wrongOption(options)
+  if (wrong !== undefined) return Effect.die(new TypeError(wrong))
   const { retry } = options
   const attempts =
     retry === undefined

@@ -1,6 +1,6 @@
 import { SqlClient } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
-import { type Context, Deferred, Effect, Fiber, Layer } from "effect"
+import { Cause, type Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Logger, LogLevel } from "effect"
 import * as AdvisoryLock from "../../src/locks/AdvisoryLock.js"
 import * as Repo from "../../src/repo/Repo.js"
 import type { StatementError } from "../../src/repo/RepoError.js"
@@ -162,9 +162,73 @@ describe("AdvisoryLock", () => {
           expect(AdvisoryLock.keyOf("a", 1).value).toBe(AdvisoryLock.keyOf("a", 1).value)
         })
       )
+
+      it.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, null, undefined])(
+        "refuses %s, which would be the same name as others",
+        (part) => {
+          expect(() => AdvisoryLock.keyOf("invoice", 1, part as number)).toThrow(
+            `part 2 of the lock key "invoice" is ${part}: it has to be a string, a finite number or a bigint`
+          )
+        }
+      )
+
+      it("takes -0 for 0", () => {
+        expect(AdvisoryLock.keyOf("a", -0)).toEqual(AdvisoryLock.keyOf("a", 0))
+      })
     })
 
     describe("the options of acquire", () => {
+      it.effect.each([Number.POSITIVE_INFINITY, Duration.infinity, "60 days", 2 ** 31] as const)(
+        "may wait for %s",
+        (wait) =>
+          Effect.gen(function* () {
+            yield* Repo.transact(
+              Effect.gen(function* () {
+                yield* AdvisoryLock.acquire("books", { wait })
+                expect(yield* locks).toHaveLength(1)
+              })
+            )
+          })
+      )
+
+      it.effect("bound the wait for all of several locks together: the later ones get what is left", () =>
+        Effect.gen(function* () {
+          const lines: Array<string> = []
+          const logger = Logger.make(({ message }) => void lines.push(String(message)))
+          yield* Repo.transact(AdvisoryLock.acquire(["a", "b", "c"], { wait: "1 hour" })).pipe(
+            Effect.provide(Repo.layer({ logParameters: true })),
+            Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
+            Logger.withMinimumLogLevel(LogLevel.Debug)
+          )
+          const steps = lines.flatMap(
+            (line) => /"(\d+)ms"/.exec(line)?.[1] ?? /(?<= )pg_advisory\w+/.exec(line)?.[0] ?? []
+          )
+          const [first, , second, , third] = steps.map(Number)
+          expect(steps.map((step) => step.replace(/^\d+$/, "limit"))).toEqual([
+            "limit",
+            "pg_advisory_xact_lock",
+            "limit",
+            "pg_advisory_xact_lock",
+            "limit",
+            "pg_advisory_xact_lock"
+          ])
+          expect(first).toBe(3_600_000)
+          expect(second).toBeLessThan(first ?? 0)
+          expect(third).toBeLessThanOrEqual(second ?? 0)
+        })
+      )
+
+      it.effect("die of a mode that does not exist, before anything is sent", () =>
+        Effect.gen(function* () {
+          for (const lock of [AdvisoryLock.acquire, AdvisoryLock.tryAcquire]) {
+            const exit = yield* Effect.exit(Repo.transact(lock("books", { mode: "sharde" as "shared" })))
+            expect(Exit.isFailure(exit) && Cause.pretty(exit.cause)).toContain(
+              'mode cannot be "sharde": it is one of "exclusive", "shared".'
+            )
+          }
+        })
+      )
+
       it.effect("end a wait with LockTimeout, and the transaction goes on", () =>
         Effect.gen(function* () {
           const { release } = yield* holder("books")

@@ -1,6 +1,6 @@
 import { SqlClient } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, FiberRef, Logger, Option } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, FiberRef, Logger, Option } from "effect"
 import * as Transaction from "../../src/repo/Transaction.js"
 import { EmbeddedPostgres } from "../../src/testing.js"
 
@@ -177,6 +177,22 @@ describe("Transaction", () => {
           expect(error).toMatchObject({ _tag: "CommitFailed", outcome: "rolledBack" })
           expect(error.message).toContain("a transaction that joined this one failed")
           expect(yield* ids).toEqual([1, 2])
+        })
+      )
+
+      it.effect.each([
+        [
+          { isolation: "serializable; create table pwned(); --" },
+          'isolation cannot be "serializable; create table pwned(); --": it is one of "read committed", "repeatable read", "serializable".'
+        ],
+        [{ nested: "jion" }, 'nested cannot be "jion": it is one of "savepoint", "join", "forbid".']
+      ] as const)("die of a word that does not exist, before anything is sent: %j", ([options, message]) =>
+        Effect.gen(function* () {
+          const sql = yield* table
+          const exit = yield* Effect.exit(Transaction.transact(insert(1), options as Transaction.TransactOptions))
+          expect(Exit.isFailure(exit) && Cause.pretty(exit.cause)).toContain(message)
+          expect(yield* ids).toEqual([])
+          expect(yield* sql`select to_regclass('pwned') as found`).toEqual([{ found: null }])
         })
       )
 

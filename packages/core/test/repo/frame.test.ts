@@ -76,6 +76,18 @@ describe("taking turns on a connection", () => {
     })
   )
 
+  it("abandons a savepoint that ends but has not got the connection when the transaction around it ends", () => {
+    const outermost = new Frame(session(), undefined, undefined, 0, undefined)
+    const savepoint = new Frame(outermost.session, outermost, undefined, 1, "one")
+    outermost.child = savepoint
+    savepoint.end()
+    outermost.end()
+    outermost.dropChild()
+    outermost.leave(true)
+    // Its RELEASE would reach whoever has the connection by now.
+    expect(savepoint.isAbandoned).toBe(true)
+  })
+
   it.effect("refuses whoever waits in a frame that ends, and in those below it", () =>
     Effect.gen(function* () {
       const frame = new Frame(session(), undefined, undefined, 0, undefined)
