@@ -6,6 +6,10 @@
  * snake case (`createdAt` is `created_at`) by the table itself. A client whose own options rename columns works too: what the Repo sends and
  * receives does not pass through its transformations.
  *
+ * A number field takes finite numbers, and reads an int8 or a numeric as far as a number gives back every digit of it; `Schema.BigIntFromSelf`,
+ * `Schema.BigDecimal` and `Schema.String` take them all. Dates are `Schema.DateFromSelf` or the `…FromDate` fields of Model. {@link json} is for texts and
+ * arrays in json and jsonb.
+ *
  * It is *not* a migration: nothing here creates or changes a table.
  *
  * @since 0.1.0
@@ -21,6 +25,7 @@ import { implementationOf, TableImplementation, tableTypeId } from "./tableimple
 import { type ModelParts, TablePlan } from "./tableplan.js"
 
 export { type Association, type Associations, belongsTo, hasMany, hasOne, type Loaded } from "./association.js"
+export { type Json, json } from "./json.js"
 
 /**
  * A constraint of the database, declared so that its violation is a typed error: what kind it is, and which fields it is about.
@@ -293,7 +298,7 @@ export type HookContext<T extends Any, O extends Operation> =
  * A table over a model.
  *
  * `key` is the field that identifies a row. `constraints` are the names of those whose violation shall be a typed error; one that is not declared
- * is a `DbError`. `columns` names the column of a field where that is not the field's name in snake case.
+ * is a `DbError`. `columns` names the column of a field where that is not the field's name in snake case. Two fields for one column are refused.
  *
  * @since 0.1.0
  * @category constructors
