@@ -151,6 +151,19 @@ describe("Repo", () => {
     expect(Repo.exists(People)).type.toBe<Effect.Effect<boolean, RepoError.StatementError, Repo.Repo>>()
   })
 
+  it("takes an array as one value where the field is an array, and as a list of values elsewhere", () => {
+    class Post extends Model.Class<Post>("Post")({
+      id: Schema.Number,
+      tags: Schema.Array(Schema.String),
+      city: Schema.NullOr(Schema.String)
+    }) {}
+    const Posts = Table.make(Post, { name: "posts", key: "id" })
+    expect(Repo.all).type.toBeCallableWith(Posts, { tags: ["a"], city: ["x", null] })
+    expect(Repo.all).type.not.toBeCallableWith(Posts, { tags: [["a"], ["b"]] })
+    expect(Repo.all).type.not.toBeCallableWith(Posts, { city: [["x"]] })
+    expect(Repo.all).type.not.toBeCallableWith(Posts, { city: undefined })
+  })
+
   it("types what it preloads, nested too, with the needs of all hooks on the way", () => {
     class Pet extends Model.Class<Pet>("Pet")({ id: Schema.Number, ownerId: PersonId, name: Schema.String }) {}
     const Pets = Table.make(Pet, { name: "pets", key: "id" }).pipe(

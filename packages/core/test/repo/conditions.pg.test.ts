@@ -1,7 +1,7 @@
 /** What `where` means, what a fragment may end in, and what is refused before anything is sent. */
 import { Model, SqlClient } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
-import { Cause, Effect, Exit, Option, Schema } from "effect"
+import { Cause, type Context, Effect, Exit, Option, Schema } from "effect"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
 import { logged, TestRepo } from "./people.js"
@@ -126,7 +126,7 @@ describe("a condition", () => {
                 Effect.flip(
                   Effect.mapInputContext(
                     Repo.transact(Repo.fetch(Guests, 1, { lock: "update", wait: "nowait" })),
-                    () => outside
+                    (_: Context.Context<never>) => outside
                   )
                 )
               )
@@ -229,7 +229,7 @@ describe("a method of the Repo", () => {
         expect(yield* defect(repo.update(Guests, 1, undefined as never))).toContain(
           "update of guests takes an object of fields"
         )
-        expect(yield* defect(repo.get(null as never, 1))).toContain("this is not a table")
+        expect(yield* defect(repo.get(null as never, 1 as never))).toContain("this is not a table")
         expect(yield* defect(repo.preload({} as never, [], {}))).toContain("this is not a table")
       })
     )

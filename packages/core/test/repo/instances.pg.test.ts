@@ -69,7 +69,9 @@ class Arrow extends Model.Class<Arrow>("Arrow")({ id: Schema.Number, name: Schem
 }
 
 class Commented extends Model.Class<Commented>("Commented")({ id: Schema.Number, name: Schema.String }) {
-  // biome-ignore lint/correctness/noUnusedPrivateClassMembers: it is looked for in the text
+  look() {
+    return this.#seen
+  }
   #seen = 0 // {
 }
 

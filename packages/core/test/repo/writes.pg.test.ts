@@ -85,7 +85,10 @@ describe("a write", () => {
         const error = yield* Effect.gen(function* () {
           const outside = yield* Effect.context<Repo.Repo>()
           return yield* Repo.transact(
-            Effect.mapInputContext(Effect.flip(Repo.insert(Amounts, { value: 1 })), () => outside)
+            Effect.mapInputContext(
+              Effect.flip(Repo.insert(Amounts, { value: 1 })),
+              (_: Context.Context<never>) => outside
+            )
           )
         }).pipe(Effect.provide(narrow))
         expect(error.message).toContain("no connection was free in time")
