@@ -97,7 +97,9 @@ describe("a supervised cache", () => {
       yield* restart
       expect(yield* cache.get("k")).toEqual(Option.some(1))
       yield* Deferred.succeed(gate, undefined)
+      // The writer was told of its cache's death at once; the write, which cannot be interrupted, goes on by itself.
       yield* Fiber.await(writer)
+      yield* Effect.repeat(Effect.yieldNow(), { until: () => row === 2 })
       expect(yield* cache.get("k")).toEqual(Option.some(2))
     }).pipe(SupervisionTree.provide(Live))
   })

@@ -236,11 +236,15 @@ export const unlinked: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<
  * @category accessors
  */
 export const current = <I, S>(tag: Context.Tag<I, S>): Effect.Effect<S, never, I> =>
-  Effect.flatMap(Effect.context<I>(), (context) => {
-    const handle = Context.get(context, tag)
-    const carrier = context.unsafeMap.get(carrierKey(tag.key))
-    // A service that was provided over a supervised one is itself.
-    if (!(carrier instanceof Carrier) || carrier.handle !== handle) return Effect.succeed(handle)
-    // What an instance holds under a tag's key is a service of that tag: its layer was typed so.
-    return Effect.map(carrier.slot.awaitUp, (instance) => instance.context.unsafeMap.get(tag.key) as S)
-  })
+  Effect.flatMap(Effect.context<I>(), (context) =>
+    // What a Context, or an instance, holds under a tag's key is a service of that tag: it was typed so.
+    Effect.map(serviceOf(context, tag.key, Context.get(context, tag)), (service) => service as S)
+  )
+
+const serviceOf = (context: Context.Context<never>, key: string, handle: unknown): Effect.Effect<unknown> => {
+  const carrier = context.unsafeMap.get(carrierKey(key))
+  // A service that was provided over a supervised one is itself.
+  if (!(carrier instanceof Carrier) || carrier.handle !== handle) return Effect.succeed(handle)
+  // The child's own service may be the handle for that of a child of a tree inside.
+  return Effect.flatMap(carrier.slot.awaitUp, ({ context: inner }) => serviceOf(inner, key, inner.unsafeMap.get(key)))
+}

@@ -204,6 +204,8 @@ export class Child {
   handles(instance: Instance): Context.Context<unknown> {
     const handles = new Map<string, unknown>()
     for (const [key, service] of instance.context.unsafeMap) {
+      // Those of a tree inside stand for its services to this instance, and not to others.
+      if (key.startsWith(carrierKey(""))) continue
       const handle = Handle.make(this.slot, key, service)
       handles.set(key, handle)
       handles.set(carrierKey(key), new Carrier(this.slot, key, handle))
@@ -211,6 +213,12 @@ export class Child {
     return Context.unsafeMake(handles)
   }
 }
+
+/** The keys of the services of an instance that no handle can carry. */
+export const uncarried = (instance: Instance): ReadonlyArray<string> =>
+  Array.from(instance.context.unsafeMap)
+    .filter(([, service]) => service !== undefined && !(service instanceof Carrier) && !Handle.carries(service))
+    .map(([key]) => key)
 
 /** Beside each handle in a Context: who it stands for. `Supervised.current` reads it. */
 export class Carrier {

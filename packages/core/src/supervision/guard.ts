@@ -19,61 +19,8 @@ import * as HashSet from "effect/HashSet"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import type { Instance } from "./instance.js"
+import { type AnyEffect, kindOf } from "./kind.js"
 import * as Linking from "./linking.js"
-
-export type AnyEffect = Effect.Effect<unknown, unknown, unknown>
-
-const typeIds = /^~?(effect\/|@effect\/)/
-const effectIds = new Set([
-  "effect/Effect",
-  "effect/Stream",
-  "effect/Sink",
-  "effect/Channel",
-  "effect/Equal",
-  "effect/Hash"
-])
-
-/** Whether a value is marked as a data type of Effect's: a Ref, an Option, a Scope. */
-export const isBranded = (value: object, allowed: ReadonlySet<string>): boolean => {
-  for (let at: object | null = value; at !== null && at !== Object.prototype; at = Object.getPrototypeOf(at)) {
-    for (const symbol of Object.getOwnPropertySymbols(at)) {
-      const name = symbol.description ?? ""
-      if (typeIds.test(name) && !allowed.has(name)) return true
-    }
-  }
-  return false
-}
-
-const opOf = (effect: AnyEffect): unknown =>
-  // The operation name is not in the public types; every Effect of version 3 has one, and it is only compared.
-  (effect as unknown as { readonly _op?: unknown })._op
-
-export type EffectKind = "answer" | "sync" | "primitive" | "custom" | "data"
-
-export const kindOf = (effect: AnyEffect): EffectKind => {
-  switch (opOf(effect)) {
-    case "Success":
-    case "Failure":
-      return "answer"
-    case "Sync":
-      return "sync"
-    case "Commit":
-      return isBranded(effect, effectIds) ? "data" : "custom"
-    case "OnSuccess":
-    case "OnFailure":
-    case "OnSuccessAndFailure":
-    case "Iterator":
-    case "Async":
-    case "WithRuntime":
-    case "UpdateRuntimeFlags":
-    case "While":
-    case "Yield":
-      return "primitive"
-    default:
-      // Option, Either, Tag and the like are Effects, but nobody calls a method to run them.
-      return "data"
-  }
-}
 
 /**
  * Runs an Effect on an instance. One of a class of its own is asked for what it consists of first: it may have its answer at
@@ -83,7 +30,7 @@ export const run = (instance: Instance, effect: AnyEffect): AnyEffect => {
   switch (kindOf(effect)) {
     case "answer":
     case "sync":
-    case "data":
+    case "value":
       return effect
     case "custom": {
       // What the runtime does with such an Effect, whose type it knows as having `commit`.

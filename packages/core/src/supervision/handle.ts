@@ -2,119 +2,171 @@
  * Handles: what `yield* Db` returns inside and around a supervision tree. A handle stands for a service, not for one
  * instance of it, so it is still good after a restart.
  *
- * | member of the service | through the handle |
+ * | service, or member of it | through the handle |
  * | --- | --- |
  * | Effect | the current instance's, looked up each time it is run |
- * | Stream | the same |
- * | function | called on the current instance with the right `this`; an Effect or Stream it returns is guarded |
+ * | Stream | the same; each of its pulls is guarded |
+ * | function | called on the current instance with the right `this`; an Effect or Stream it returns is guarded, a function it returns is a handle again |
  * | plain or class object | a handle again |
- * | anything else | the current instance's value, untouched: numbers, `Option`, `Ref`, `Queue`, ... |
+ * | anything else | as a member: the current instance's value, untouched; as a service: the first instance's (a warning says so) |
+ *
+ * Anything else is numbers, arrays, `Map`s, classes, and data types of Effect's (`Option`, `Ref`, `Queue`, ...): see `kind.ts`.
  *
  * A *guarded* Effect (`guard.ts`) dies with `InstanceDied` when its instance dies first. Kept over a restart, it is asked of
  * the next instance when it is run again; run while the child is down, it waits. An Effect of a class of its own (an SQL
  * statement, a lazy cache read) keeps its identity: methods, fields, and an iterator that may answer without the runtime.
+ *
+ * Called while the child is down, a function answers with what it has answered with before: an Effect, a Stream or a function
+ * that waits; for a value, it throws. If it was never called before, the answer can be used as any of the three.
+ *
+ * Not protected: an object returned by a function (`transaction()`, a row) belongs to its instance, and so do its methods. A
+ * function that returns a value, called for the first time while the child is down, answers with something truthy.
  */
-import * as Effect from "effect/Effect"
-import * as Effectable from "effect/Effectable"
-import * as Stream from "effect/Stream"
-import { YieldWrap, yieldWrapGet } from "effect/Utils"
-import { type AnyEffect, isBranded, kindOf, run } from "./guard.js"
+import { pipeArguments } from "effect/Pipeable"
+import { effect, Lazy, type Reach, settled, stream, unknown } from "./answer.js"
 import type { Instance, Slot } from "./instance.js"
+import { type AnyEffect, type AnyFunction, isFunction, isObject, type Kind, kindOf } from "./kind.js"
 
-type AnyStream = Stream.Stream<unknown, unknown, unknown>
-
-/** Reaches a value inside an instance. */
-type Reach = (instance: Instance) => unknown
+/** Whether a handle can carry a service. */
+export const carries = (service: unknown): boolean => kindOf(service) !== "value"
 
 /** A handle for the service under `key` of whatever instance the slot holds; the value itself if no handle can carry it. */
-export const make = (slot: Slot, key: string, sample: unknown): unknown =>
-  isCarried(sample) || (isFunction(sample) && !isClass(sample))
-    ? node(slot, (instance) => instance.context.unsafeMap.get(key), sample)
-    : sample
-
-const isObject = (u: unknown): u is object => (typeof u === "object" && u !== null) || typeof u === "function"
-
-const noneAllowed: ReadonlySet<string> = new Set()
-
-/** Objects with members of their own to look through: not arrays, not built-in classes, not data types. */
-const isCarried = (value: unknown): value is object =>
-  typeof value === "object" &&
-  value !== null &&
-  Object.prototype.toString.call(value) === "[object Object]" &&
-  !isBranded(value, noneAllowed)
-
-const isStream = (value: object): value is AnyStream => Stream.StreamTypeId in value && "channel" in value
-
-const node = (slot: Slot, reach: Reach, sample: object): object => {
-  const latest = (): object => {
-    const instance = slot.current ?? slot.last
-    const value = instance === undefined ? sample : reach(instance)
-    return isObject(value) ? value : sample
+export const make = (slot: Slot, key: string, sample: unknown): unknown => {
+  let at: Instance | undefined
+  let service: unknown
+  const reach: Reach = (instance) => {
+    if (instance !== at) {
+      at = instance
+      service = instance.context.unsafeMap.get(key)
+    }
+    return service
   }
-  return isFunction(sample) ? functionNode(slot, reach, latest) : objectNode(slot, reach, latest, sample)
+  return carry(slot, () => undefined, reach, sample, kindOf(sample))
 }
 
-/** A member of a service through its handle: made once if a handle can carry it, otherwise looked up each time. */
-const memberOf = (slot: Slot, reach: Reach, latest: () => object) => {
-  const members = new Map<PropertyKey, unknown>()
-  return (property: PropertyKey): unknown => {
-    const known = members.get(property)
-    if (known !== undefined) return known
-    const real = latest()
-    const value: unknown = Reflect.get(real, property, real)
+const carry = (slot: Slot, reachOwner: Reach, reach: Reach, value: unknown, kind: Kind): unknown => {
+  if (!isObject(value)) return value
+  switch (kind) {
+    case "function":
+      // A function with members of its own is called without `this`, like the callable client it probably is.
+      return Object.keys(value).length === 0
+        ? method(slot, reachOwner, reach, new Shape())
+        : functionNode(slot, reach, value, new Shape())
+    case "object":
+    case "custom":
+      return objectNode(slot, reach, value, kind)
+    case "stream":
+      return stream(slot, reach)
+    case "answer":
+    case "sync":
+    case "primitive":
+      return new Lazy(slot, undefined, undefined, reach)
+    case "value":
+      return value
+  }
+}
+
+/** The object that answers for its place: of the current instance, or of the last one while the child is down. */
+const latestOf = (slot: Slot, reach: Reach, sample: object) => (): object => {
+  const instance = slot.current ?? slot.last
+  const value = instance === undefined ? sample : reach(instance)
+  return isObject(value) ? value : sample
+}
+
+/** Reads a member of a service. What was made for it is good for as long as the real one is of the same kind. */
+const memberOf = (slot: Slot, reachOwner: Reach, latest: () => object, property: PropertyKey): (() => unknown) => {
+  const reach: Reach = (instance) => {
+    const owner = reachOwner(instance)
+    return isObject(owner) ? Reflect.get(owner, property, owner) : undefined
+  }
+  let seen: unknown
+  let kind: Kind = "value"
+  let made: unknown
+  return () => {
+    const owner = latest()
+    const value: unknown = Reflect.get(owner, property, owner)
     if (!isObject(value)) return value
-    const made = carry(slot, reach, property, value)
-    if (made !== value) members.set(property, made)
+    if (value === seen) return made
+    const now = kindOf(value)
+    if (now !== kind || now === "value") made = carry(slot, reachOwner, reach, value, now)
+    kind = now
+    seen = value
     return made
+  }
+}
+
+type Special = (property: PropertyKey, value: unknown) => AnyFunction | undefined
+
+const membersOf = (slot: Slot, reach: Reach, latest: () => object) => {
+  const members = new Map<PropertyKey, () => unknown>()
+  return (property: PropertyKey): (() => unknown) => {
+    let member = members.get(property)
+    if (member === undefined) {
+      member = memberOf(slot, reach, latest, property)
+      members.set(property, member)
+    }
+    return member
   }
 }
 
 /** What a Proxy of a service answers about it. Its target is empty, because a proxy may not contradict a frozen target. */
-const forwarding = (latest: () => object, member: (property: PropertyKey) => unknown): ProxyHandler<object> => ({
-  get: (_target, property) => member(property),
+const forwarding = (latest: () => object): ProxyHandler<object> => ({
   set: (_target, property, value) => Reflect.set(latest(), property, value),
   has: (_target, property) => Reflect.has(latest(), property),
-  getPrototypeOf: () => Reflect.getPrototypeOf(latest())
+  getPrototypeOf: () => Reflect.getPrototypeOf(latest()),
+  // Refused rather than done to one instance only, or to the handle, where the service would not know.
+  defineProperty: () => false,
+  deleteProperty: () => false,
+  preventExtensions: () => false
 })
 
 /**
- * A handle for an object. Its carried members are ordinary properties, which the engine reads as fast as those of the service
- * itself; everything else, also what only a later instance has, is found through a Proxy that is its prototype.
+ * A handle for an object. The members it has at first are ordinary properties, which the engine reads nearly as fast as those
+ * of the service itself; everything else, also what only a later instance has, is found through a Proxy that is its
+ * prototype. It is sealed: a member can be assigned, but not deleted or redefined.
  */
-const objectNode = (slot: Slot, reach: Reach, latest: () => object, sample: object): object => {
-  const member = memberOf(slot, reach, latest)
-  /** Makes a property of what the handle carries, so that the next read does not come here. */
-  const keep = (property: PropertyKey, enumerable: boolean): unknown => {
-    const made = member(property)
-    if (isObject(made) && (isFunction(made) || made instanceof Lazy)) {
-      Object.defineProperty(self, property, { value: made, enumerable, configurable: true })
-    }
-    return made
+const objectNode = (slot: Slot, reach: Reach, sample: object, kind: "object" | "custom"): object => {
+  const latest = latestOf(slot, reach, sample)
+  const member = membersOf(slot, reach, latest)
+  const lazy = kind === "custom" ? new Lazy(slot, undefined, undefined, reach) : undefined
+  const commit = (): unknown => lazy?.commit()
+  const iterator = (): unknown => lazy?.[Symbol.iterator]()
+  // What the runtime and `pipe` take has to be the handle, and not what it stands for now.
+  const pipe = (...steps: Array<unknown>): unknown => pipeArguments(self, steps as unknown as IArguments)
+  const special: Special = (property, value) => {
+    if (!isFunction(value)) return undefined
+    if (property === "pipe") return pipe
+    if (lazy === undefined) return undefined
+    return property === "commit" ? commit : property === Symbol.iterator ? iterator : undefined
+  }
+  const read = (property: PropertyKey): unknown => {
+    const value = member(property)()
+    return special(property, value) ?? value
   }
   const self: object = Object.create(
-    new Proxy({}, { ...forwarding(latest, member), get: (_target, property) => keep(property, false) })
+    new Proxy({}, { ...forwarding(latest), get: (_target, property) => read(property) })
   )
   for (const property of Reflect.ownKeys(sample)) {
     const { enumerable = false, value } = Reflect.getOwnPropertyDescriptor(sample, property) ?? {}
     Object.defineProperty(self, property, {
-      get: () => member(property),
+      get: special(property, value) === undefined ? member(property) : () => read(property),
       set: (to) => Reflect.set(latest(), property, to),
-      enumerable,
-      configurable: true
+      enumerable
     })
-    // Not for getters, which may do something, nor for objects, which may lead back here.
-    if (isFunction(value) || Effect.isEffect(value)) keep(property, enumerable)
   }
-  return self
+  return Object.preventExtensions(self)
 }
 
 /** A handle for a function, with its members. */
-const functionNode = (slot: Slot, reach: Reach, latest: () => object): object => {
-  const member = memberOf(slot, reach, latest)
-  const call = method(slot, () => undefined, reach)
+const functionNode = (slot: Slot, reach: Reach, sample: object, shape: Shape): object => {
+  const latest = latestOf(slot, reach, sample)
+  const member = membersOf(slot, reach, latest)
+  const call = method(slot, () => undefined, reach, shape)
   return new Proxy(function () {}, {
-    ...forwarding(latest, member),
+    ...forwarding(latest),
+    get: (_target, property) => member(property)(),
     apply: (_target, _this, args) => call(...args),
+    construct: (_target, args) => Reflect.construct(call, args),
     ownKeys: () =>
       Reflect.ownKeys(latest())
         .filter((key) => key !== "prototype")
@@ -123,164 +175,112 @@ const functionNode = (slot: Slot, reach: Reach, latest: () => object): object =>
       const found = Reflect.getOwnPropertyDescriptor(latest(), property)
       // The target's own `prototype` is not configurable, so it has to be answered as it is.
       if (found === undefined || property === "prototype") return Reflect.getOwnPropertyDescriptor(target, property)
-      return { configurable: true, enumerable: found.enumerable ?? false, writable: true, value: member(property) }
+      return { configurable: true, enumerable: found.enumerable ?? false, writable: true, value: member(property)() }
     }
   })
 }
 
-type AnyFunction = (...args: Array<unknown>) => unknown
+const [isEffect, isStream, isReturned, isValue] = [1, 2, 4, 8]
 
-const isFunction = (value: unknown): value is AnyFunction => typeof value === "function"
+/** What a function has answered with so far: it tells what to answer with while the child is down. */
+class Shape {
+  /** One bit for each kind. */
+  seen = 0
+  private tagged: Shape | undefined
+  private returned: Shape | undefined
 
-const isClass = (value: AnyFunction): boolean => /^class\b/.test(Function.prototype.toString.call(value))
-
-const carry = (slot: Slot, reachOwner: Reach, property: PropertyKey, value: object): unknown => {
-  const reach: Reach = (instance) => {
-    const owner = reachOwner(instance)
-    return isObject(owner) ? Reflect.get(owner, property, owner) : undefined
+  /** That of calls like this one: as the tag of a template, a function is another one. */
+  of(args: ReadonlyArray<unknown>): Shape {
+    const first = args[0]
+    if (!Array.isArray(first) || !Object.hasOwn(first, "raw")) return this
+    this.tagged ??= new Shape()
+    return this.tagged
   }
-  if (isFunction(value)) {
-    if (isClass(value)) return value
-    // A function with members of its own is called without `this`, like the callable client it probably is.
-    return Object.keys(value).length === 0 ? method(slot, reachOwner, reach) : node(slot, reach, value)
+
+  /** That of the functions it returns. */
+  get result(): Shape {
+    this.returned ??= new Shape()
+    return this.returned
   }
-  if (Effect.isEffect(value)) return kindOf(value) === "data" ? value : new Lazy(slot, undefined, undefined, reach)
-  if (isStream(value)) return stream(slot, reach)
-  return isCarried(value) ? node(slot, reach, value) : value
 }
 
-const method = (slot: Slot, reachOwner: Reach, reach: Reach): AnyFunction => {
-  // What the function returned last tells what to return while the child is down.
-  let shape: "effect" | "stream" | "value" | undefined
-  // Looked up once for each instance: this is the hot path of every call.
-  let at: Instance | undefined
-  let owner: unknown
-  let callee: AnyFunction | undefined
-  const call = (instance: Instance, args: Array<unknown>): unknown => {
-    if (instance !== at) {
-      const found = reach(instance)
-      if (!isFunction(found)) throw new TypeError(`a function of "${slot.path}" is not a function after a restart`)
-      at = instance
-      owner = reachOwner(instance)
-      callee = found
-    }
-    return callee?.apply(owner, args)
+const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape): AnyFunction => {
+  const calleeOf = (instance: Instance): AnyFunction => {
+    const found = reach(instance)
+    if (isFunction(found)) return found
+    throw new TypeError(`a function of "${slot.path}" that was taken from its handle is not a function any more`)
   }
-  return (...args) => {
+  const call = (instance: Instance, args: Array<unknown>): unknown =>
+    calleeOf(instance).apply(
+      reachOwner(instance),
+      args.some((arg) => arg instanceof Lazy) ? settled(slot, instance, args) : args
+    )
+  return function (...args) {
     const instance = slot.current
+    if (new.target !== undefined) {
+      if (instance === undefined) throw slot.unavailable
+      return Reflect.construct(calleeOf(instance), args)
+    }
+    const shaped = shape.of(args)
     if (instance === undefined) {
-      if (shape === "value") throw slot.unavailable
-      const again: Reach = (now) => call(now, args)
-      if (shape === "stream") return stream(slot, again)
-      return shape === "effect" ? new Lazy(slot, undefined, undefined, again) : new Unknown(slot, again)
+      return whileDown(slot, shaped, (now) => calleeOf(now).apply(reachOwner(now), settled(slot, now, args)))
     }
     const result = call(instance, args)
-    if (typeof result !== "object" || result === null) {
-      shape = "value"
+    if (!isObject(result)) {
+      shaped.seen |= isValue
       return result
     }
-    if (Effect.isEffect(result)) {
-      const kind = kindOf(result)
-      shape = kind === "data" ? "value" : "effect"
-      if (kind === "answer" || kind === "data") return result
-      const lazy = new Lazy(slot, instance, result, (now) => call(now, args))
-      return kind === "custom" ? new Proxy(result, new Custom(lazy)) : lazy
-    }
-    if (isStream(result)) {
-      shape = "stream"
-      return stream(slot, (now) => (now === instance ? result : call(now, args)))
-    }
-    shape = "value"
-    return result
-  }
-}
-
-/** What a reached value means when it is run: an Effect runs guarded, anything else is the answer. */
-const runReached = (instance: Instance, value: unknown): AnyEffect =>
-  Effect.isEffect(value) && kindOf(value) !== "data" ? run(instance, value) : Effect.succeed(value)
-
-/** An Effect that finds its instance when it is run: kept over a restart, it is asked of the next instance. */
-class Lazy extends Effectable.Class<unknown, unknown, unknown> {
-  constructor(
-    readonly slot: Slot,
-    readonly made: Instance | undefined,
-    readonly effect: AnyEffect | undefined,
-    readonly again: Reach
-  ) {
-    super()
-  }
-  commit(): AnyEffect {
-    const { effect, made, slot } = this
-    const instance = slot.current
-    if (instance === undefined) return Effect.flatMap(slot.awaitUp, (next) => runReached(next, this.again(next)))
-    return instance === made && effect !== undefined
-      ? run(instance, effect)
-      : runReached(instance, this.again(instance))
-  }
-}
-
-/**
- * The result of a function that was never called before and is called while the child is down: it may be used as an Effect
- * or as a Stream. Used as a value it throws, since a value cannot wait.
- */
-class Unknown extends Lazy {
-  constructor(slot: Slot, again: Reach) {
-    super(slot, undefined, undefined, again)
-  }
-  get channel(): unknown {
-    return Stream.toChannel(stream(this.slot, this.again))
-  }
-  [Symbol.toPrimitive](): never {
-    throw this.slot.unavailable
-  }
-}
-
-/** Guards an Effect of a class of its own without hiding what else it is. */
-class Custom implements ProxyHandler<AnyEffect> {
-  constructor(readonly lazy: Lazy) {}
-
-  get(real: AnyEffect, property: PropertyKey, proxy: unknown): unknown {
-    if (property === "commit") return () => this.lazy.commit()
-    if (property === Symbol.iterator) return () => this.iterator(real)
-    const value: unknown = Reflect.get(real, property, real)
-    if (!isFunction(value)) return value
-    // `pipe` has to pipe the guard; other methods may use private fields, which only the real object has.
-    return (...args: Array<unknown>) => value.apply(property === "pipe" ? proxy : real, args)
-  }
-
-  /** The effect's own iterator may have the answer at hand. If it asks the runtime instead, the guard does. */
-  private iterator(real: AnyEffect): Iterator<unknown, unknown> {
-    const { lazy } = this
-    const iterate = (effect: AnyEffect) => effect[Symbol.iterator]() as Iterator<unknown, unknown>
-    if (lazy.slot.current !== lazy.made) return iterate(lazy)
-    const own = iterate(real)
-    return {
-      next: (value) => {
-        const step = own.next(value)
-        if (step.done === true || !(step.value instanceof YieldWrap)) return step
-        const asked: unknown = yieldWrapGet(step.value)
-        const guarded =
-          asked === real || !Effect.isEffect(asked) ? lazy : new Lazy(lazy.slot, lazy.made, asked, lazy.again)
-        return { done: false, value: new YieldWrap(guarded) }
-      }
+    const again: Reach = (now) => call(now, args)
+    switch (kindOf(result)) {
+      case "value":
+      case "object":
+        shaped.seen |= isValue
+        return result
+      case "stream":
+        shaped.seen |= isStream
+        return stream(slot, (now) => (now === instance ? result : again(now)))
+      case "function":
+        shaped.seen |= isReturned
+        return returned(slot, shaped.result, instance, result, again)
+      default:
+        shaped.seen |= isEffect
+        return effect(slot, instance, result as AnyEffect, again)
     }
   }
 }
 
-const stream = (slot: Slot, reach: Reach): AnyStream =>
-  Stream.unwrap(
-    Effect.map(
-      Effect.suspend(() => (slot.current === undefined ? slot.awaitUp : Effect.succeed(slot.current))),
-      (instance) => {
-        const value = reach(instance)
-        if (!isObject(value) || !isStream(value)) return Stream.succeed(value)
-        return Stream.interruptWhen(
-          value,
-          Effect.async<never>((resume) => {
-            const forget = instance.onDeath((died) => resume(Effect.die(died)))
-            return Effect.sync(forget)
-          })
-        )
-      }
-    )
-  )
+/** A function that a function returned is bound to an instance: for another one the outer function is called again. */
+const returned = (
+  slot: Slot,
+  shape: Shape,
+  made: Instance | undefined,
+  result: object | undefined,
+  again: Reach
+): object => {
+  let at = made
+  let found: unknown = result
+  const reach: Reach = (instance) => {
+    if (instance !== at) {
+      found = again(instance)
+      at = instance
+    }
+    return found
+  }
+  return result === undefined || Object.keys(result).length === 0
+    ? method(slot, () => undefined, reach, shape)
+    : functionNode(slot, reach, result, shape)
+}
+
+const whileDown = (slot: Slot, shape: Shape, again: Reach): unknown => {
+  switch (shape.seen) {
+    case isEffect:
+      return new Lazy(slot, undefined, undefined, again)
+    case isStream:
+      return stream(slot, again)
+    case isReturned:
+      return returned(slot, shape.result, undefined, undefined, again)
+  }
+  // A value cannot wait, and a function that never did answer may have been meant to answer with one.
+  if ((shape.seen & isValue) !== 0 || slot.isOver) throw slot.unavailable
+  return unknown(slot, again)
+}

@@ -150,7 +150,12 @@ export class Slot {
     this.wake()
   }
 
-  /** Why no instance will follow, if none will. */
+  /** Whether no instance will follow. */
+  get isOver(): boolean {
+    return this.gone !== undefined
+  }
+
+  /** Why no instance will follow, if none will. Made at each reading, when it is needed. */
   get ended(): SupervisorShutdown | ChildDown | undefined {
     return this.gone?.()
   }

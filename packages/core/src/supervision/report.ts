@@ -93,5 +93,15 @@ export const orphaned = (path: string, instance: number): Effect.Effect<void> =>
     )
   )
 
+/** Services that stay those of the first instance. */
+export const uncarried = (path: string, keys: ReadonlyArray<string>): Effect.Effect<void> =>
+  keys.length === 0
+    ? Effect.void
+    : quietly(
+        Effect.logWarning(
+          `"${path}" provides ${keys.map((key) => `"${key}"`).join(", ")} as a value that no handle can carry: after a restart it is still that of the first instance. Read it with Supervised.current each time, or provide an object that has it as a member`
+        ).pipe(Effect.annotateLogs({ path }))
+      )
+
 /** A logger that throws must not end the supervisor. */
 const quietly = (log: Effect.Effect<void>): Effect.Effect<void> => Effect.catchAllCause(log, () => Effect.void)

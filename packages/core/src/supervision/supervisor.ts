@@ -20,7 +20,7 @@ import type * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
-import { Child, type ChildSettings, CurrentInstance, fork } from "./child.js"
+import { Child, type ChildSettings, CurrentInstance, fork, uncarried } from "./child.js"
 import type { Ending, Instance } from "./instance.js"
 import * as Machine from "./machine.js"
 import { Mailbox } from "./mailbox.js"
@@ -141,7 +141,8 @@ export class Supervisor {
             const instance = child.instance
             if (reply === "ok" && instance !== undefined) {
               // Handles for what the layer provides: its type says which services those are.
-              resume(Effect.succeed({ child, handles: child.handles(instance) as Context.Context<A> }))
+              const handles = child.handles(instance) as Context.Context<A>
+              resume(Effect.as(Report.uncarried(child.slot.path, uncarried(instance)), { child, handles }))
             } else if (reply === "start_failed") resume(Effect.failCause(child.cause as Cause.Cause<E>))
             else resume(Effect.die(this.finished ?? this.duplicate(id)))
             told?.()

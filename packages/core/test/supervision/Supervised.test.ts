@@ -527,4 +527,25 @@ describe("Supervised.current", () => {
       ).toBe(9)
     }).pipe(Effect.provide(layer))
   })
+
+  it.scoped("finds what a tree inside of a child provides, after a restart in there as well", () => {
+    const Tag = Context.GenericTag<Ref.Ref<number>>("TheRef")
+    let instances = 0
+    const layer = Layer.effect(
+      Tag,
+      Effect.suspend(() => Ref.make(++instances))
+    ).pipe(
+      Supervised.layer({ id: "ref" }),
+      SupervisionTree.layer(),
+      Supervised.layer({ id: "inner" }),
+      SupervisionTree.layer({ name: "app" })
+    )
+    return Effect.gen(function* () {
+      expect(yield* Effect.flatMap(Supervised.current(Tag), Ref.get)).toBe(1)
+      yield* TestSupervision.crash("app/inner/ref")
+      expect(yield* Effect.flatMap(Supervised.current(Tag), Ref.get)).toBe(2)
+      yield* TestSupervision.crash("app/inner")
+      expect(yield* Effect.flatMap(Supervised.current(Tag), Ref.get)).toBe(3)
+    }).pipe(Effect.provide(layer))
+  })
 })

@@ -1,0 +1,252 @@
+/**
+ * What a call through a handle answers with: Effects and Streams that are guarded while their instance lives, and asked of the
+ * next one afterwards. `again` asks an instance for the same thing; while the child is down, it is all there is.
+ */
+import * as Effect from "effect/Effect"
+import * as Effectable from "effect/Effectable"
+import { pipeArguments } from "effect/Pipeable"
+import * as Stream from "effect/Stream"
+import { YieldWrap, yieldWrapGet } from "effect/Utils"
+import { run } from "./guard.js"
+import type { Instance, Slot } from "./instance.js"
+import { type AnyEffect, type AnyStream, isFunction, isObject, isStream, kindOf } from "./kind.js"
+
+/** Reaches a value inside an instance. */
+export type Reach = (instance: Instance) => unknown
+
+/** What a reached value means when it is run: an Effect runs guarded, anything else is the answer. */
+const runReached = (instance: Instance, value: unknown): AnyEffect =>
+  Effect.isEffect(value) && kindOf(value) !== "value" ? run(instance, value) : Effect.succeed(value)
+
+/** An Effect that finds its instance when it is run: kept over a restart, it is asked of the next instance. */
+export class Lazy extends Effectable.Class<unknown, unknown, unknown> {
+  constructor(
+    readonly slot: Slot,
+    readonly made: Instance | undefined,
+    readonly effect: AnyEffect | undefined,
+    readonly again: Reach
+  ) {
+    super()
+  }
+  commit(): AnyEffect {
+    const { effect, made, slot } = this
+    const instance = slot.current
+    if (instance === undefined) return Effect.flatMap(slot.awaitUp, (next) => runReached(next, this.again(next)))
+    return instance === made && effect !== undefined
+      ? run(instance, effect)
+      : runReached(instance, this.again(instance))
+  }
+  toJSON(): unknown {
+    return { _id: "Supervised", path: this.slot.path }
+  }
+}
+
+/**
+ * The result of a function that was never called before and is called while the child is down: it may be used as an Effect,
+ * as a Stream, or as a function. Used as a value it throws, since a value cannot wait. What cannot be noticed is the question
+ * whether it is truthy.
+ */
+class Unknown extends Lazy {
+  get channel(): unknown {
+    return Stream.toChannel(stream(this.slot, this.again))
+  }
+  // biome-ignore lint/suspicious/noThenProperty: a Promise of it would be answered with it; this makes that fail.
+  get then(): never {
+    throw this.slot.unavailable
+  }
+  override toJSON(): never {
+    throw this.slot.unavailable
+  }
+  [Symbol.toPrimitive](): never {
+    throw this.slot.unavailable
+  }
+}
+
+export const unknown = (slot: Slot, again: Reach): Unknown => {
+  const callable = (...args: Array<unknown>): Unknown =>
+    unknown(slot, (instance) => {
+      const found = again(instance)
+      if (!isFunction(found))
+        throw new TypeError(`a function of "${slot.path}" did not return the function it was used as`)
+      return found(...settled(slot, instance, args))
+    })
+  // A function that is an Effect, like a Tag. These are the fields of a Lazy.
+  const fields = { slot, made: undefined, effect: undefined, again }
+  return Object.assign(Object.setPrototypeOf(callable, Unknown.prototype), fields) as Unknown
+}
+
+/**
+ * Arguments for an instance. What another function of the service answered with while the child was down may turn out to be a
+ * value, like a part of a statement; then it is that value which is meant.
+ */
+export const settled = (slot: Slot, instance: Instance, args: Array<unknown>): Array<unknown> => {
+  const settle = (value: unknown): unknown => {
+    if (!(value instanceof Lazy) || value.slot !== slot || value.made !== undefined) return value
+    const found = value.again(instance)
+    const kind = kindOf(found)
+    return kind === "value" || kind === "object" ? found : value
+  }
+  return args.map((value) =>
+    Array.isArray(value) && value.some((part) => part instanceof Lazy) ? value.map(settle) : settle(value)
+  )
+}
+
+/** A Stream of whatever instance is there when it is run. Each pull is guarded: one may be in a region that hears nothing. */
+export const stream = (slot: Slot, reach: Reach): AnyStream =>
+  Stream.unwrap(
+    Effect.map(
+      Effect.suspend(() => (slot.current === undefined ? slot.awaitUp : Effect.succeed(slot.current))),
+      (instance) => {
+        const value = reach(instance)
+        if (!isStream(value)) return Stream.succeed(value)
+        return Stream.fromPull(
+          // A guarded Effect has the types of the one it guards.
+          Effect.map(Stream.toPull(value), (pull) => run(instance, pull) as typeof pull)
+        )
+      }
+    )
+  )
+
+/** The Effect for what a call returned, if it needs a guard at all. */
+export const effect = (slot: Slot, instance: Instance, result: AnyEffect, again: Reach): AnyEffect => {
+  switch (kindOf(result)) {
+    case "answer":
+    case "value":
+      return result
+    case "custom":
+      return custom(slot, instance, result, again)
+    default:
+      return new Lazy(slot, instance, result, again)
+  }
+}
+
+type MakeCustom = (slot: Slot, made: Instance, real: AnyEffect, again: Reach) => AnyEffect
+
+const customs = new WeakMap<object, MakeCustom>()
+
+/** Guards an Effect of a class of its own (an SQL statement, a lazy cache read) without hiding what else it is. */
+const custom: MakeCustom = (slot, made, real, again) => {
+  const prototype: object = Object.getPrototypeOf(real)
+  let make = customs.get(prototype)
+  if (make === undefined) {
+    make = customOf(prototype)
+    customs.set(prototype, make)
+  }
+  return make(slot, made, real, again)
+}
+
+/**
+ * Guards for one class of Effects. A guard is a small object, because one is made for each call; what it does not have itself
+ * is found through a Proxy that is its prototype.
+ */
+const customOf = (prototype: object): MakeCustom => {
+  class Guarded extends Effectable.Class<unknown, unknown, unknown> {
+    readonly #slot: Slot
+    readonly #made: Instance
+    readonly #real: AnyEffect
+    readonly #again: Reach
+
+    constructor(slot: Slot, made: Instance, real: AnyEffect, again: Reach) {
+      super()
+      this.#slot = slot
+      this.#made = made
+      this.#real = real
+      this.#again = again
+    }
+
+    #lazy(): Lazy {
+      return new Lazy(this.#slot, this.#made, this.#real, this.#again)
+    }
+
+    commit(): AnyEffect {
+      return this.#slot.current === this.#made ? run(this.#made, this.#real) : this.#lazy().commit()
+    }
+
+    /** The effect's own iterator may have the answer at hand. If it asks the runtime instead, the guard does. */
+    override [Symbol.iterator](): Effect.EffectGenerator<this> {
+      const real = this.#real
+      // What an iterator of an Effect yields is known to the runtime only.
+      if (this.#slot.current !== this.#made) return this.#lazy()[Symbol.iterator]() as never
+      const own = real[Symbol.iterator]() as Iterator<unknown, unknown>
+      const guard = (asked: unknown): Lazy =>
+        asked === real || !Effect.isEffect(asked) ? this.#lazy() : new Lazy(this.#slot, this.#made, asked, this.#again)
+      return new Steps(own, guard) as never
+    }
+
+    static member(self: object, property: PropertyKey): unknown {
+      if (!(#real in self)) return Reflect.get(prototype, property, self)
+      const real = self.#real
+      const value: unknown = Reflect.get(real, property, real)
+      if (isFunction(value)) {
+        // Methods may use private fields, which only the real object has.
+        return (...args: Array<unknown>) =>
+          self.#part(value.apply(real, args), (again) => {
+            const method: unknown = Reflect.get(again, property, again)
+            return isFunction(method) ? method.apply(again, args) : undefined
+          })
+      }
+      return self.#part(value, (again) => Reflect.get(again, property, again))
+    }
+
+    /** What is got from the Effect belongs to the same instance. */
+    #part(value: unknown, get: (of: object) => unknown): unknown {
+      const again: Reach = (instance) => {
+        const owner = instance === this.#made ? this.#real : this.#again(instance)
+        return isObject(owner) ? get(owner) : undefined
+      }
+      if (Effect.isEffect(value)) return effect(this.#slot, this.#made, value, again)
+      return isStream(value) && kindOf(value) === "stream"
+        ? stream(this.#slot, (instance) => (instance === this.#made ? value : again(instance)))
+        : value
+    }
+
+    static assign(self: object, property: PropertyKey, value: unknown): boolean {
+      return #real in self && Reflect.set(self.#real, property, value)
+    }
+  }
+  // Found before the Proxy: what the runtime looks at. `pipe` is the guard's own, so that it is the guard which is piped.
+  const own: object = Guarded.prototype
+  for (const source of [Effectable.CommitPrototype, Effectable.EffectPrototype]) {
+    for (const property of Reflect.ownKeys(source)) {
+      const keep = property === "_op" || (typeof property === "symbol" && property.description?.startsWith("effect/"))
+      if (!keep || Object.hasOwn(own, property) || isEquality(property)) continue
+      Object.defineProperty(own, property, { value: Reflect.get(source, property), configurable: true })
+    }
+  }
+  Object.defineProperty(own, "pipe", {
+    value(this: unknown) {
+      // biome-ignore lint/complexity/noArguments: what `pipeArguments` asks for.
+      return pipeArguments(this, arguments)
+    }
+  })
+  Object.setPrototypeOf(
+    own,
+    new Proxy(
+      {},
+      {
+        get: (_target, property, self: object) => Guarded.member(self, property),
+        set: (_target, property, value, self: object) => Guarded.assign(self, property, value),
+        has: (_target, property) => Reflect.has(prototype, property),
+        getPrototypeOf: () => prototype
+      }
+    )
+  )
+  return (slot, made, real, again) => new Guarded(slot, made, real, again)
+}
+
+/** The class of the Effect says what it equals. */
+const isEquality = (property: PropertyKey): boolean =>
+  typeof property === "symbol" && (property.description === "effect/Equal" || property.description === "effect/Hash")
+
+/** An iterator whose questions to the runtime are guarded. */
+class Steps implements Iterator<unknown, unknown> {
+  constructor(
+    private readonly own: Iterator<unknown, unknown>,
+    private readonly guard: (asked: unknown) => Lazy
+  ) {}
+  next(value?: unknown): IteratorResult<unknown, unknown> {
+    const step = this.own.next(value as undefined)
+    if (step.done === true || !(step.value instanceof YieldWrap)) return step
+    return { done: false, value: new YieldWrap(this.guard(yieldWrapGet(step.value))) }
+  }
+}

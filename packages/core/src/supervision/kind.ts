@@ -1,0 +1,112 @@
+/**
+ * What kind of thing a value is to a handle: what it can stand in for, and what it has to leave alone.
+ *
+ * Data types of Effect's (`Ref`, `Queue`, `Option`, ...) are left alone: their operations are functions of modules that look
+ * into them. They are known by their TypeIds, which are listed here. Any other TypeId marks a service (`KeyValueStore`) or an
+ * ability (`Equal`, `Pipeable`), and says nothing against carrying its owner.
+ */
+import * as Channel from "effect/Channel"
+import * as Effect from "effect/Effect"
+import * as Sink from "effect/Sink"
+import * as Stream from "effect/Stream"
+
+export type AnyEffect = Effect.Effect<unknown, unknown, unknown>
+export type AnyStream = Stream.Stream<unknown, unknown, unknown>
+export type AnyFunction = (...args: Array<unknown>) => unknown
+
+/**
+ * - `answer`, `sync`, `primitive`: an Effect of the runtime's own, by what running it takes
+ * - `custom`: an Effect of a class of its own
+ * - `stream`, `function`, `object`: what they say
+ * - `value`: everything else, which no handle can carry
+ */
+export type Kind = "answer" | "sync" | "primitive" | "custom" | "stream" | "function" | "object" | "value"
+
+const dataTypes: ReadonlySet<string> = new Set(
+  [
+    "BigDecimal Cause Chunk Config ConfigError Context Cron DateTime DateTime/TimeZone Deferred Differ Duration",
+    "Either ExecutionPlan Fiber FiberHandle FiberId FiberMap FiberRef FiberRefs FiberSet GroupBy HashMap HashSet KeyedPool",
+    "Layer LayerMap List Logger Mailbox Mailbox/ReadonlyMailbox ManagedRuntime Metric Micro MutableHashMap MutableHashSet",
+    "MutableList MutableQueue MutableRef Option Pool PubSub QueueDequeue QueueEnqueue RcMap RcRef RedBlackTree Redacted",
+    "Ref Ref/SynchronizedRef Request RequestResolver Resource STM Schedule ScheduleDriver Schema Scope ScopedRef Secret",
+    "SortedMap SortedSet SubscriptionRef Supervisor TArray TDeferred TMap TPriorityQueue TPubSub TQueue/TDequeue",
+    "TQueue/TEnqueue TRandom TReentrantLock TRef TSemaphore TSet TSubscriptionRef Take Trie"
+  ]
+    .join(" ")
+    .split(" ")
+    .map((name) => `effect/${name}`)
+)
+
+const isMarked = (value: object): boolean =>
+  Object.getOwnPropertySymbols(value).some((symbol) => dataTypes.has(symbol.description ?? ""))
+
+const markedPrototypes = new WeakMap<object, boolean>()
+
+/** Asked for each result of each call, so it is remembered by prototype. */
+const hasMarkedPrototype = (value: object): boolean => {
+  const prototype: object | null = Object.getPrototypeOf(value)
+  if (prototype === null || prototype === Object.prototype) return false
+  const known = markedPrototypes.get(prototype)
+  if (known !== undefined) return known
+  const marked = isMarked(prototype) || hasMarkedPrototype(prototype)
+  markedPrototypes.set(prototype, marked)
+  return marked
+}
+
+const isData = (value: object): boolean => hasMarkedPrototype(value) || isMarked(value)
+
+export const isObject = (u: unknown): u is object => (typeof u === "object" && u !== null) || typeof u === "function"
+
+export const isFunction = (value: unknown): value is AnyFunction => typeof value === "function"
+
+export const isStream = (value: unknown): value is AnyStream =>
+  typeof value === "object" && value !== null && Stream.StreamTypeId in value && "channel" in value
+
+/** Classes, of the language's own and old style as well: made to be constructed, and compared with. */
+const isClass = (value: AnyFunction): boolean => {
+  const prototype: unknown = Object.hasOwn(value, "prototype") ? value.prototype : undefined
+  if (!isObject(prototype)) return false
+  const source = Function.prototype.toString.call(value)
+  if (/^class\b/.test(source) || source.includes("[native code]")) return true
+  return Object.getPrototypeOf(prototype) === Object.prototype && Reflect.ownKeys(prototype).length > 1
+}
+
+const opOf = (effect: AnyEffect): unknown =>
+  // The operation name is not in the public types; every Effect of version 3 has one, and it is only compared.
+  (effect as unknown as { readonly _op?: unknown })._op
+
+const effectKindOf = (effect: AnyEffect): Kind => {
+  switch (opOf(effect)) {
+    case "Success":
+    case "Failure":
+      return "answer"
+    case "Sync":
+      return "sync"
+    case "Commit":
+      return isData(effect) || effect instanceof Error ? "value" : "custom"
+    case "OnSuccess":
+    case "OnFailure":
+    case "OnSuccessAndFailure":
+    case "Iterator":
+    case "Async":
+    case "WithRuntime":
+    case "UpdateRuntimeFlags":
+    case "While":
+    case "Yield":
+      return "primitive"
+    default:
+      // Option, Either, Tag and the like are Effects, but nobody calls a method to run them.
+      return "value"
+  }
+}
+
+export const kindOf = (value: unknown): Kind => {
+  if (!isObject(value)) return "value"
+  if (Effect.isEffect(value)) return effectKindOf(value)
+  if (isFunction(value)) return isClass(value) ? "value" : "function"
+  if (isStream(value)) return isData(value) ? "value" : "stream"
+  // Every Effect has these marks, too; what has one and is no Effect is a Sink or a Channel.
+  if (Channel.ChannelTypeId in value || Sink.SinkTypeId in value) return "value"
+  // Not arrays and not built-in classes, whose methods need the object itself.
+  return Object.prototype.toString.call(value) === "[object Object]" && !isData(value) ? "object" : "value"
+}
