@@ -78,7 +78,8 @@ export {
 /**
  * The row with that key, or none. A key that does not fit its field is no row's key: none, without asking the database.
  *
- * With `{ lock }` the row is locked until the transaction ends, which is required then; `wait` says for how long to wait for it.
+ * With `{ lock }` the row is locked until the transaction ends, which is required then; `wait` says for how long to wait for it. An option that does not
+ * exist, or a value of one that does not, is a defect: a misspelt lock would be none.
  *
  * @since 0.1.0
  * @category reading
@@ -137,7 +138,8 @@ export const fetchBy = <T extends Table.Any, const O extends ReadOptions = NoOpt
 > => Effect.flatMap(Repo, (repo) => repo.fetchBy(table, where, options))
 
 /**
- * The one row that a condition holds for, or none; fails with `MultipleResults` when there are more. Takes the options of {@link get}.
+ * The one row that a condition holds for, or none; fails with `MultipleResults` when there are more, of which two at most are fetched. Takes the options
+ * of {@link get}.
  *
  * @since 0.1.0
  * @category reading
@@ -154,7 +156,10 @@ export const one = <T extends Table.Any, const O extends ReadOptions = NoOptions
 
 /**
  * All rows, or those that a condition holds for: equalities (`{ city: "Berlin" }`, `{ id: [1, 2] }`, `{ leftAt: null }`) or a fragment of @effect/sql,
- * which goes behind `where`. Their order is the database's, unless the fragment ends in an `order by`. Takes the options of {@link get}.
+ * which goes behind `where`. Their order is the database's, unless the fragment ends in an `order by`; it may end in a `limit` too. Takes the options of
+ * {@link get}.
+ *
+ * `undefined` for a field, a field that the model does not have and a fragment without any text are defects: each would ask for other rows than it says.
  *
  * @since 0.1.0
  * @category reading
@@ -214,7 +219,7 @@ export const exists = <T extends Table.Any>(
 ): Effect.Effect<boolean, StatementError, Repo> => Effect.flatMap(Repo, (repo) => repo.exists(table, condition))
 
 /**
- * The number of rows, or of those that a condition holds for. Runs no hooks.
+ * The number of rows, or of those that a condition holds for: of those that {@link all} would give, when it is a fragment with a `limit`. Runs no hooks.
  *
  * @since 0.1.0
  * @category reading
@@ -225,7 +230,9 @@ export const count = <T extends Table.Any>(
 ): Effect.Effect<number, StatementError, Repo> => Effect.flatMap(Repo, (repo) => repo.count(table, condition))
 
 /**
- * Inserts a row and returns it as the database holds it. Fields that have a default, in the model or in the database, may be left out.
+ * Inserts a row and returns it as the database holds it. Fields that have a default, in the model or in the database, may be left out. A value that does
+ * not fit its field is `InvalidInput`, and so are NaN and the infinities; when the row that comes back does not fit the model, the `DbError` says that it
+ * was inserted all the same.
  *
  * @since 0.1.0
  * @category writing
@@ -241,8 +248,8 @@ export const insert = <T extends Table.Any>(
 
 /**
  * Changes the given fields of one row, named by its key or by the row itself, and returns the row as the database holds it then. Fails with
- * `NotFound` when it is gone. A patch without fields changes nothing and runs no hooks: a row is returned as it was given, without any statement; for a
- * key the row is read.
+ * `NotFound` when it is gone. A patch without fields changes nothing and runs no hooks, `afterGet` neither: a row is returned as it was given, without any
+ * statement; for a key the row is read.
  *
  * @since 0.1.0
  * @category writing

@@ -10,7 +10,6 @@ import { frameOf } from "./frame.js"
 import { hooksOf, through, unlessInHook } from "./hookrun.js"
 import { preload, type Reading } from "./preload.js"
 import {
-  CommitFailed,
   DbError,
   type InvalidInput,
   type LockTimeout,
@@ -26,7 +25,7 @@ import { statementError } from "./sqlstate.js"
 import type { Any, Delta, Operation } from "./Table.js"
 import { implementationOf, type TableImplementation } from "./tableimplementation.js"
 import type { Done, Values } from "./tableplan.js"
-import { transactOn } from "./transact.js"
+import { transactFor, transactOn } from "./transact.js"
 import { commitError, writeError } from "./violation.js"
 
 /** What a call is about, as its hooks are told. */
@@ -139,9 +138,15 @@ export const make = (database: Database): Service => {
     })
   }
 
+  /** No row can match, whatever there is; an option that does not exist is refused all the same. */
+  const nothing = (table: TableImplementation, options: ReadOptions | undefined) => {
+    lockText(table.name, options)
+    return Effect.succeed<ReadonlyArray<object>>([])
+  }
+
   const byKey = (table: TableImplementation, key: unknown, call: string, options?: ReadOptions) =>
     Effect.matchEffect(table.plan.encodeKey(key), {
-      onFailure: () => Effect.succeed<ReadonlyArray<object>>([]),
+      onFailure: () => nothing(table, options),
       onSuccess: (encoded) => hooked(table, locking(table, table.plan.getText, [encoded], options, true), call, key)
     })
 
@@ -153,10 +158,7 @@ export const make = (database: Database): Service => {
     limit: string
   ) =>
     Effect.flatMap(asked(database.client, table, condition), (where) => {
-      if (where === undefined) {
-        lockText(table.name, options)
-        return Effect.succeed<ReadonlyArray<object>>([])
-      }
+      if (where === undefined) return nothing(table, options)
       const isFragment = Statement.isFragment(condition)
       const text = `${table.plan.selectText}${where.text}`
       // A fragment may end in an order and a limit of its own.
@@ -227,9 +229,7 @@ export const make = (database: Database): Service => {
       )
     )
     return unlessInHook(
-      Effect.mapError(transactOn(database, hooked, {}), (error) =>
-        error instanceof CommitFailed ? commitError(table, verb, error) : error
-      ),
+      transactFor(database, hooked, (failure) => commitError(table, verb, failure)),
       statement(input)
     )
   }

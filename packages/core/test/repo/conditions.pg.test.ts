@@ -1,7 +1,7 @@
 /** What `where` means, what a fragment may end in, and what is refused before anything is sent. */
 import { Model, SqlClient } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
-import { Cause, type Context, Effect, Exit, Option, Schema } from "effect"
+import { Cause, type Context, Effect, Exit, Option, ParseResult, Schema } from "effect"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
 import { logged, TestRepo } from "./people.js"
@@ -102,6 +102,25 @@ describe("a condition", () => {
         const { lines, result } = yield* logged(Effect.all([names({ id: [] }), names({ kind: ["z" as "a"] })]))
         expect(result).toEqual([[], []])
         expect(lines).toEqual([])
+      })
+    )
+
+    it.effect("waits for values that take an effect to encode", () =>
+      Effect.gen(function* () {
+        yield* twoGuests
+        const Late = Schema.transformOrFail(Schema.NullOr(Schema.String), Schema.NullOr(Schema.String), {
+          decode: (value) => Effect.succeed(value),
+          encode: (value, _, ast) =>
+            Effect.zipRight(
+              Effect.yieldNow(),
+              value === "refused" ? Effect.fail(new ParseResult.Type(ast, value)) : Effect.succeed(value)
+            )
+        })
+        class LateGuest extends Model.Class<LateGuest>("LateGuest")({ id: Schema.Number, city: Late }) {}
+        const LateGuests = Table.make(LateGuest, { name: "guests", key: "id" })
+        expect(yield* Repo.count(LateGuests, { city: "Ulm" })).toBe(1)
+        expect(yield* Repo.count(LateGuests, { city: ["refused", "Ulm", null] })).toBe(2)
+        expect(yield* Repo.count(LateGuests, { city: "refused" })).toBe(0)
       })
     )
 
@@ -209,6 +228,8 @@ describe("an option", () => {
           `there is no lock true on rows of guests: ${locks}`
         ])
         expect(lines).toEqual([])
+        expect(yield* defect(Repo.get(Guests, "no key" as never, { lok: 1 } as never))).toContain('no option "lok"')
+        expect(yield* defect(Repo.all(Guests, { id: [] }, { lok: 1 } as never))).toContain('no option "lok"')
       })
     )
   })
