@@ -1,4 +1,5 @@
 /** Reads SQLSTATEs: from what the driver reported to the errors of `RepoError.ts`, values left out. */
+import { isStale } from "./prepared.js"
 import { DbError, SerializationFailure, ServerAnswer, type StatementError, TransactionClosed } from "./RepoError.js"
 
 /** The parts of `pg`'s DatabaseError and of Node's system errors that are read here. */
@@ -148,6 +149,11 @@ const statementReason = (answer: ServerAnswer): { readonly kind: DbError["kind"]
     }
   if (answer.code === "23502" && answer.column !== undefined)
     return { kind: "constraint", reason: `${said}. Give ${answer.column} a value, or the column a default.` }
+  if (isStale(answer.code, answer.message))
+    return {
+      kind: "statement",
+      reason: `${said}: its table was altered after it had been prepared. Run the whole transaction again, it is prepared anew then.`
+    }
   return { kind: "statement", reason: `${said}.` }
 }
 
@@ -173,7 +179,7 @@ export const classified = (answer: ServerAnswer, operation: string): DbError | S
   return new DbError({
     operation,
     code: answer.code,
-    retryable: answer.code === "55P03",
+    retryable: answer.code === "55P03" || isStale(answer.code, answer.message),
     cause: answer,
     ...statementReason(answer)
   })

@@ -414,3 +414,23 @@ export const transactOn = <A, E, R>(
   // Sound: `inside` provides the Transaction.
   return attempts as Effect.Effect<A, E | TransactError, Exclude<R, Transaction>>
 }
+
+/** What an effect inside of a transaction failed with, told apart from what the transaction itself fails with. */
+class FromInside<E> {
+  constructor(readonly error: E) {}
+}
+
+/** Like {@link transactOn}, with another error for a commit that failed. A CommitFailed that the effect itself fails with stays what it is. */
+export const transactFor = <A, E, R, F>(
+  database: Database,
+  self: Effect.Effect<A, E, R>,
+  commitFailed: (failure: CommitFailed) => F
+): Effect.Effect<A, E | F | StatementError, Exclude<R, Transaction>> =>
+  Effect.mapError(
+    transactOn(
+      database,
+      Effect.mapError(self, (error) => new FromInside(error)),
+      {}
+    ),
+    (error) => (error instanceof FromInside ? error.error : error instanceof CommitFailed ? commitFailed(error) : error)
+  )

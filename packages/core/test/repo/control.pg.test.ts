@@ -1,9 +1,13 @@
 /** Statements that were written by hand and reach for what `transact` decides. */
 import { SqlClient } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
-import { Effect, Exit } from "effect"
+import { Effect, Exit, Option } from "effect"
+import * as Repo from "../../src/repo/Repo.js"
+import * as Table from "../../src/repo/Table.js"
 import * as Transaction from "../../src/repo/Transaction.js"
 import { EmbeddedPostgres } from "../../src/testing.js"
+import { ada, freshTables, People } from "./people.js"
+import { pool } from "./pools.js"
 
 const table = Effect.flatMap(
   SqlClient.SqlClient,
@@ -92,6 +96,37 @@ describe("inside of a transaction", () => {
           expect(events).toEqual(["refused"])
           expect(yield* ids).toEqual([1])
         })
+    )
+  })
+})
+
+describe("a hook", () => {
+  layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
+    it.scoped("that fails with the CommitFailed of a transaction of its own is reported as it fails", () =>
+      Effect.gen(function* () {
+        const sql = yield* freshTables
+        const { repo, sql: other } = yield* pool(2)
+        const Hooked = People.pipe(
+          Table.hooks({
+            beforeInsert: (row) => Effect.as(Repo.transact(Effect.ignore(other`select 1 / 0`)), row)
+          })
+        )
+        const error = yield* Effect.flip(repo.insert(Hooked, { ...ada, nickName: Option.none() }))
+        expect(error).toMatchObject({ _tag: "CommitFailed", code: "25P02", outcome: "rolledBack" })
+        expect(yield* sql`select 1 from people`).toEqual([])
+      })
+    )
+
+    it.scoped("whose write is refused at the commit fails the call as that write", () =>
+      Effect.gen(function* () {
+        const sql = yield* freshTables
+        const { repo } = yield* pool(2)
+        yield* sql`alter table people drop constraint people_email_key, add constraint people_email_key unique (email) deferrable initially deferred`
+        const Hooked = People.pipe(Table.hooks({ beforeInsert: (row) => Effect.succeed(row) }))
+        yield* repo.insert(Hooked, { ...ada, nickName: Option.none() })
+        const error = yield* Effect.flip(repo.insert(Hooked, { ...ada, nickName: Option.none() }))
+        expect(error).toMatchObject({ _tag: "UniqueViolation", constraint: "people_email_key" })
+      })
     )
   })
 })
