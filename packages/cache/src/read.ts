@@ -23,6 +23,17 @@ const global = globalThis as { readonly "effect/FiberCurrent"?: Running | null |
 /** How many hits pass between two questions to the scheduler. */
 const ASKED_EVERY = 16
 
+/**
+ * What `Option.some` makes, made as fast as an object can be: with `Object.create`, as there, it is a sixth of a hit. The same prototype and the same one field
+ * make it the same in every respect. To make it once and keep it beside the value is no faster, and takes memory for each entry.
+ */
+const Some = function <V>(this: { value: V }, value: V) {
+  this.value = value
+} as unknown as new <V>(
+  value: V
+) => Option.Some<V> // a function that is only ever called with `new`
+Some.prototype = Object.getPrototypeOf(Option.some(undefined))
+
 /** What the reads of one kind on one cache have in common. `E` is what the cache's loads fail with, `X` what such a read fails with. */
 export interface Reader<K, V, E, A, X> {
   readonly service: Service<K, V, E>
@@ -68,7 +79,7 @@ class Read<K, V, E, A, X> {
   }
 
   private answer(entry: Entry<K, V>): A {
-    return (this.reader.option ? Option.some(entry.value) : entry.value) as A // as the reader's maker has declared
+    return (this.reader.option ? new Some(entry.value) : entry.value) as A // as the reader's maker has declared
   }
 
   commit(): Effect.Effect<A, X> {

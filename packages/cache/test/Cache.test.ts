@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cache } from "@effecto/cache"
 import { CommitFailed } from "@effecto/core/RepoError"
-import { Context, Data, Deferred, type Duration, Effect, Exit, Fiber, FiberRef, Option } from "effect"
+import { Context, Data, Deferred, type Duration, Effect, Equal, Exit, Fiber, FiberRef, Hash, Option } from "effect"
 
 class Refused extends Data.TaggedError("Refused")<{ readonly key: string }> {}
 
@@ -306,6 +306,24 @@ describe("put, delete, clear, has, size", () => {
       expect([yield* cache.size, yield* cache.has("a")]).toEqual([1, false])
       yield* cache.clear
       expect([yield* cache.size, yield* cache.get("b")]).toEqual([0, Option.none()])
+    })
+  )
+})
+
+describe("what get answers", () => {
+  it.scoped("is an Option as Option.some makes it, in every respect", () =>
+    Effect.gen(function* () {
+      const cache = yield* Cache.make<string, unknown>({ name: "values" })
+      for (const value of [1, undefined, null, Data.tuple(1)]) {
+        yield* cache.put("a", value)
+        for (const ours of [yield* cache.get("a"), yield* Effect.flatMap(cache.getOption("a"), Effect.succeed)]) {
+          const theirs = Option.some(value)
+          expect(Option.isOption(ours) && Option.isSome(ours) && ours.value).toBe(value)
+          expect(Object.getPrototypeOf(ours)).toBe(Object.getPrototypeOf(theirs))
+          expect(Object.getOwnPropertyDescriptors(ours)).toEqual(Object.getOwnPropertyDescriptors(theirs))
+          expect([Equal.equals(ours, theirs), Hash.hash(ours)]).toEqual([true, Hash.hash(theirs)])
+        }
+      }
     })
   )
 })
