@@ -1,3 +1,4 @@
+// @effect-diagnostics *:off
 import { Context, Effect, Layer } from "effect"
 import { describe, expect, test } from "tstyche"
 import * as Supervised from "../src/supervision/Supervised.js"

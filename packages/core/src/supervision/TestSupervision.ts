@@ -48,8 +48,9 @@ const childAt = (path: string): Effect.Effect<Child, never, SupervisionTree> =>
 
 /**
  * Crashes the current instance of a child with a defect, as if one of its own fibers had died of it: its scope is closed, its
- * fibers are interrupted, and the tree restarts it, or does what else it would. Waits for the child to be up if it is down.
- * Dies with `NoSuchChild` for an unknown path.
+ * fibers are interrupted, and the tree restarts it, or does what else it would. Waits for the child to be up if it is down,
+ * for as long as its `whenDown` allows a call to (not at all if that is `"fail"`), and then dies with `ChildDown`. Dies with
+ * `NoSuchChild` for an unknown path.
  *
  * When this returns the instance has died, but the next one is not there yet: calls wait for it, and so does `awaitRestart`.
  *

@@ -204,6 +204,8 @@ class Shape {
   }
 }
 
+const isLazy = (value: unknown): boolean => value instanceof Lazy
+
 const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape): AnyFunction => {
   const calleeOf = (instance: Instance): AnyFunction => {
     const found = reach(instance)
@@ -213,7 +215,7 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape): AnyF
   const call = (instance: Instance, args: Array<unknown>): unknown =>
     calleeOf(instance).apply(
       reachOwner(instance),
-      args.some((arg) => arg instanceof Lazy) ? settled(slot, instance, args) : args
+      args.length > 0 && args.some(isLazy) ? settled(slot, instance, args) : args
     )
   return function (...args) {
     const instance = slot.current
@@ -226,25 +228,23 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape): AnyF
       return whileDown(slot, shaped, (now) => calleeOf(now).apply(reachOwner(now), settled(slot, now, args)))
     }
     const result = call(instance, args)
-    if (!isObject(result)) {
-      shaped.seen |= isValue
-      return result
-    }
-    const again: Reach = (now) => call(now, args)
     switch (kindOf(result)) {
       case "value":
       case "object":
         shaped.seen |= isValue
         return result
+      case "answer":
+        shaped.seen |= isEffect
+        return result
       case "stream":
         shaped.seen |= isStream
-        return stream(slot, (now) => (now === instance ? result : again(now)))
+        return stream(slot, (now) => (now === instance ? result : call(now, args)))
       case "function":
         shaped.seen |= isReturned
-        return returned(slot, shaped.result, instance, result, again)
+        return returned(slot, shaped.result, instance, result as object, (now) => call(now, args))
       default:
         shaped.seen |= isEffect
-        return effect(slot, instance, result as AnyEffect, again)
+        return effect(slot, instance, result as AnyEffect, (now) => call(now, args))
     }
   }
 }
