@@ -101,6 +101,13 @@ export const equalities = (
     : Effect.succeed(assembled(all))
 }
 
+/** An object that shows no fields and is of a class (a Map, a Date) is a mistake, and would ask for every row. */
+const isFields = (condition: unknown): condition is Readonly<Record<string, unknown>> => {
+  if (typeof condition !== "object" || condition === null || Array.isArray(condition)) return false
+  const prototype: unknown = Object.getPrototypeOf(condition)
+  return prototype === Object.prototype || prototype === null || Object.keys(condition).length > 0
+}
+
 /** What a condition asks for; nothing when no row can match. Throws what can only be a mistake. */
 export const asked = (
   client: SqlClient.SqlClient,
@@ -116,8 +123,7 @@ export const asked = (
       )
     return Effect.succeed({ text: ` where ${text}\n`, parameters })
   }
-  if (typeof condition !== "object" || condition === null || Array.isArray(condition))
+  if (!isFields(condition))
     throw new Error(`a condition on ${table.name} has to be an object of fields or a fragment of @effect/sql`)
-  // Sound: an object, looked at by the names of its fields.
-  return equalities(table, condition as Readonly<Record<string, unknown>>)
+  return equalities(table, condition)
 }

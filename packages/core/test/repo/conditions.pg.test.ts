@@ -69,7 +69,7 @@ describe("a condition", () => {
       Effect.gen(function* () {
         yield* twoGuests
         const repo = yield* Repo.Repo
-        for (const none of [null, "id = 1", 1, []])
+        for (const none of [null, "id = 1", 1, [], new Map([["name", "Ada"]]), new Date(0), Option.none(), () => 1])
           expect(yield* defect(repo.all(Guests, none as never))).toContain(
             "a condition on guests has to be an object of fields or a fragment of @effect/sql"
           )
