@@ -5,7 +5,13 @@ interface Mark<K> {
   writers: number
 }
 
-/** The keys that open transactions have written, each counted as often as it was. A transaction reads them around the cache. */
+/**
+ * The keys that open transactions have written, each counted as often as it was. A transaction reads them around the cache.
+ *
+ * It is not recorded which transaction wrote which key, so every open one reads around what any of them has written. That costs the others a load for such a
+ * key, and is never wrong: what they find there, they read from the database. To tell them apart would take the transaction's identity, through all its savepoints,
+ * for each read in one.
+ */
 export class Dirt<K> {
   private readonly marks = new KeyMap<K, Mark<K>>()
   private all = 0
