@@ -178,6 +178,12 @@ const charge = (caller: AnyFiber, child: AnyFiber): void => {
   }
 }
 
+/**
+ * The FiberRefs of a fiber, to be compared only. It is not in the public types; without it they just seem to have changed.
+ * `getFiberRefs` writes the runtime flags into them first, and so never returns those that a fiber was started with.
+ */
+const refsOf = (fiber: AnyFiber): unknown => (fiber as unknown as { readonly _fiberRefs?: unknown })._fiberRefs
+
 /** The answer, and for the caller whatever the Effect changed in its FiberRefs. */
 const answered = (
   child: Fiber.RuntimeFiber<unknown, unknown>,
@@ -185,8 +191,8 @@ const answered = (
   exit: Exit.Exit<unknown, unknown>
 ): AnyEffect => {
   const answer = Exit.isSuccess(exit) && Exit.isExit(exit.value) ? exit.value : exit
+  if (refsOf(child) === before) return answer
   const after = child.getFiberRefs()
-  if (after === before) return answer
   const refs = forkScope === undefined ? after : FiberRefs.delete(after, forkScope)
   return Effect.zipRight(Effect.inheritFiberRefs(refs), answer)
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Option } from "effect"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, FiberRef, Layer, Option } from "effect"
 import * as Supervised from "../../src/supervision/Supervised.js"
 import { InstanceDied } from "../../src/supervision/SupervisionError.js"
 import * as SupervisionTree from "../../src/supervision/SupervisionTree.js"
@@ -98,6 +98,24 @@ describe("a call through a handle", () => {
       yield* TestSupervision.crash("app/it")
       expect(defectOf(yield* Fiber.await(stuck))).toBeInstanceOf(InstanceDied)
     }).pipe(Effect.provide(steps))
+  })
+
+  it.scoped("changes the FiberRefs of its caller as it would without a handle, at once or after a wait", () => {
+    const ref = FiberRef.unsafeMake("before")
+    const Setter = Context.GenericTag<{ readonly set: (to: string, wait: boolean) => Effect.Effect<void> }>("Setter")
+    const setter = app(
+      Layer.succeed(Setter, {
+        set: (to, wait) => Effect.zipRight(wait ? Effect.yieldNow() : Effect.void, FiberRef.set(ref, to))
+      })
+    )
+    return Effect.gen(function* () {
+      const { set } = yield* Setter
+      yield* set("at once", false)
+      expect(yield* FiberRef.get(ref)).toBe("at once")
+      yield* set("after a wait", true)
+      expect(yield* FiberRef.get(ref)).toBe("after a wait")
+      expect(yield* Effect.locally(FiberRef.get(ref), ref, "local")).toBe("local")
+    }).pipe(Effect.provide(setter))
   })
 
   it.scoped("does not keep other fibers from running, however often it is made", () => {
