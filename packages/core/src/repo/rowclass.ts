@@ -51,6 +51,8 @@ const body = (text: string): string | undefined => {
         at += 2
       } else at += 1
     } else if (letter === '"' || letter === "'") {
+      // A name in quotes, of a method or of a field.
+      if (open.length === 1 && open[0] === "}") outline += letter
       if (!skip(letter)) return undefined
     } else if (letter === "/") {
       // A division or a regular expression: which of them takes a parser to say.
@@ -75,7 +77,7 @@ const body = (text: string): string | undefined => {
 
 /** Methods and accessors, one after the other, and blocks that run once for the class. */
 const onlyMethods =
-  /^(?:[\s;]|static\s*\{\}|(?:static\s+)?(?:async[ \t]+|get\s+|set\s+)?\*?\s*(?!constructor\b)(?:[\w$]+|\[\])\s*\(\)\s*\{\})*$/
+  /^(?:[\s;]|static\s*\{\}|(?:static\s+)?(?:(?:async[ \t]+)?(?:\*\s*)?|get\s+|set\s+)(?!constructor\b)(?:[\w$]+|\[\])\s*\(\)\s*\{\})*$/
 
 const addsNothing = (text: string): boolean => {
   if (known.has(text)) return true

@@ -75,6 +75,15 @@ class Commented extends Model.Class<Commented>("Commented")({ id: Schema.Number,
   #seen = 0 // {
 }
 
+/** Fields that look like methods to a careless reader. */
+const disguised = [
+  "class extends Plain { 'name'; look() {} }",
+  "class extends Plain { get\n *look() {} }",
+  "class extends Plain { async\n look() {} }",
+  "class extends Plain { ['name']; look() {} }",
+  "class extends Plain { static {} look() {} name }"
+].map((text): typeof Plain => new Function("Plain", `return ${text}`)(Plain))
+
 describe("onlyAssigns", () => {
   layer(TestRepo, { excludeTestServices: true })((it) => {
     it("is true for a model as Model.Class makes it, with methods and accessors too", () => {
@@ -90,7 +99,18 @@ describe("onlyAssigns", () => {
           return this.name.length
         }
       }
-      const models = [Private, PrivateMethod, Frozen, WithField, Below, Defaulted, Arrow, Commented, Doubtful]
+      const models = [
+        Private,
+        PrivateMethod,
+        Frozen,
+        WithField,
+        Below,
+        Defaulted,
+        Arrow,
+        Commented,
+        Doubtful,
+        ...disguised
+      ]
       expect(models.map(onlyAssigns)).toEqual(models.map(() => false))
     })
   })
