@@ -32,6 +32,8 @@ export class Instance {
   nested: unknown = undefined
   /** What waits for an answer of this instance. Each is called once, when it dies. */
   private readonly inFlight = new Set<(died: InstanceDied) => void>()
+  private over = false
+  /** Made when somebody is told: an error takes a stack with it. */
   private died: InstanceDied | undefined
   /** How it ended before it was up. */
   private early: Ending | undefined
@@ -73,6 +75,8 @@ export class Instance {
 
   /** Whether a call can still get an answer. */
   get dead(): InstanceDied | undefined {
+    if (!this.over) return undefined
+    this.died ??= new InstanceDied({ path: this.slot.path, instance: this.number })
     return this.died
   }
 
@@ -83,8 +87,9 @@ export class Instance {
 
   /** Calls `onDeath` once if the instance dies before the answer of `onDeath`'s owner; the result takes it back. */
   onDeath(onDeath: (died: InstanceDied) => void): () => void {
-    if (this.died !== undefined) {
-      onDeath(this.died)
+    const died = this.dead
+    if (died !== undefined) {
+      onDeath(died)
       return () => {}
     }
     this.inFlight.add(onDeath)
@@ -93,12 +98,12 @@ export class Instance {
 
   /** Tells everybody who waits for an answer that there will be none. */
   abandonCalls(): void {
-    if (this.died !== undefined) return
-    const died = new InstanceDied({ path: this.slot.path, instance: this.number })
-    this.died = died
+    if (this.over) return
+    this.over = true
     const waiting = Array.from(this.inFlight)
     this.inFlight.clear()
-    for (const tell of waiting) tell(died)
+    const died = waiting.length > 0 ? this.dead : undefined
+    if (died !== undefined) for (const tell of waiting) tell(died)
   }
 
   /**
