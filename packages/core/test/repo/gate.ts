@@ -7,6 +7,8 @@ export interface Gate {
   readonly port: number
   /** From now on nothing gets through, in either direction, and nobody is told. */
   readonly shut: Effect.Effect<void>
+  /** Only who is connected now waits; whoever comes later gets through. */
+  readonly delay: Effect.Effect<void>
   /** What was held back arrives now. */
   readonly open: Effect.Effect<void>
 }
@@ -43,12 +45,16 @@ export const gate: Effect.Effect<Gate, never, PgClient.PgClient | Scope.Scope> =
       })
   )
   const address = server.address()
+  const hold = () => {
+    for (const socket of sockets) socket.unpipe().pause()
+  }
   return {
     port: typeof address === "object" && address !== null ? address.port : 0,
     shut: Effect.sync(() => {
       isShut = true
-      for (const socket of sockets) socket.unpipe().pause()
+      hold()
     }),
+    delay: Effect.sync(hold),
     open: Effect.sync(() => {
       isShut = false
       for (const socket of sockets) {

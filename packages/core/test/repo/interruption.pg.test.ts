@@ -33,6 +33,28 @@ const pidOf = (sql: SqlClient.SqlClient) =>
 
 const idleInTransaction = Effect.map(running, (rows) => rows.filter((row) => row.state.startsWith("idle in")))
 
+/** Enough for whatever needs no answer. */
+const turns = Effect.repeatN(
+  Effect.promise(() => new Promise(setImmediate)),
+  20
+)
+
+/** A pool whose way to the server can be shut. */
+const shuttable = (maxConnections: number) =>
+  Effect.gen(function* () {
+    const { config } = yield* PgClient.PgClient
+    const { port, ...way } = yield* gate
+    const address = new URL(Redacted.value(config.url ?? Redacted.make("postgres://localhost")))
+    const made = yield* pool(maxConnections, {
+      url: undefined,
+      host: "127.0.0.1",
+      port,
+      username: config.username ?? decodeURIComponent(address.username),
+      database: config.database ?? address.pathname.slice(1)
+    })
+    return { ...made, ...way }
+  })
+
 describe("a statement that is interrupted", () => {
   layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
     it.scoped("is stopped on the server although the pool has no other connection, and keeps its connection", () =>
@@ -106,6 +128,21 @@ describe("a statement that is interrupted", () => {
       })
     )
 
+    it.scoped("is stopped although the request to stop it arrives before it does", () =>
+      Effect.gen(function* () {
+        const { delay, open, sql } = yield* shuttable(1)
+        const pid = yield* pidOf(sql)
+        yield* delay
+        const fiber = yield* Effect.fork(sql`select pg_sleep(600)`)
+        yield* turns
+        const interrupted = yield* Effect.fork(Fiber.interrupt(fiber))
+        yield* turns
+        yield* open
+        yield* Fiber.join(interrupted)
+        expect(yield* pidOf(sql)).toBe(pid)
+      })
+    )
+
     it.scoped("never takes a later statement of its connection along", () =>
       Effect.gen(function* () {
         const { repo, sql } = yield* pool(1)
@@ -131,12 +168,6 @@ describe("a server that does not answer", () => {
       vi.useRealTimers()
     })
 
-    /** Enough for whatever needs no answer. */
-    const turns = Effect.repeatN(
-      Effect.promise(() => new Promise(setImmediate)),
-      20
-    )
-
     /** Lets time go by, in seconds, until the fiber has ended. */
     const outlast = <A, E>(fiber: Fiber.Fiber<A, E>) =>
       Effect.gen(function* () {
@@ -150,21 +181,6 @@ describe("a server that does not answer", () => {
           if (seconds > 60) return yield* Effect.die("it waits for ever")
         }
         return { exit: yield* Fiber.join(over), seconds }
-      })
-
-    const shuttable = (maxConnections: number) =>
-      Effect.gen(function* () {
-        const { config } = yield* PgClient.PgClient
-        const { open, port, shut } = yield* gate
-        const address = new URL(Redacted.value(config.url ?? Redacted.make("postgres://localhost")))
-        const made = yield* pool(maxConnections, {
-          url: undefined,
-          host: "127.0.0.1",
-          port,
-          username: config.username ?? decodeURIComponent(address.username),
-          database: config.database ?? address.pathname.slice(1)
-        })
-        return { ...made, open, shut }
       })
 
     it.scoped("keeps nobody who is interrupted, and its connection is replaced", () =>
