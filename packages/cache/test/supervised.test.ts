@@ -106,7 +106,7 @@ describe("a supervised cache", () => {
 })
 
 describe("a layer that is built several times", () => {
-  it.scoped("evicts from all who live, and keeps nobody who does not", () =>
+  it.scoped("evicts from all who live, whoever of them was asked, and whether that one still lives", () =>
     Effect.gen(function* () {
       const Live = Layer.fresh(Cache.layer(Numbers, { name: "numbers" }))
       const [one, two] = [yield* Layer.build(Live), yield* Layer.build(Live)].map((built) =>
