@@ -40,20 +40,26 @@ const dataTypes: ReadonlySet<string> = new Set(
 const isMarked = (value: object): boolean =>
   Object.getOwnPropertySymbols(value).some((symbol) => dataTypes.has(symbol.description ?? ""))
 
-const markedPrototypes = new WeakMap<object, boolean>()
-
-/** Asked for each result of each call, so it is remembered by prototype. */
-const hasMarkedPrototype = (value: object): boolean => {
-  const prototype: object | null = Object.getPrototypeOf(value)
-  if (prototype === null || prototype === Object.prototype) return false
-  const known = markedPrototypes.get(prototype)
-  if (known !== undefined) return known
-  const marked = isMarked(prototype) || hasMarkedPrototype(prototype)
-  markedPrototypes.set(prototype, marked)
-  return marked
+const isMarkedAnywhere = (value: object): boolean => {
+  for (let at: object | null = value; at !== null && at !== Object.prototype; at = Object.getPrototypeOf(at)) {
+    if (isMarked(at)) return true
+  }
+  return false
 }
 
-const isData = (value: object): boolean => hasMarkedPrototype(value) || isMarked(value)
+/** Whether the instances of a class are data, by the prototype of the class. All of them have the same marks. */
+const classes = new WeakMap<object, boolean>()
+
+/** Asked for each result of each call, so it is remembered. */
+const isData = (value: object): boolean => {
+  const prototype: object | null = Object.getPrototypeOf(value)
+  if (prototype === null || prototype === Object.prototype) return isMarked(value)
+  const known = classes.get(prototype)
+  if (known !== undefined) return known
+  const data = isMarkedAnywhere(value)
+  if (Object.hasOwn(prototype, "constructor")) classes.set(prototype, data)
+  return data
+}
 
 export const isObject = (u: unknown): u is object => (typeof u === "object" && u !== null) || typeof u === "function"
 
