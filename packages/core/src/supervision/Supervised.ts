@@ -7,6 +7,10 @@
  * with `InstanceDied`, its scope is closed, and the supervisor decides what is started again. A forked helper that ends well is
  * no exit.
  *
+ * What a handle answers with is guarded: Effects, Streams, and functions that return them. An object that a method returns is
+ * not; it belongs to its instance. While the child is down an Effect waits, but a function that returns a plain value has to
+ * throw, and one that was never called before cannot know which of them it is: test the answer of its Effect, not the result.
+ *
  * Not for values that should survive a restart: those belong in a layer that is not supervised, or in a child of their own.
  *
  * @since 0.1.0
