@@ -1,4 +1,5 @@
 /** A service as what its callers see: the commands, and the hooks around them. */
+import * as Supervised from "@effecto/core/Supervised"
 import { Duration, Effect, Option } from "effect"
 import type { Cache } from "./Cache.js"
 import type { Action, After, Command, Hook, Results } from "./CommandHook.js"
@@ -96,7 +97,8 @@ export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyAr
     keys: service.list((entry) => entry.key),
     entries: service.list((entry) => [entry.key, entry.value] as const),
     stats: service.step((store, now) => ({ size: store.size(now), ...store.counters })),
-    evicting: (key) => (self) => service.evicting(self, key)
+    // The write is the caller's: a crash of the cache must not end it.
+    evicting: (key) => (self) => Supervised.detach(service.evicting(self, key))
   }
   return hooks.length === 0 ? plain : hooked(service, plain, hooks)
 }

@@ -29,6 +29,7 @@ import type { RestartType } from "./machine.js"
 import { ChildDown, InstanceDied, SupervisorConfigError } from "./SupervisionError.js"
 import { CurrentSupervisor } from "./supervisor.js"
 
+export { detach } from "./detached.js"
 export {
   /**
    * @since 0.1.0

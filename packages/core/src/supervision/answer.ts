@@ -7,6 +7,7 @@ import * as Effectable from "effect/Effectable"
 import { pipeArguments } from "effect/Pipeable"
 import * as Stream from "effect/Stream"
 import { YieldWrap, yieldWrapGet } from "effect/Utils"
+import { isDetached } from "./detached.js"
 import { run } from "./guard.js"
 import type { Instance, Slot } from "./instance.js"
 import { type AnyEffect, type AnyStream, isFunction, isObject, isStream, kindOf } from "./kind.js"
@@ -114,7 +115,7 @@ export const effect = (slot: Slot, instance: Instance, result: AnyEffect, again:
     case "value":
       return result
     case "custom":
-      return custom(slot, instance, result, again)
+      return isDetached(result) ? new Lazy(slot, instance, result, again) : custom(slot, instance, result, again)
     default:
       return new Lazy(slot, instance, result, again)
   }

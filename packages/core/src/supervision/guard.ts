@@ -18,6 +18,7 @@ import * as FiberRefs from "effect/FiberRefs"
 import * as HashSet from "effect/HashSet"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
+import { isDetached } from "./detached.js"
 import type { Instance } from "./instance.js"
 import { type AnyEffect, kindOf } from "./kind.js"
 import * as Linking from "./linking.js"
@@ -33,6 +34,7 @@ export const run = (instance: Instance, effect: AnyEffect): AnyEffect => {
     case "value":
       return effect
     case "custom": {
+      if (isDetached(effect)) return effect.self
       // What the runtime does with such an Effect, whose type it knows as having `commit`.
       const inner = (effect as unknown as { commit(): AnyEffect }).commit()
       return inner === effect ? inFiber(instance, effect) : run(instance, inner)

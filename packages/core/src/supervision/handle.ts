@@ -19,6 +19,8 @@
  * Called while the child is down, a function answers with what it has answered with before: an Effect, a Stream or a function
  * that waits; for a value, it throws. If it was never called before, the answer can be used as any of the three.
  *
+ * An Effect that is marked with `Supervised.detach` is not guarded: it is the caller's own work, and goes on.
+ *
  * Not protected: an object returned by a function (`transaction()`, a row) belongs to its instance, and so do its methods. A
  * function that returns a value, called for the first time while the child is down, answers with something truthy.
  */

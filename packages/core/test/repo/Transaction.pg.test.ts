@@ -189,7 +189,7 @@ describe("Transaction", () => {
       ] as const)("die of a word that does not exist, before anything is sent: %j", ([options, message]) =>
         Effect.gen(function* () {
           const sql = yield* table
-          const exit = yield* Effect.exit(Transaction.transact(insert(1), options as Transaction.TransactOptions))
+          const exit = yield* Effect.exit(Transaction.transact(insert(1), options as object))
           expect(Exit.isFailure(exit) && Cause.pretty(exit.cause)).toContain(message)
           expect(yield* ids).toEqual([])
           expect(yield* sql`select to_regclass('pwned') as found`).toEqual([{ found: null }])

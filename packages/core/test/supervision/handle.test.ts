@@ -71,6 +71,29 @@ describe("a function that a method returns", () => {
     }).pipe(Effect.provide(child(Tag, service(events))))
   })
 
+  it.scoped("leaves work of its caller alone when its instance dies, if that is detached", () => {
+    const events: Array<string> = []
+    const wrapping = (instance: number) => ({
+      evicting: (key: string) =>
+        function <A>(self: Effect.Effect<A>) {
+          return Supervised.detach(
+            Effect.tap(self, () => Effect.sync(() => events.push(`evict ${key} from ${instance}`)))
+          )
+        }
+    })
+    return Effect.gen(function* () {
+      const it = yield* Tag
+      const gate = yield* Deferred.make<void>()
+      const writer = yield* Effect.fork(Effect.andThen(Deferred.await(gate), writing(events)).pipe(it.evicting("k")))
+      yield* Effect.yieldNow()
+      yield* restart
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.join(writer)
+      yield* writing(events).pipe(it.evicting("k"))
+      expect(events).toEqual(["write", "evict k from 1", "write", "evict k from 2"])
+    }).pipe(Effect.provide(child(Tag, wrapping)))
+  })
+
   for (const known of [true, false]) {
     it.scoped(`waits while the child is down, ${known ? "when it was called before" : "when it never was"}`, () =>
       Effect.gen(function* () {
