@@ -109,10 +109,12 @@ describe("the repository", () => {
   })
 
   it("names neither the folder that it was written in nor a registry", () => {
-    const registry = /registry\.(?:npmjs|yarnpkg|npmmirror)/
+    const registry = /\bregistry\.[a-z-]+\.(?:org|com)\b/
+    // As a path of its own, not as the end of another one: this may be a checkout in /src.
+    const here = new RegExp(`(?<![\\w./-])${root.replace(/\/$/, "").replaceAll(/[^\w/]/g, "\\$&")}\\b`)
     const named = filesBelow(".").filter((file) => {
       const text = read(file)
-      return text.includes(root) || registry.test(text)
+      return here.test(text) || registry.test(text)
     })
     expect(named).toEqual([])
   })
