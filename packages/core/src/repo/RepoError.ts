@@ -108,18 +108,27 @@ export class InvalidInput<T extends string = string> extends Data.TaggedError("I
 }
 
 /**
- * Another row already has these values. `constraint` is one of the names that the table declares.
+ * What is known of a constraint that a write does not satisfy. `constraint` is one of the names that the table declares, `fields` are those
+ * that it declares for it.
  *
  * @since 0.1.0
- * @category errors
+ * @category models
  */
-export class UniqueViolation<C extends string = string> extends Data.TaggedError("UniqueViolation")<{
+export interface Violation<C extends string = string> {
   readonly table: string
   readonly constraint: C
   readonly fields: ReadonlyArray<string>
   readonly operation: string
   readonly cause: unknown
-}> {
+}
+
+/**
+ * Another row already has these values.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class UniqueViolation<C extends string = string> extends Data.TaggedError("UniqueViolation")<Violation<C>> {
   override get message() {
     return `could not ${this.operation} ${this.table}: key (${this.fields.join(", ")}) already exists (constraint ${this.constraint})`
   }
@@ -131,13 +140,9 @@ export class UniqueViolation<C extends string = string> extends Data.TaggedError
  * @since 0.1.0
  * @category errors
  */
-export class ForeignKeyViolation<C extends string = string> extends Data.TaggedError("ForeignKeyViolation")<{
-  readonly table: string
-  readonly constraint: C
-  readonly fields: ReadonlyArray<string>
-  readonly operation: string
-  readonly cause: unknown
-}> {
+export class ForeignKeyViolation<C extends string = string> extends Data.TaggedError("ForeignKeyViolation")<
+  Violation<C>
+> {
   override get message() {
     return `could not ${this.operation} ${this.table}: (${this.fields.join(", ")}) refers to a row that does not exist, or other rows still refer to this one (constraint ${this.constraint})`
   }
@@ -149,13 +154,7 @@ export class ForeignKeyViolation<C extends string = string> extends Data.TaggedE
  * @since 0.1.0
  * @category errors
  */
-export class CheckViolation<C extends string = string> extends Data.TaggedError("CheckViolation")<{
-  readonly table: string
-  readonly constraint: C
-  readonly fields: ReadonlyArray<string>
-  readonly operation: string
-  readonly cause: unknown
-}> {
+export class CheckViolation<C extends string = string> extends Data.TaggedError("CheckViolation")<Violation<C>> {
   override get message() {
     return `could not ${this.operation} ${this.table}: (${this.fields.join(", ")}) is not allowed by constraint ${this.constraint}`
   }
@@ -167,13 +166,9 @@ export class CheckViolation<C extends string = string> extends Data.TaggedError(
  * @since 0.1.0
  * @category errors
  */
-export class ExclusionViolation<C extends string = string> extends Data.TaggedError("ExclusionViolation")<{
-  readonly table: string
-  readonly constraint: C
-  readonly fields: ReadonlyArray<string>
-  readonly operation: string
-  readonly cause: unknown
-}> {
+export class ExclusionViolation<C extends string = string> extends Data.TaggedError("ExclusionViolation")<
+  Violation<C>
+> {
   override get message() {
     return `could not ${this.operation} ${this.table}: (${this.fields.join(", ")}) conflicts with another row (constraint ${this.constraint})`
   }

@@ -202,38 +202,17 @@ export const clientFor = (
       spanAttributes,
       transformRows
     )
-    const {
-      insert,
-      unsafe,
-      literal,
-      in: within,
-      update,
-      updateValues,
-      and,
-      or,
-      csv,
-      join,
-      onDialect,
-      onDialectOrElse
-    } = statements
-    const client: SqlClient.SqlClient = Object.assign(statements, original, {
-      insert,
-      unsafe,
-      literal,
-      in: within,
-      update,
-      updateValues,
-      and,
-      or,
-      csv,
-      join,
-      onDialect,
-      onDialectOrElse,
-      withTransaction: withTransaction(database),
-      reserve: database.reserveScoped,
-      safe: original,
-      withoutTransforms: () => plain()
-    })
+    // The original's members, but for those that make statements: these are ours.
+    const client: SqlClient.SqlClient = Object.assign(
+      statements,
+      original,
+      { ...statements },
+      {
+        withTransaction: withTransaction(database),
+        reserve: database.reserveScoped,
+        withoutTransforms: () => plain()
+      }
+    )
     Object.assign(client, { safe: client })
     if (Predicate.hasProperty(original, "notify"))
       // The driver's own sends a parameter where NOTIFY takes none; this one also waits for the commit of the transaction it is in.
