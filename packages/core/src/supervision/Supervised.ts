@@ -22,6 +22,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { Carrier, type ChildSettings, CurrentInstance, carrierKey } from "./child.js"
 import * as Linking from "./linking.js"
@@ -53,8 +54,9 @@ export {
  *
  * - `id`: its name in paths; default: the keys of the services its layer provides.
  * - `restart`: `"permanent"` (default): after every exit. `"transient"`: after a crash only. `"temporary"`: never.
- * - `shutdown`: how long its scope may take to close before it is left to itself as orphaned; default 5 seconds.
- *   `"infinity"` waits as long as it takes, `"brutalKill"` not at all.
+ * - `shutdown`: how long its scope may take to close before it is left to itself as orphaned; default 5 seconds,
+ *   and `"infinity"` for a child with a tree inside, whose own children have their time. `"infinity"` waits as long as it takes,
+ *   `"brutalKill"` not at all.
  * - `startTimeout`: how long a build may take before it counts as failed; default: as long as it takes.
  * - `whenDown`: what a call does while the child is down: wait up to `await` (default 5 seconds), or `"fail"` at once. Either
  *   way it then dies with `ChildDown`.
@@ -138,8 +140,10 @@ const supervised = <A, E, R>(
     })
   )
 
+const restartTypes: ReadonlyArray<RestartType> = ["permanent", "transient", "temporary"]
+
 const settingsOf = (path: string, options: ChildOptions): ChildSettings => {
-  const { id, restart = "permanent", shutdown = "5 seconds", significant = false, startTimeout, whenDown } = options
+  const { id, restart = "permanent", shutdown, significant = false, startTimeout, whenDown } = options
   const refuse = (problem: string): never => {
     throw new SupervisorConfigError({
       path,
@@ -147,8 +151,15 @@ const settingsOf = (path: string, options: ChildOptions): ChildSettings => {
     })
   }
   const millis = (name: string, input: Duration.DurationInput): number => {
-    const value = Duration.toMillis(input)
-    return Number.isFinite(value) ? value : refuse(`${name} is not a finite duration`)
+    const value = Option.map(Duration.decodeUnknown(input), Duration.toMillis)
+    // Effect takes a negative number for no time at all; here it is a mistake.
+    if (Option.isNone(value) || (typeof input === "number" && !(input >= 0))) {
+      return refuse(`${name} is ${typeof input === "string" ? `"${input}"` : String(input)}; it has to be a duration`)
+    }
+    return Number.isFinite(value.value) ? value.value : refuse(`${name} is not a finite duration`)
+  }
+  if (!restartTypes.includes(restart)) {
+    refuse(`restart is "${restart}"; it has to be one of ${restartTypes.join(", ")}`)
   }
   if (id === "") refuse("the id is empty; it is a part of its path")
   if (significant && restart === "permanent") {
@@ -161,9 +172,11 @@ const settingsOf = (path: string, options: ChildOptions): ChildSettings => {
     shutdown:
       shutdown === "brutalKill" || shutdown === "infinity"
         ? shutdown
-        : Duration.toMillis(shutdown) === Number.POSITIVE_INFINITY
-          ? "infinity"
-          : millis("shutdown", shutdown),
+        : shutdown === undefined
+          ? undefined
+          : Option.exists(Duration.decodeUnknown(shutdown), (duration) => !Duration.isFinite(duration))
+            ? "infinity"
+            : millis("shutdown", shutdown),
     startTimeout: startTimeout === undefined ? undefined : millis("startTimeout", startTimeout),
     whenDown: whenDown === "fail" ? "fail" : millis("whenDown", whenDown?.await ?? "5 seconds")
   }

@@ -156,6 +156,14 @@ export const layer =
     >
   }
 
+// Records, so that none is forgotten.
+const strategies: { readonly [_ in Strategy]: true } = { one_for_one: true, one_for_all: true, rest_for_one: true }
+const autoShutdowns: { readonly [_ in AutoShutdown]: true } = {
+  never: true,
+  anySignificant: true,
+  allSignificant: true
+}
+
 const settingsOf = (options: Options): Settings => {
   const {
     autoShutdown = "never",
@@ -168,6 +176,12 @@ const settingsOf = (options: Options): Settings => {
   const refuse = (problem: string): never => {
     throw new SupervisorConfigError({ path: name, problem })
   }
+  const choose = (option: string, value: string, known: object): void => {
+    if (!Object.hasOwn(known, value))
+      refuse(`${option} is "${value}"; it has to be one of ${Object.keys(known).join(", ")}`)
+  }
+  choose("strategy", strategy, strategies)
+  choose("autoShutdown", autoShutdown, autoShutdowns)
   if (name === "") refuse("the name is empty; it is the first part of every path")
   if (!Number.isInteger(intensity) || intensity < 0)
     refuse(`intensity is ${intensity}; it has to be an integer from 0 up`)

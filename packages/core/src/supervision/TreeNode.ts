@@ -34,6 +34,9 @@ export interface ChildNode {
   readonly id: string
   readonly path: string
   readonly restart: RestartType
+  /** Milliseconds. */
+  readonly shutdown: number | "brutalKill" | "infinity"
+  readonly significant: boolean
   readonly status: Status
   readonly instance: number
   readonly restarts: number

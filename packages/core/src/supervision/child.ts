@@ -15,14 +15,15 @@ import * as Handle from "./handle.js"
 import { type Ending, Instance, Slot, type WhenDown } from "./instance.js"
 import * as Linking from "./linking.js"
 import type { RestartType } from "./machine.js"
+import * as Report from "./report.js"
 
 export interface ChildSettings {
   /** Without one, the keys of the services that the layer provides. */
   readonly id: string | undefined
   readonly restart: RestartType
   readonly significant: boolean
-  /** Milliseconds. */
-  readonly shutdown: number | "brutalKill" | "infinity"
+  /** Milliseconds. Without one it depends on what the child is. */
+  readonly shutdown: number | "brutalKill" | "infinity" | undefined
   /** Milliseconds. */
   readonly startTimeout: number | undefined
   readonly whenDown: WhenDown
@@ -121,6 +122,11 @@ export class Child {
     })
   }
 
+  /** How long an instance may take to stop: a tree inside has children of its own, each with its time. */
+  get shutdown(): number | "brutalKill" | "infinity" {
+    return this.settings.shutdown ?? ((this.instance ?? this.slot.last)?.nested === undefined ? 5000 : "infinity")
+  }
+
   /** The end of a build: its own, or that of our patience. */
   private built<A>(fiber: Fiber.RuntimeFiber<Exit.Exit<A, unknown>>): Effect.Effect<Exit.Exit<A, unknown>> {
     const done = fiber.unsafePoll()
@@ -172,14 +178,17 @@ export class Child {
           )
         )
       )
-      return Effect.map(this.closed(closing), (result) => {
+      return Effect.flatMap(this.closed(closing), (result): Effect.Effect<"closed" | "orphaned"> => {
         instance.abandonCalls()
         if (this.instance === instance) this.instance = undefined
         if (Option.isNone(result)) {
           this.orphaned++
-          return "orphaned"
+          return Effect.succeed("orphaned")
         }
-        return "closed"
+        // The instance is gone all the same: a finalizer that dies keeps the others of its scope from nothing.
+        return Exit.isFailure(result.value) && !Cause.isInterruptedOnly(result.value.cause)
+          ? Effect.as(Report.stopFailed(this.slot.path, instance.number, result.value.cause), "closed")
+          : Effect.succeed("closed")
       })
     })
   }
@@ -189,7 +198,7 @@ export class Child {
   ): Effect.Effect<Option.Option<Exit.Exit<unknown, unknown>>> {
     const done = closing.unsafePoll()
     if (done !== null) return Effect.succeed(Option.some(done))
-    const { shutdown } = this.settings
+    const { shutdown } = this
     switch (shutdown) {
       case "brutalKill":
         return Effect.succeedNone

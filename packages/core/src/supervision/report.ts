@@ -93,6 +93,14 @@ export const orphaned = (path: string, instance: number): Effect.Effect<void> =>
     )
   )
 
+/** OTP's `shutdown_error`: an instance has stopped, but not in good order. */
+export const stopFailed = (path: string, instance: number, cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+  quietly(
+    Effect.logWarning(`"${path}" (instance ${instance}) stopped, but a finalizer of it failed`, cause).pipe(
+      Effect.annotateLogs({ path, instance, decision: "stop" })
+    )
+  )
+
 /** Services that stay those of the first instance. */
 export const uncarried = (path: string, keys: ReadonlyArray<string>): Effect.Effect<void> =>
   keys.length === 0

@@ -257,6 +257,8 @@ export class Supervisor {
           id: state.id,
           path: `${this.path}/${state.id}`,
           restart: state.restart,
+          shutdown: child?.shutdown ?? 5000,
+          significant: state.significant,
           // Up for the machine but without an instance: it has exited, and the letter is not read yet.
           status: state.status === "up" && child?.slot.current === undefined ? "restarting" : state.status,
           instance: state.instance,
