@@ -1,5 +1,6 @@
 /** @since 0.1.0 */
 export * as AdvisoryLock from "./locks/AdvisoryLock.js"
+export * as Announcement from "./repo/Announcement.js"
 export * as PostgresServer from "./postgres/PostgresServer.js"
 export * as Repo from "./repo/Repo.js"
 export * as RepoError from "./repo/RepoError.js"

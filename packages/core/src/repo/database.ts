@@ -3,9 +3,11 @@
  * make a client whose `withTransaction` is ours. Everything else of this folder sees a {@link Database}.
  */
 import { SqlClient, type SqlConnection, type SqlError, Statement } from "@effect/sql"
-import { Context, Effect, Exit, Fiber, Predicate, Scope } from "effect"
+import { Context, Effect, Exit, Predicate, type Scope } from "effect"
+import { type Announcer, announcerOf } from "./changes.js"
 import { type Answer, type Channel, type ChannelOptions, FrameChannel, type On, PoolChannel } from "./connection.js"
 import { type Frame, frameOf } from "./frame.js"
+import { Lending, type Reserved, type Restore } from "./lending.js"
 import { forgetPrepared, isStale } from "./prepared.js"
 import type { Source } from "./statementlog.js"
 
@@ -62,12 +64,16 @@ export class Database {
   /** The pool's channel, where it is always the same one: then statements need no scope. */
   private readonly constantPool: Channel | undefined
 
+  private readonly lending: Lending
   readonly options: DatabaseOptions
+  readonly announcer: Announcer
 
   constructor(
     readonly client: SqlClient.SqlClient,
     options: DatabaseOptions
   ) {
+    this.announcer = announcerOf(client)
+    this.lending = new Lending(client.reserve)
     // Names are understood by `pg` only.
     this.options = { ...options, prepare: options.prepare && driverTag(client) !== undefined }
     const acquirer = withoutTransaction(partsOf(client).acquirer)

@@ -15,6 +15,7 @@
  */
 import type { SqlClient, SqlConnection } from "@effect/sql"
 import { Context, type Effect } from "effect"
+import { Changes } from "./changes.js"
 import type { Channel } from "./connection.js"
 import type { Database } from "./database.js"
 
@@ -116,6 +117,8 @@ export class Frame implements TransactionState {
   /** The savepoint that is open below this frame. */
   child: Frame | undefined = undefined
   registrations: Array<Registration> = []
+  /** What was written here and in savepoints that were kept: whoever ends the outermost frame has it announced. */
+  readonly changes = new Changes()
   /** Why nothing of this frame may be kept, although its effect succeeds: a transaction that joined it failed. */
   spoiled: string | undefined = undefined
   /** What statements of this frame run on; made by the database that opened it. */
@@ -160,7 +163,8 @@ export class Frame implements TransactionState {
     if (this.state !== "abandoned") this.state = "ended"
     const parent = this.parent
     if (parent === undefined) return
-    if (!kept) for (const registration of this.registrations) registration.forced = "rolledBack"
+    if (kept) parent.changes.addAll(this.changes)
+    else for (const registration of this.registrations) registration.forced = "rolledBack"
     parent.registrations.push(...this.registrations)
     this.registrations = []
     if (parent.child === this) parent.child = undefined

@@ -1,6 +1,7 @@
 /** What the Repo's functions do, for one database. */
 import { Statement } from "@effect/sql"
-import { Effect, Option } from "effect"
+import { Effect, Function, Option } from "effect"
+import { announced } from "./announcing.js"
 import type { Associations } from "./association.js"
 import { quoted } from "./columnnames.js"
 import { type Asked, asked, equalities } from "./condition.js"
@@ -193,18 +194,32 @@ export const make = (database: Database): Service => {
     table: TableImplementation,
     verb: Verb,
     text: string,
-    parameters: ReadonlyArray<unknown>
-  ): Effect.Effect<object | undefined, ReturnType<typeof writeError>> =>
-    Effect.matchEffect(database.query(text, parameters, table.plan.source, true), {
-      onFailure: (error) =>
-        Effect.withFiberRuntime((fiber) => {
-          const { currentContext } = fiber
-          const inTransaction =
-            frameOf(currentContext, database.client) !== undefined || foreignConnection(currentContext) !== undefined
-          return Effect.fail(writeError(table, verb, error, inTransaction))
-        }),
-      onSuccess: (answer) => Effect.map(decoded(table, answer, done[verb]), (rows) => rows[0])
-    })
+    parameters: ReadonlyArray<unknown>,
+    /** The keys of what is written, where they are known beforehand. */
+    keys: ReadonlyArray<unknown> | "all"
+  ): Effect.Effect<ReadonlyArray<object>, ReturnType<typeof writeError>> => {
+    const statement: Effect.Effect<ReadonlyArray<object>, ReturnType<typeof writeError>> = Effect.matchEffect(
+      database.query(text, parameters, table.plan.source, true),
+      {
+        onFailure: (error) =>
+          Effect.withFiberRuntime((fiber) => {
+            const { currentContext } = fiber
+            const inTransaction =
+              frameOf(currentContext, database.client) !== undefined || foreignConnection(currentContext) !== undefined
+            return Effect.fail(writeError(table, verb, error, inTransaction))
+          }),
+        onSuccess: (answer) => decoded(table, answer, done[verb])
+      }
+    )
+    return announced(
+      database,
+      table,
+      keys,
+      (rows) => rows.map((row) => keyOf(table, row)),
+      (failure) => commitError(table, verb, failure),
+      statement
+    )
+  }
 
   /** A write between its hooks, in one transaction; without hooks it is only the write. */
   const withHooks = <E>(
@@ -217,28 +232,44 @@ export const make = (database: Database): Service => {
   ): Effect.Effect<object, E | ReturnType<typeof writeError>> => {
     const hooks = hooksOf(table, operation)
     if (hooks === undefined) return statement(input)
-    const delta = deltaOf(table, operation, operation, source)
-    const before = through(service, hooks.before, input, delta)
-    const hooked = Effect.flatMap(before, (prepared) =>
-      // What beforeDelete gives is nothing: its key stays.
-      Effect.flatMap(
-        statement(operation === "delete" ? input : prepared),
-        (row) =>
+    // Sound: looked at to be an object; keyOf tells rows from keys the same way.
+    const given = operation !== "insert" && source !== keyOf(table, source) ? (source as object) : undefined
+    const write = (chosen: Hooks, old: object | undefined) => {
+      const about = { table, operation, call: operation, source, record: given, old }
+      return Effect.flatMap(throughBefore(service, chosen, input, about), (prepared) => {
+        // Sound: what is written is an object of fields.
+        const changeset = operation === "delete" ? undefined : (prepared as object)
+        return Effect.flatMap(statement(prepared), (row) => {
           // Sound: hooks after a write give a row.
-          through(service, hooks.after, row, delta) as Effect.Effect<object>
+          const after = throughAfter(service, chosen, row, changeset, about) as Effect.Effect<object>
+          return chosen.commit.length === 0
+            ? after
+            : Effect.zipRight(noteChange(database, service, chosen, row, changeset, about), after)
+        })
+      })
+    }
+    const hooked = (chosen: Hooks) =>
+      transactFor(
+        database,
+        chosen.loadsOld ? Effect.flatMap(oldOf(table, source), (old) => write(chosen, old)) : write(chosen, given),
+        (failure) => commitError(table, verb, failure)
       )
-    )
-    return unlessInHook(
-      transactFor(database, hooked, (failure) => commitError(table, verb, failure)),
-      statement(input)
-    )
+    return choosing(hooks, hooked, statement(input))
   }
+
+  /** The row as it is before it is changed, locked so that it stays so. */
+  const oldOf = (table: TableImplementation, target: unknown): Effect.Effect<object | undefined, StatementError> =>
+    Effect.matchEffect(table.plan.encodeKey(keyOf(table, target)), {
+      onFailure: () => Effect.succeed(undefined),
+      onSuccess: (encoded) =>
+        Effect.map(read(table, `${table.plan.getText} for no key update`, [encoded], true), (rows) => rows[0])
+    })
 
   const insertRow = (table: TableImplementation, row: unknown) =>
     Effect.flatMap(table.plan.encodeInsert(fieldsGiven(table, "insert into", row)), (values: Values) =>
       Effect.flatMap(
-        write(table, "insert into", table.plan.insertText(values.columns), values.parameters),
-        (inserted) =>
+        write(table, "insert into", table.plan.insertText(values.columns), values.parameters, "all"),
+        ([inserted]) =>
           inserted === undefined
             ? Effect.fail(
                 new DbError({
@@ -274,8 +305,14 @@ export const make = (database: Database): Service => {
             Effect.flatMap(read(table, table.plan.getText, [encodedKey], true), (rows) => one(table, key, rows[0]))
           : Effect.flatMap(table.plan.encodeUpdate(fields), (values) =>
               Effect.flatMap(
-                write(table, "update", table.plan.updateText(values.columns), [...values.parameters, encodedKey]),
-                (row) => one(table, key, row)
+                write(
+                  table,
+                  "update",
+                  table.plan.updateText(values.columns),
+                  [...values.parameters, encodedKey],
+                  [key]
+                ),
+                ([row]) => one(table, key, row)
               )
             )
     })
@@ -285,7 +322,9 @@ export const make = (database: Database): Service => {
     Effect.matchEffect(table.plan.encodeKey(key), {
       onFailure: () => Effect.fail(notFound(table, key)),
       onSuccess: (encoded) =>
-        Effect.flatMap(write(table, "delete from", table.plan.deleteText, [encoded]), (row) => one(table, key, row))
+        Effect.flatMap(write(table, "delete from", table.plan.deleteText, [encoded], [key]), ([row]) =>
+          one(table, key, row)
+        )
     })
 
   const reading: Reading = {
@@ -383,6 +422,12 @@ export const make = (database: Database): Service => {
       return withHooks(self, "delete", "delete from", key, target, () => deleteRow(self, key))
     },
 
+    touch: (table: Any, keys?: ReadonlyArray<unknown>) => {
+      const self = implementationOf(table)
+      const touched = keys ?? "all"
+      return announced(database, self, touched, () => touched, Function.identity, Effect.void)
+    },
+
     transact: (self: Effect.Effect<unknown, unknown, unknown>, options = {}) =>
       spanned(transactOn(database, self, options), "Repo.transact", {})
   }
@@ -404,6 +449,6 @@ export const make = (database: Database): Service => {
   )
   // Sound: each operation does what its type in Service says. Rows, keys and hooks are unknown here because they are the table's, and their types are
   // worked out from the table's type at the call.
-  const service = { ...traced, transact } as unknown as Service
+  const service = { ...traced, transact, announcer: database.announcer } as unknown as Service
   return service
 }

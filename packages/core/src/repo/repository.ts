@@ -2,6 +2,7 @@
 import type { Statement } from "@effect/sql"
 import { Context, type Effect, type Option } from "effect"
 import type { Associations, Loaded } from "./association.js"
+import type { Announcer } from "./changes.js"
 import type { Transaction } from "./frame.js"
 import type { InvalidInput, MultipleResults, NotFound, StatementError } from "./RepoError.js"
 import type { LockContext, LockError, ReadOptions } from "./rowlock.js"
@@ -159,6 +160,14 @@ export interface Service {
     table: T,
     target: Table.Key<T> | Table.Row<T>
   ) => Effect.Effect<Table.Row<T>, NotFound<T["name"]> | WriteError<T, "delete">, Table.HookContext<T, "delete">>
+
+  readonly touch: <T extends Table.Any>(
+    table: T,
+    keys?: ReadonlyArray<Table.Key<T>>
+  ) => Effect.Effect<void, TransactError>
+
+  /** Who is told of what was written: see `Announcement`. */
+  readonly announcer: Announcer
 
   readonly transact: <A, E, R>(
     self: Effect.Effect<A, E, R>,

@@ -237,7 +237,14 @@ const outermost = <A, E, R>(
   const begun = (reserved: Reserved) => {
     const session = new Session(database, reserved.connection)
     const frame = new Frame(session, undefined, currentFrame(context), 0, undefined)
-    return Effect.flatMap(Effect.exit(inside(frame, context, restore(self))), (exit) => {
+    const whole = Effect.tap(self, () =>
+      Effect.catchAll(database.announcer.beforeCommit(frame.changes) ?? Effect.void, (error) => {
+        const failure = statementError(error, "announce what this transaction changed")
+        // What was swallowed before is for COMMIT to say.
+        return failure._tag === "DbError" && failure.kind === "aborted" ? Effect.void : Effect.fail(failure)
+      })
+    )
+    return Effect.flatMap(Effect.exit(inside(frame, context, restore(whole))), (exit) => {
       frame.end()
       const spoiled = frame.spoiled ?? (session.broken ? "a savepoint could not be rolled back" : undefined)
       const ending = Exit.isFailure(exit)
@@ -250,7 +257,10 @@ const outermost = <A, E, R>(
           frame.dropChild()
           frame.leave(outcome === "committed")
           return Effect.zipRight(
-            Effect.zipRight(reserved.giveBack, runRegistrations(frame.registrations, outcome)),
+            Effect.zipRight(
+              outcome === "rolledBack" ? Effect.void : database.announcer.announceAll(outcome, frame.changes),
+              Effect.zipRight(reserved.giveBack, runRegistrations(frame.registrations, outcome))
+            ),
             reported(exit, failure)
           )
         })

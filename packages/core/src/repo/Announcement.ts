@@ -1,0 +1,119 @@
+/**
+ * Tells who wants to know which rows the Repo has changed: after the outermost COMMIT, and only then.
+ *
+ * Every write of a Repo is announced, those of many rows too. What a savepoint did that was rolled back is not, nor anything of a transaction that was
+ * rolled back. A single statement outside of any transaction is announced when it is done. Statements that were written by hand say what they changed
+ * with {@link touch}; so do those that change other tables by a trigger or `on delete cascade`.
+ *
+ * ```text
+ *   writes ─▶ what this transaction changed ─▶ beforeCommit, in the transaction ─▶ COMMIT ─▶ listeners ─▶ afterCommit ─▶ the result of transact
+ * ```
+ *
+ * It is *not* durable, and knows nothing of other processes: `beforeCommit` is where a `pg_notify` for those goes.
+ *
+ * @since 0.1.0
+ */
+import type { SqlError } from "@effect/sql"
+import { Context, Effect, type Scope } from "effect"
+import type { Change, Listener } from "./changes.js"
+import { frameOf } from "./frame.js"
+import type { StatementError } from "./RepoError.js"
+import { Repo } from "./repository.js"
+import type * as Table from "./Table.js"
+import type { TransactError } from "./transact.js"
+
+export type { Announcement, Change, Listener } from "./changes.js"
+
+/**
+ * Has a function told of every change of the Repo's database that was committed, or may have been, for the length of a scope. It runs synchronously, in
+ * the fiber that committed: what it does is done before `transact`, or the write, gives its result. It must be short. What it throws is logged.
+ *
+ * A write that was interrupted, or lost its connection, may have been done: its outcome is `"unknown"`. Inside of a `withTransaction` of @effect/sql's own
+ * client, whose end cannot be seen, changes are announced at once and as `"unknown"`.
+ *
+ * @since 0.1.0
+ * @category listening
+ * @example
+ * ```ts
+ * import { Model, SqlClient } from "@effect/sql"
+ * import { Announcement, Repo, Table } from "@effecto/core"
+ * import { EmbeddedPostgres } from "@effecto/core/testing"
+ * import { Effect, Layer, Schema } from "effect"
+ *
+ * class Person extends Model.Class<Person>("Person")({ id: Schema.Number, name: Schema.String }) {}
+ *
+ * const People = Table.make(Person, { name: "people", key: "id" })
+ *
+ * const program = Effect.gen(function* () {
+ *   const sql = yield* SqlClient.SqlClient
+ *   yield* sql`create table people (id int primary key, name text not null)`
+ *   yield* Announcement.listen(({ changes, outcome }) => console.log(outcome, JSON.stringify(changes)))
+ *   yield* Repo.insert(People, { id: 1, name: "Ada" }) // prints committed [{"table":"people","keys":[1]}]
+ * })
+ *
+ * Effect.runPromise(Effect.scoped(program).pipe(Effect.provide(Repo.layer().pipe(Layer.provide(EmbeddedPostgres)))))
+ * ```
+ */
+export const listen = (listener: Listener): Effect.Effect<void, never, Repo | Scope.Scope> =>
+  Effect.flatMap(Repo, (repo) =>
+    Effect.asVoid(
+      Effect.acquireRelease(
+        Effect.sync(() => repo.announcer.listen(listener)),
+        (end) => Effect.sync(end)
+      )
+    )
+  )
+
+/**
+ * Has an effect run inside of every transaction that changed something, right before its COMMIT, for the length of a scope. Its failure rolls the
+ * transaction back. While there is one, a write outside of any transaction gets a transaction of its own.
+ *
+ * @since 0.1.0
+ * @category listening
+ */
+export const beforeCommit = <R>(
+  run: (changes: ReadonlyArray<Change>) => Effect.Effect<void, SqlError.SqlError | StatementError, R>
+): Effect.Effect<void, never, R | Repo | Scope.Scope> =>
+  Effect.contextWithEffect((context: Context.Context<R>) =>
+    Effect.flatMap(Repo, (repo) =>
+      Effect.asVoid(
+        Effect.acquireRelease(
+          Effect.sync(() =>
+            repo.announcer.join((changes) =>
+              // What it needs from here; the transaction from there.
+              Effect.mapInputContext(run(changes), (there) => Context.merge(context, there))
+            )
+          ),
+          (end) => Effect.sync(end)
+        )
+      )
+    )
+  )
+
+/**
+ * Says that rows of a table were changed by something else than the Repo: by these keys, or all of them when there are none given. Announced like any other
+ * write: after the COMMIT of the transaction it stands in, or at once.
+ *
+ * @since 0.1.0
+ * @category announcing
+ */
+export const touch = <T extends Table.Any>(
+  table: T,
+  keys?: ReadonlyArray<Table.Key<T>>
+): Effect.Effect<void, TransactError, Repo> => Effect.flatMap(Repo, (repo) => repo.touch(table, keys))
+
+/**
+ * What the transaction that this effect stands in has changed so far, savepoints that were rolled back left out: nobody else can see it yet. Outside
+ * of a transaction, and while nobody listens to the Repo, that is nothing.
+ *
+ * @since 0.1.0
+ * @category announcing
+ */
+export const pending: Effect.Effect<ReadonlyArray<Change>, never, Repo> = Effect.flatMap(Repo, (repo) =>
+  Effect.withFiberRuntime((fiber) => {
+    const found: Array<Change> = []
+    let frame = frameOf(fiber.currentContext, repo.announcer.client)
+    for (; frame !== undefined; frame = frame.parent) found.push(...frame.changes.list())
+    return Effect.succeed(found)
+  })
+)

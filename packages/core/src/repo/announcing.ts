@@ -1,0 +1,54 @@
+/** The one place where a write is announced: when its transaction has been committed, or at once where there is none. */
+import { Cause, Effect, Exit, Option } from "effect"
+import type { Changed } from "./changes.js"
+import { type Database, foreignConnection } from "./database.js"
+import { frameOf } from "./frame.js"
+import { type CommitFailed, DbError, type StatementError } from "./RepoError.js"
+import { transactFor } from "./transact.js"
+
+/** The keys of what was written; `"all"` where they are not known. */
+export type Keys = Iterable<unknown> | "all"
+
+/** What a write came to, as far as others may see it: nothing when it certainly did nothing. */
+const outcomeOf = <E>(cause: Cause.Cause<E>): "committed" | "unknown" | undefined => {
+  const failure = Cause.failureOption(cause)
+  // Interrupted, or a defect: the statement may have been faster.
+  if (Option.isNone(failure)) return "unknown"
+  const error = failure.value
+  if (!(error instanceof DbError)) return undefined
+  if (error.kind === "decode") return "committed"
+  return error.kind === "connection" && !error.retryable ? "unknown" : undefined
+}
+
+/**
+ * A statement that writes. `known` are the keys it is about, where they are known beforehand; `keysOf` reads them from its result. Free while nobody
+ * listens.
+ */
+export const announced = <A, E, F>(
+  database: Database,
+  table: Changed,
+  known: Keys,
+  keysOf: (result: A) => Keys,
+  commitFailed: (failure: CommitFailed) => F,
+  statement: Effect.Effect<A, E>
+): Effect.Effect<A, E | F | StatementError> =>
+  Effect.withFiberRuntime((fiber) => {
+    const { announcer, client } = database
+    if (!announcer.isHeard) return statement
+    const frame = frameOf(fiber.currentContext, client)
+    const foreign = frame === undefined && foreignConnection(fiber.currentContext) !== undefined
+    if (frame === undefined && !foreign && announcer.needsTransaction)
+      return transactFor(database, announced(database, table, known, keysOf, commitFailed, statement), commitFailed)
+    const tell = (outcome: "committed" | "unknown", keys: Keys): Effect.Effect<void> => {
+      if (frame?.isOpen !== true) return announcer.announceOne(foreign ? "unknown" : outcome, table, keys)
+      frame.changes.add(table, keys)
+      return Effect.void
+    }
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(Effect.exit(restore(statement)), (exit) => {
+        if (Exit.isSuccess(exit)) return Effect.zipRight(tell("committed", keysOf(exit.value)), exit)
+        const outcome = outcomeOf(exit.cause)
+        return outcome === undefined ? exit : Effect.zipRight(tell(outcome, known), exit)
+      })
+    )
+  })

@@ -1,0 +1,182 @@
+/** Which rows a transaction has changed, and who is told when it has been committed. */
+import type { SqlClient } from "@effect/sql"
+import { Effect } from "effect"
+
+/**
+ * What was changed in one table. `keys` are those of the rows, as the model has them, or `"all"` where it is not known which rows they were, or where they
+ * were more than a thousand.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Change {
+  /** The database's schema, when the table names one. */
+  readonly schema: string | undefined
+  readonly table: string
+  readonly keys: ReadonlyArray<unknown> | "all"
+}
+
+/**
+ * Changes that others can see from now on: `"committed"`, or `"unknown"` when the connection was lost in between, so that they may or may not have been.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Announcement {
+  readonly outcome: "committed" | "unknown"
+  readonly changes: ReadonlyArray<Change>
+}
+
+/** What changes are about. */
+export interface Changed {
+  readonly schema: string | undefined
+  readonly name: string
+}
+
+/** Beyond this many keys of one table a transaction only remembers that it changed the table. */
+const maximalKeys = 1000
+
+/** Keys that are stored alike are one key: dates, bigints and keys of several fields are different objects each time. */
+const identity = (key: unknown): unknown =>
+  typeof key === "object" && key !== null
+    ? JSON.stringify(key, (_, value: unknown) => (typeof value === "bigint" ? `${value}n` : value))
+    : key
+
+interface Entry {
+  readonly schema: string | undefined
+  readonly table: string
+  keys: Map<unknown, unknown> | "all"
+}
+
+/** What one frame of a transaction has changed. Never without bound. */
+export class Changes {
+  private readonly tables = new Map<string, Entry>()
+
+  get isEmpty(): boolean {
+    return this.tables.size === 0
+  }
+
+  add(table: Changed, keys: Iterable<unknown> | "all"): void {
+    this.into(table.schema, table.name, keys)
+  }
+
+  /** Takes over what a savepoint changed. */
+  addAll(other: Changes): void {
+    for (const { keys, schema, table } of other.tables.values())
+      this.into(schema, table, keys === "all" ? keys : keys.values())
+  }
+
+  list(): ReadonlyArray<Change> {
+    return [...this.tables.values()].map(({ keys, schema, table }) => ({
+      schema,
+      table,
+      keys: keys === "all" ? keys : [...keys.values()]
+    }))
+  }
+
+  private into(schema: string | undefined, table: string, given: Iterable<unknown> | "all"): void {
+    const keys: ReadonlyArray<unknown> | "all" = given === "all" ? given : [...given]
+    if (keys.length === 0) return
+    const name = schema === undefined ? table : `${schema}.${table}`
+    let entry = this.tables.get(name)
+    if (entry === undefined) {
+      entry = { schema, table, keys: new Map() }
+      this.tables.set(name, entry)
+    }
+    if (entry.keys === "all") return
+    if (keys !== "all") for (const key of keys) entry.keys.set(identity(key), key)
+    if (keys === "all" || entry.keys.size > maximalKeys) entry.keys = "all"
+  }
+}
+
+/**
+ * Told of changes. It runs synchronously, in the fiber that committed and before that goes on, so whoever sees the result of a write sees what its listeners
+ * did too. What it throws is logged.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Listener = (announcement: Announcement) => void
+
+/** Runs inside of a transaction that has changes, right before its COMMIT; its failure rolls the transaction back. */
+export type BeforeCommit = (changes: ReadonlyArray<Change>) => Effect.Effect<void, unknown>
+
+/** Who is told of the changes of one database. */
+export class Announcer {
+  private readonly listeners = new Set<Listener>()
+  private readonly beforeCommits = new Set<BeforeCommit>()
+
+  constructor(readonly client: SqlClient.SqlClient) {}
+
+  /** Whether anybody wants to know. */
+  get isHeard(): boolean {
+    return this.listeners.size > 0 || this.beforeCommits.size > 0
+  }
+
+  /** Whether even a single statement needs a transaction, because something is to be done in it. */
+  get needsTransaction(): boolean {
+    return this.beforeCommits.size > 0
+  }
+
+  /** Gives back how to end it. The same function may be added twice. */
+  listen(listener: Listener): () => void {
+    const own: Listener = (announcement) => listener(announcement)
+    this.listeners.add(own)
+    return () => this.listeners.delete(own)
+  }
+
+  join(beforeCommit: BeforeCommit): () => void {
+    const own: BeforeCommit = (changes) => beforeCommit(changes)
+    this.beforeCommits.add(own)
+    return () => this.beforeCommits.delete(own)
+  }
+
+  /** What is to run before a COMMIT, if anything is. */
+  beforeCommit(changes: Changes): Effect.Effect<void, unknown> | undefined {
+    if (this.beforeCommits.size === 0 || changes.isEmpty) return undefined
+    const list = changes.list()
+    return Effect.forEach([...this.beforeCommits], (run) => run(list), { discard: true })
+  }
+
+  /** Tells of what a transaction changed. Synchronous but for the log of what went wrong. */
+  announceAll(outcome: Announcement["outcome"], changes: Changes): Effect.Effect<void> {
+    return this.listeners.size === 0 || changes.isEmpty
+      ? Effect.void
+      : this.announce({ outcome, changes: changes.list() })
+  }
+
+  /** Tells of one statement that was committed by itself. */
+  announceOne(outcome: Announcement["outcome"], table: Changed, keys: Iterable<unknown> | "all"): Effect.Effect<void> {
+    if (this.listeners.size === 0) return Effect.void
+    const changes = new Changes()
+    changes.add(table, keys)
+    return changes.isEmpty ? Effect.void : this.announce({ outcome, changes: changes.list() })
+  }
+
+  private announce(announcement: Announcement): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const problems: Array<unknown> = []
+      for (const listener of [...this.listeners])
+        try {
+          listener(announcement)
+        } catch (problem) {
+          problems.push(problem)
+        }
+      return problems.length === 0
+        ? Effect.void
+        : Effect.logError("a listener of committed changes threw; the changes are not changed by it", ...problems)
+    })
+  }
+}
+
+const announcers = new WeakMap<SqlClient.SqlClient, Announcer>()
+
+/** The announcer of the database that a client reaches: one, however many Repos are made of that client. */
+export const announcerOf = (client: SqlClient.SqlClient): Announcer => {
+  let announcer = announcers.get(client)
+  if (announcer === undefined) {
+    announcer = new Announcer(client)
+    announcers.set(client, announcer)
+  }
+  return announcer
+}
