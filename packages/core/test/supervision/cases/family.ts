@@ -55,8 +55,7 @@ export const family = <K extends string>(
   members: { readonly [_ in K]: MemberOptions }
 ) => {
   const events: Array<string> = []
-  const ids = Object.keys(members) as ReadonlyArray<K>
-  const list = ids.map((id) => member(id, events, members[id]))
+  const list = Object.entries<MemberOptions>(members).map(([id, it]) => member(id, events, it))
   const layer = chain(list.map((it) => it.layer)).pipe(SupervisionTree.layer({ name: "app", ...options }))
   // Object.fromEntries forgets what the keys are.
   const of = Object.fromEntries(list.map((it) => [it.id, it])) as { readonly [_ in K]: ReturnType<typeof member> }
@@ -89,5 +88,3 @@ export const status = Effect.map(SupervisionTree.snapshot, (node) => node.status
 /** What an administration call is answered with. */
 export const reply = <R>(call: Effect.Effect<void, SupervisionTree.ControlError, R>): Effect.Effect<string, never, R> =>
   Effect.match(call, { onSuccess: () => "ok", onFailure: (error) => error.reason })
-
-export const events = <A>(list: Array<A>): ReadonlyArray<A> => list.splice(0)
