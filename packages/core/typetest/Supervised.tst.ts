@@ -22,7 +22,7 @@ describe("Supervised.layer", () => {
     >()
   })
 
-  test("does not run without a tree around it", () => {
+  test("195: does not run without a tree around it", () => {
     const program = Effect.provide(Db, Supervised.layer(Layer.succeed(Db, { get: Effect.succeed(1) })))
     expect(program).type.toBe<
       Effect.Effect<{ readonly get: Effect.Effect<number> }, never, Supervised.CurrentSupervisor>
@@ -30,7 +30,7 @@ describe("Supervised.layer", () => {
     expect(Effect.runPromise).type.not.toBeCallableWith(program)
   })
 
-  test("cannot contain another supervised layer", () => {
+  test("195: cannot contain another supervised layer", () => {
     const nested = Layer.provide(HttpLive, Supervised.layer(DbLive))
     expect(Supervised.layer).type.not.toBeCallableWith(nested)
     expect(Supervised.layer).type.not.toBeCallableWith(nested, { id: "http" })

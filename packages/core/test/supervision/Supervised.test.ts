@@ -71,7 +71,7 @@ const defectOf = (exit: Exit.Exit<unknown, unknown>) =>
   Exit.isFailure(exit) ? Option.getOrUndefined(Cause.dieOption(exit.cause)) : undefined
 
 describe("a handle", () => {
-  it.scoped("taken before a crash answers from the new instance after it", () =>
+  it.scoped("176: taken before a crash answers from the new instance after it", () =>
     Effect.gen(function* () {
       const handle = yield* Counter
       expect(yield* handle.next).toBe(1)
@@ -82,7 +82,7 @@ describe("a handle", () => {
     }).pipe(Effect.provide(app()))
   )
 
-  it.scoped("answers from the new instance through unsupervised layers that captured it", () => {
+  it.scoped("177: answers from the new instance through unsupervised layers that captured it", () => {
     class Outer extends Context.Tag("Outer")<Outer, Effect.Effect<number>>() {}
     const outer = Layer.effect(
       Outer,
@@ -227,7 +227,7 @@ describe("a handle", () => {
     }).pipe(Effect.provide(layer))
   })
 
-  it.scoped("dies with InstanceDied for a call in flight, and does not repeat it on the next instance", () =>
+  it.scoped("178: dies with InstanceDied for a call in flight, and does not repeat it on the next instance", () =>
     Effect.gen(function* () {
       const handle = yield* Counter
       const waiting = yield* Effect.fork(handle.wait("a"))
@@ -268,7 +268,7 @@ describe("a handle", () => {
     }).pipe(Effect.provide(layer))
   })
 
-  it.scoped("leaves what a method forks to the caller, with its FiberRefs", () => {
+  it.scoped("181: leaves what a method forks to the caller, with its FiberRefs", () => {
     const Tag = Context.GenericTag<{ readonly fork: Effect.Effect<Fiber.RuntimeFiber<string>> }>("Forker")
     const layer = Layer.succeed(Tag, {
       fork: Effect.gen(function* () {
@@ -294,7 +294,7 @@ describe("a handle", () => {
     }).pipe(Effect.provide(layer))
   })
 
-  it.scoped("lets an interrupted caller interrupt the call", () => {
+  it.scoped("181: lets an interrupted caller interrupt the call", () => {
     const events: Array<string> = []
     const Tag = Context.GenericTag<{ readonly run: Effect.Effect<void> }>("Runner")
     const layer = Layer.succeed(Tag, {
@@ -326,7 +326,7 @@ describe("whenDown", () => {
       return yield* Fiber.join(fiber)
     })
 
-  it.scoped("waits five seconds by default, and then dies with ChildDown", () =>
+  it.scoped("179: waits five seconds by default, and then dies with ChildDown", () =>
     Effect.gen(function* () {
       const context = yield* ready(slow({}))
       const handle = Context.get(context, Counter)
@@ -365,7 +365,7 @@ describe("whenDown", () => {
     })
   )
 
-  it.scoped("fails at once when told to", () =>
+  it.scoped("179: fails at once when told to", () =>
     Effect.gen(function* () {
       const context = yield* ready(slow({ whenDown: "fail" }))
       const handle = Context.get(context, Counter)
@@ -411,11 +411,11 @@ describe("linking", () => {
     expect(service.instance).toBe(2)
   })
 
-  it.scoped("notices the death of a fiber forked with forkDaemon", () =>
+  it.scoped("182: notices the death of a fiber forked with forkDaemon", () =>
     Effect.provide(restarts, supervised(worker(Effect.forkDaemon)))
   )
 
-  it.scoped("notices the death of a fiber forked with forkScoped", () =>
+  it.scoped("182: notices the death of a fiber forked with forkScoped", () =>
     Effect.provide(
       restarts,
       supervised(
@@ -434,7 +434,7 @@ describe("linking", () => {
   let count = 0
   const next = Effect.sync(() => ++count)
 
-  it.scoped("notices it in a layer that is built inside Layer.mergeAll", () =>
+  it.scoped("182: notices it in a layer that is built inside Layer.mergeAll", () =>
     Effect.provide(
       restarts,
       supervised(Layer.mergeAll(Layer.scopedDiscard(Effect.void), worker(Effect.forkDaemon), Layer.empty))
@@ -450,7 +450,7 @@ describe("linking", () => {
     }).pipe(Effect.provide(supervised(worker((effect) => Effect.forkDaemon(Effect.ignore(Effect.sandbox(effect)))))))
   )
 
-  it.scoped("leaves the failure of a grandchild to the fiber that handles it", () =>
+  it.scoped("183: leaves the failure of a grandchild to the fiber that handles it", () =>
     Effect.gen(function* () {
       const service = yield* Tag
       yield* service.boom
@@ -467,7 +467,7 @@ describe("linking", () => {
     )
   )
 
-  it.scoped("leaves an unlinked fiber out", () =>
+  it.scoped("185: leaves an unlinked fiber out", () =>
     Effect.gen(function* () {
       const service = yield* Tag
       yield* service.boom

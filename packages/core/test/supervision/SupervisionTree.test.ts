@@ -75,7 +75,7 @@ describe("SupervisionTree.layer", () => {
     })
   })
 
-  it.effect("stops what was started, in reverse, when a child cannot be built, and restarts nothing", () => {
+  it.effect("9, 10: stops what was started, in reverse, when a child cannot be built, and restarts nothing", () => {
     const { c, events, layer } = abc()
     c.state.failNext = 1
     return Effect.gen(function* () {
@@ -85,14 +85,14 @@ describe("SupervisionTree.layer", () => {
     })
   })
 
-  it.effect("surfaces the typed error of a first start as the layer's", () =>
+  it.effect("186: surfaces the typed error of a first start as the layer's", () =>
     Effect.gen(function* () {
       const layer = Layer.fail("no database" as const).pipe(Supervised.layer({ id: "db" }), SupervisionTree.layer())
       expect(yield* Effect.flip(Effect.scoped(Layer.build(layer)))).toBe("no database")
     })
   )
 
-  it.effect("builds a supervised layer that is used twice once", () => {
+  it.effect("196: builds a supervised layer that is used twice once", () => {
     const events: Array<string> = []
     const a = child("a", events)
     const b = Layer.scopedDiscard(Effect.void).pipe(Layer.provide(a.layer))
@@ -102,7 +102,7 @@ describe("SupervisionTree.layer", () => {
     })
   })
 
-  it.effect("refuses two children of one id", () => {
+  it.effect("16, 196: refuses two children of one id", () => {
     const events: Array<string> = []
     const layer = Layer.mergeAll(child("a", events).layer, child("a", events).layer).pipe(SupervisionTree.layer())
     return Effect.gen(function* () {
@@ -111,7 +111,7 @@ describe("SupervisionTree.layer", () => {
     })
   })
 
-  it.effect("names a child by what it provides when it is given no id", () => {
+  it.effect("14: names a child by what it provides when it is given no id", () => {
     const events: Array<string> = []
     const layer = child("Db", events).bare.pipe(
       Supervised.layer(),
@@ -155,7 +155,7 @@ describe("SupervisionTree.layer", () => {
 })
 
 describe("strategies", () => {
-  it.effect("one_for_one restarts the crashed child only", () => {
+  it.effect("53: one_for_one restarts the crashed child only", () => {
     const { events, layer } = abc()
     return Effect.gen(function* () {
       yield* restart("app/b")
@@ -164,7 +164,7 @@ describe("strategies", () => {
     }).pipe(Effect.provide(layer))
   })
 
-  it.effect("one_for_all stops the others in reverse and starts all in order", () => {
+  it.effect("54: one_for_all stops the others in reverse and starts all in order", () => {
     const { events, layer } = abc({ strategy: "one_for_all" })
     return Effect.gen(function* () {
       yield* restart("app/b")
@@ -173,7 +173,7 @@ describe("strategies", () => {
     }).pipe(Effect.provide(layer))
   })
 
-  it.effect("rest_for_one restarts the crashed child and those after it", () => {
+  it.effect("55: rest_for_one restarts the crashed child and those after it", () => {
     const { events, layer } = abc({ strategy: "rest_for_one" })
     return Effect.gen(function* () {
       yield* restart("app/b")
@@ -189,7 +189,7 @@ describe("strategies", () => {
 })
 
 describe("intensity", () => {
-  it.effect("survives crashes that are further apart than the period, for ever and in no real time", () => {
+  it.effect("46, 193: survives crashes that are further apart than the period, for ever and in no real time", () => {
     const { layer } = abc({ intensity: 1, period: "5 seconds" })
     return Effect.gen(function* () {
       for (let n = 2; n <= 11; n++) {
@@ -199,7 +199,7 @@ describe("intensity", () => {
     }).pipe(Effect.provide(layer))
   })
 
-  it.effect("still counts a restart exactly one period ago", () => {
+  it.effect("49: still counts a restart exactly one period ago", () => {
     const { layer } = abc({ intensity: 1, period: "5 seconds" })
     return Effect.gen(function* () {
       yield* restart("app/a")
@@ -218,7 +218,7 @@ describe("intensity", () => {
     }).pipe(Effect.provide(layer))
   })
 
-  it.effect("of 0 ends the supervisor at the first crash", () => {
+  it.effect("48: of 0 ends the supervisor at the first crash", () => {
     const { events, layer } = abc({ intensity: 0 })
     return Effect.gen(function* () {
       yield* crash("app/b", "boom")
@@ -229,7 +229,7 @@ describe("intensity", () => {
     }).pipe(Effect.provide(layer))
   })
 
-  it.effect("counts every attempt to restart a child that cannot start", () => {
+  it.effect("51: counts every attempt to restart a child that cannot start", () => {
     const survives = abc({ intensity: 3 })
     const dies = abc({ intensity: 2 })
     return Effect.gen(function* () {
@@ -270,7 +270,7 @@ describe("restart types", () => {
 })
 
 describe("give-up", () => {
-  it.effect("fails every call through a handle at once, also those in flight and those of siblings", () => {
+  it.effect("180: fails every call through a handle at once, also those in flight and those of siblings", () => {
     const { a, b, layer } = abc({ intensity: 0 })
     return Effect.gen(function* () {
       const [one, two] = [yield* a.tag, yield* b.tag]
@@ -288,7 +288,7 @@ describe("give-up", () => {
     }).pipe(Effect.provide(layer))
   })
 
-  it.effect("is the failure of launch", () => {
+  it.effect("198: is the failure of launch", () => {
     const { layer } = abc({ intensity: 0 })
     const crashing = Layer.effectDiscard(crash("app/a")).pipe(Layer.provideMerge(layer))
     return Effect.gen(function* () {
@@ -299,7 +299,7 @@ describe("give-up", () => {
     })
   })
 
-  it.effect("interrupts a program under provide, and is its failure", () => {
+  it.effect("198: interrupts a program under provide, and is its failure", () => {
     const { events, layer } = abc({ intensity: 0 })
     return Effect.gen(function* () {
       const program = Effect.zipRight(crash("app/a"), Effect.never).pipe(
@@ -320,7 +320,7 @@ describe("give-up", () => {
 })
 
 describe("nothing hangs", () => {
-  it.effect("a finalizer that hangs costs its timeout, and is counted as orphaned", () => {
+  it.effect("190: a finalizer that hangs costs its timeout, and is counted as orphaned", () => {
     const layer = Layer.scopedDiscard(Effect.addFinalizer(() => Effect.never)).pipe(
       Supervised.layer({ id: "stuck", shutdown: "3 seconds" }),
       SupervisionTree.layer({ name: "app" })
@@ -339,7 +339,7 @@ describe("nothing hangs", () => {
     })
   })
 
-  it.effect("brutalKill does not wait for a finalizer at all", () => {
+  it.effect("70: brutalKill does not wait for a finalizer at all", () => {
     const layer = Layer.scopedDiscard(Effect.addFinalizer(() => Effect.never)).pipe(
       Supervised.layer({ id: "stuck", shutdown: "brutalKill" }),
       SupervisionTree.layer({ name: "app" })
@@ -363,7 +363,7 @@ describe("nothing hangs", () => {
     })
   })
 
-  it.effect("a restart whose build hangs does not keep the tree from closing", () => {
+  it.effect("191: a restart whose build hangs does not keep the tree from closing", () => {
     let builds = 0
     const layer = Layer.effectDiscard(Effect.suspend(() => (builds++ === 0 ? Effect.void : Effect.never))).pipe(
       Supervised.layer({ id: "stuck" }),
@@ -375,7 +375,7 @@ describe("nothing hangs", () => {
     })
   })
 
-  it.effect("a build that takes longer than startTimeout is a failed start", () => {
+  it.effect("192: a build that takes longer than startTimeout is a failed start", () => {
     const layer = Layer.effectDiscard(Effect.never).pipe(
       Supervised.layer({ id: "slow", startTimeout: "2 seconds" }),
       SupervisionTree.layer({ name: "app" })
@@ -398,36 +398,39 @@ describe("nothing hangs", () => {
 })
 
 describe("nested trees", () => {
-  it.effect("an inner give-up is one exit of the outer child, and the outer handles reach the next inner tree", () => {
-    const events: Array<string> = []
-    const [inner, other] = [child("inner", events), child("other", events)]
-    const layer = inner.layer.pipe(
-      SupervisionTree.layer({ name: "ingest", intensity: 0 }),
-      Supervised.layer({ id: "ingest", shutdown: "infinity" }),
-      Layer.provideMerge(other.layer),
-      SupervisionTree.layer({ name: "app" })
-    )
-    return Effect.gen(function* () {
-      const service = yield* inner.tag
-      expect(SupervisionTree.render(yield* SupervisionTree.snapshot)).toBe(
-        [
-          "app one_for_one, 0 of 3 restarts in 5 s",
-          "├─ other up #1",
-          "└─ ingest up #1, one_for_one, 0 of 0 restarts in 5 s",
-          "   └─ inner up #1"
-        ].join("\n")
+  it.effect(
+    "197: an inner give-up is one exit of the outer child, and the outer handles reach the next inner tree",
+    () => {
+      const events: Array<string> = []
+      const [inner, other] = [child("inner", events), child("other", events)]
+      const layer = inner.layer.pipe(
+        SupervisionTree.layer({ name: "ingest", intensity: 0 }),
+        Supervised.layer({ id: "ingest", shutdown: "infinity" }),
+        Layer.provideMerge(other.layer),
+        SupervisionTree.layer({ name: "app" })
       )
-      yield* crash("app/ingest/inner")
-      expect(yield* awaitRestart("app/ingest")).toBe(2)
-      expect(yield* service.instance).toBe(2)
-      expect(events).toEqual(["+other1", "+inner1", "-inner1", "+inner2"])
-      expect(yield* statuses).toEqual(["other up #1", "ingest up #2"])
-    }).pipe(Effect.provide(layer))
-  })
+      return Effect.gen(function* () {
+        const service = yield* inner.tag
+        expect(SupervisionTree.render(yield* SupervisionTree.snapshot)).toBe(
+          [
+            "app one_for_one, 0 of 3 restarts in 5 s",
+            "├─ other up #1",
+            "└─ ingest up #1, one_for_one, 0 of 0 restarts in 5 s",
+            "   └─ inner up #1"
+          ].join("\n")
+        )
+        yield* crash("app/ingest/inner")
+        expect(yield* awaitRestart("app/ingest")).toBe(2)
+        expect(yield* service.instance).toBe(2)
+        expect(events).toEqual(["+other1", "+inner1", "-inner1", "+inner2"])
+        expect(yield* statuses).toEqual(["other up #1", "ingest up #2"])
+      }).pipe(Effect.provide(layer))
+    }
+  )
 })
 
 describe("reports", () => {
-  it.effect("logs every restart with cause, path, instance and decision", () => {
+  it.effect("199: logs every restart with cause, path, instance and decision", () => {
     const lines: Array<unknown> = []
     const logger = Logger.make(({ annotations, cause, logLevel, message }) => {
       lines.push([logLevel._tag, String(message), Object.fromEntries(annotations), Cause.pretty(cause).split("\n")[0]])
@@ -455,7 +458,7 @@ describe("reports", () => {
     }).pipe(Effect.provide(layer), Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
   })
 
-  it.effect("counts restarts by path", () => {
+  it.effect("200: counts restarts by path", () => {
     const { layer } = abc({ name: "counted" })
     const count = Effect.map(Metric.snapshot, (pairs) =>
       pairs.flatMap(({ metricKey, metricState }) =>

@@ -28,7 +28,7 @@ const reason = (effect: Effect.Effect<void, SupervisionTree.ControlError, Superv
 const used = Effect.map(SupervisionTree.snapshot, (node) => node.intensity.used)
 
 describe("terminate", () => {
-  it.effect("stops a child and keeps it down, however often it is asked", () => {
+  it.effect("23, 24: stops a child and keeps it down, however often it is asked", () => {
     const { layer, state } = app()
     return Effect.gen(function* () {
       expect(yield* reason(SupervisionTree.terminate("app/db"))).toBe("ok")
@@ -49,7 +49,7 @@ describe("terminate", () => {
     }).pipe(Effect.provide(layer))
   })
 
-  it.effect("interrupts a restart whose build hangs", () => {
+  it.effect("191: interrupts a restart whose build hangs", () => {
     const { layer } = app({}, (n) => (n === 2 ? Effect.never : Effect.void))
     return Effect.gen(function* () {
       yield* TestSupervision.crash("app/db")
@@ -122,7 +122,7 @@ describe("an administration call", () => {
     }).pipe(Effect.provide(app().layer))
   )
 
-  it.effect("from the build of a child fails at once instead of waiting for itself", () => {
+  it.effect("203: from the build of a child fails at once instead of waiting for itself", () => {
     const reasons: Array<string> = []
     const tree = Effect.flatMap(SupervisionTree.SupervisionTree, Effect.succeed)
     let self: Effect.Effect.Success<typeof tree> | undefined
