@@ -24,7 +24,8 @@ import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { Carrier, type ChildSettings, CurrentInstance, carrierKey } from "./child.js"
+import { carrierOf } from "./carrier.js"
+import { type ChildSettings, CurrentInstance } from "./child.js"
 import * as Linking from "./linking.js"
 import type { RestartType } from "./machine.js"
 import { ChildDown, InstanceDied, SupervisorConfigError } from "./SupervisionError.js"
@@ -260,9 +261,9 @@ export const current = <I, S>(tag: Context.Tag<I, S>): Effect.Effect<S, never, I
   )
 
 const serviceOf = (context: Context.Context<never>, key: string, handle: unknown): Effect.Effect<unknown> => {
-  const carrier = context.unsafeMap.get(carrierKey(key))
-  // A service that was provided over a supervised one is itself.
-  if (!(carrier instanceof Carrier) || carrier.handle !== handle) return Effect.succeed(handle)
+  const carrier = carrierOf(context, key)
+  if (carrier === undefined) return Effect.succeed(handle)
+  carrier.onRead?.()
   // The child's own service may be the handle for that of a child of a tree inside.
   return Effect.flatMap(carrier.slot.awaitUp, ({ context: inner }) => serviceOf(inner, key, inner.unsafeMap.get(key)))
 }

@@ -235,8 +235,8 @@ const customOf = (prototype: object): MakeCustom => {
   return (slot, made, real, again) => new Guarded(slot, made, real, again)
 }
 
-/** The class of the Effect says what it equals. */
-const isEquality = (property: PropertyKey): boolean =>
+/** What a thing equals is said by its class. */
+export const isEquality = (property: PropertyKey): boolean =>
   typeof property === "symbol" && (property.description === "effect/Equal" || property.description === "effect/Hash")
 
 /** An iterator whose questions to the runtime are guarded. */

@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
+import { Carrier, carrierKey, viewOf } from "./carrier.js"
 import * as Handle from "./handle.js"
 import { type Ending, Instance, Slot, type WhenDown } from "./instance.js"
 import * as Linking from "./linking.js"
@@ -58,15 +59,21 @@ export class Child {
    */
   private unwanted = 0
   private abort: (() => void) | undefined = undefined
+  /** Whose services its instances have used so far, as the supervisor was told. */
+  readonly reads = new Set<Slot>()
+  private readonly runtime: Runtime.Runtime<never>
 
   constructor(
     public id: string,
     path: string,
     readonly settings: ChildSettings,
     private readonly layer: Layer.Layer<never, unknown, unknown>,
-    private readonly runtime: Runtime.Runtime<never>
+    runtime: Runtime.Runtime<never>,
+    /** Told whose services the child uses, if anybody wants to know: then it gets views of those in its context. */
+    onRead?: (slot: Slot) => void
   ) {
     this.slot = new Slot(path, settings.whenDown)
+    this.runtime = onRead ? Runtime.make({ ...runtime, context: viewOf(runtime.context, onRead) }) : runtime
   }
 
   /** No start is wanted until `want` is called as often. */
@@ -214,10 +221,10 @@ export class Child {
     const handles = new Map<string, unknown>()
     for (const [key, service] of instance.context.unsafeMap) {
       // Those of a tree inside stand for its services to this instance, and not to others.
-      if (key.startsWith(carrierKey(""))) continue
+      if (service instanceof Carrier) continue
       const handle = Handle.make(this.slot, key, service)
       handles.set(key, handle)
-      handles.set(carrierKey(key), new Carrier(this.slot, key, handle))
+      handles.set(carrierKey(key), new Carrier(this.slot, key, handle, undefined))
     }
     return Context.unsafeMake(handles)
   }
@@ -228,14 +235,3 @@ export const uncarried = (instance: Instance): ReadonlyArray<string> =>
   Array.from(instance.context.unsafeMap)
     .filter(([, service]) => service !== undefined && !(service instanceof Carrier) && !Handle.carries(service))
     .map(([key]) => key)
-
-/** Beside each handle in a Context: who it stands for. `Supervised.current` reads it. */
-export class Carrier {
-  constructor(
-    readonly slot: Slot,
-    readonly key: string,
-    readonly handle: unknown
-  ) {}
-}
-
-export const carrierKey = (key: string): string => `@effecto/core/supervision/carrier/${key}`

@@ -25,38 +25,45 @@
  * function that returns a value, called for the first time while the child is down, answers with something truthy.
  */
 import { pipeArguments } from "effect/Pipeable"
-import { effect, Lazy, type Reach, settled, stream, unknown } from "./answer.js"
+import { effect, isEquality, Lazy, type Reach, settled, stream, unknown } from "./answer.js"
 import type { Instance, Slot } from "./instance.js"
 import { type AnyEffect, type AnyFunction, isFunction, isObject, type Kind, kindOf } from "./kind.js"
 
 /** Whether a handle can carry a service. */
 export const carries = (service: unknown): boolean => kindOf(service) !== "value"
 
-/** A handle for the service under `key` of whatever instance the slot holds; the value itself if no handle can carry it. */
-export const make = (slot: Slot, key: string, sample: unknown): unknown => {
+/**
+ * A handle for the service under `key` of whatever instance the slot holds; the value itself if no handle can carry it.
+ *
+ * `onRead` is called when the handle is used in any way, once for each instance that it reaches: it costs nothing after that,
+ * for a handle has to notice another instance anyway.
+ */
+export const make = (slot: Slot, key: string, sample: unknown, onRead?: () => void): unknown => {
   let at: Instance | undefined
   let service: unknown
   const reach: Reach = (instance) => {
     if (instance !== at) {
       at = instance
       service = instance.context.unsafeMap.get(key)
+      onRead?.()
     }
     return service
   }
-  return carry(slot, () => undefined, reach, sample, kindOf(sample))
+  const peek: Reach = (instance) => instance.context.unsafeMap.get(key)
+  return carry(slot, () => undefined, reach, sample, kindOf(sample), peek)
 }
 
-const carry = (slot: Slot, reachOwner: Reach, reach: Reach, value: unknown, kind: Kind): unknown => {
+const carry = (slot: Slot, reachOwner: Reach, reach: Reach, value: unknown, kind: Kind, peek = reach): unknown => {
   if (!isObject(value)) return value
   switch (kind) {
     case "function":
       // A function with members of its own is called without `this`, like the callable client it probably is.
       return Object.keys(value).length === 0
         ? method(slot, reachOwner, reach, new Shape())
-        : functionNode(slot, reach, value, new Shape())
+        : functionNode(slot, reach, value, new Shape(), peek)
     case "object":
     case "custom":
-      return objectNode(slot, reach, value, kind)
+      return objectNode(slot, reach, value, kind, peek)
     case "stream":
       return stream(slot, reach)
     case "answer":
@@ -99,12 +106,14 @@ const memberOf = (slot: Slot, reachOwner: Reach, latest: () => object, property:
 
 type Special = (property: PropertyKey, value: unknown) => AnyFunction | undefined
 
-const membersOf = (slot: Slot, reach: Reach, latest: () => object) => {
+const membersOf = (slot: Slot, reach: Reach, peek: Reach, sample: object) => {
   const members = new Map<PropertyKey, () => unknown>()
+  const latest = latestOf(slot, reach, sample)
+  const seen = latestOf(slot, peek, sample)
   return (property: PropertyKey): (() => unknown) => {
     let member = members.get(property)
     if (member === undefined) {
-      member = memberOf(slot, reach, latest, property)
+      member = isEquality(property) ? memberOf(slot, peek, seen, property) : memberOf(slot, reach, latest, property)
       members.set(property, member)
     }
     return member
@@ -127,9 +136,10 @@ const forwarding = (latest: () => object): ProxyHandler<object> => ({
  * of the service itself; everything else, also what only a later instance has, is found through a Proxy that is its
  * prototype. It is sealed: a member can be assigned, but not deleted or redefined.
  */
-const objectNode = (slot: Slot, reach: Reach, sample: object, kind: "object" | "custom"): object => {
-  const latest = latestOf(slot, reach, sample)
-  const member = membersOf(slot, reach, latest)
+const objectNode = (slot: Slot, reach: Reach, sample: object, kind: "object" | "custom", peek: Reach): object => {
+  // What it is and has may be asked without reading it.
+  const latest = latestOf(slot, peek, sample)
+  const member = membersOf(slot, reach, peek, sample)
   const lazy = kind === "custom" ? new Lazy(slot, undefined, undefined, reach) : undefined
   const commit = (): unknown => lazy?.commit()
   const iterator = (): unknown => lazy?.[Symbol.iterator]()
@@ -160,9 +170,9 @@ const objectNode = (slot: Slot, reach: Reach, sample: object, kind: "object" | "
 }
 
 /** A handle for a function, with its members. */
-const functionNode = (slot: Slot, reach: Reach, sample: object, shape: Shape): object => {
-  const latest = latestOf(slot, reach, sample)
-  const member = membersOf(slot, reach, latest)
+const functionNode = (slot: Slot, reach: Reach, sample: object, shape: Shape, peek = reach): object => {
+  const latest = latestOf(slot, peek, sample)
+  const member = membersOf(slot, reach, peek, sample)
   const call = method(slot, () => undefined, reach, shape)
   return new Proxy(function () {}, {
     ...forwarding(latest),
