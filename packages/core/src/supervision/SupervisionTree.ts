@@ -77,6 +77,8 @@ export {
  * - `name`: the first part of every path; default `"tree"`. A nested tree takes the path of the child it is in.
  * - `strategy`: who is restarted when a child crashes. `"one_for_one"` (default): that child. `"one_for_all"`: every child.
  *   `"rest_for_one"`: that child and those started after it.
+ *   `"rest_for_dependents"`: that child and whoever reads its services, directly or through others. Reads are noticed as they
+ *   happen (`dependsOn` of `Supervised.layer` names those that cannot be).
  * - `intensity`: how many restarts are allowed inside `period`; default 3. With 0 the first crash ends the supervisor.
  * - `period`: default 5 seconds, counted in milliseconds of Effect's Clock; a restart exactly so long ago still counts.
  * - `autoShutdown`: whether the supervisor ends with its significant children; default `"never"`.
@@ -157,7 +159,12 @@ export const layer =
   }
 
 // Records, so that none is forgotten.
-const strategies: { readonly [_ in Strategy]: true } = { one_for_one: true, one_for_all: true, rest_for_one: true }
+const strategies: { readonly [_ in Strategy]: true } = {
+  one_for_one: true,
+  one_for_all: true,
+  rest_for_one: true,
+  rest_for_dependents: true
+}
 const autoShutdowns: { readonly [_ in AutoShutdown]: true } = {
   never: true,
   anySignificant: true,

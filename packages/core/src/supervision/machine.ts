@@ -4,7 +4,7 @@
  *
  * ```text
  *                 Start ok                     exit, restart wanted
- *   (new) ──────▶ starting ──────▶ up ───────────────────▶ starting
+ *   (new) ──────▶ starting ──────▶ up ───────────────────▶ starting, or restarting until Resume if its restarts are delayed
  *                    │              │ exit, not wanted / Terminate
  *                    │ failed       ▼
  *                    ▼            down ──── Restart ─────▶ starting
@@ -18,7 +18,7 @@
  * State is changed in place. A persistent one would cost a copy of the child table for each of a hundred thousand starts.
  */
 
-export type Strategy = "one_for_one" | "one_for_all" | "rest_for_one"
+export type Strategy = "one_for_one" | "one_for_all" | "rest_for_one" | "rest_for_dependents"
 
 export type RestartType = "permanent" | "transient" | "temporary"
 
@@ -31,14 +31,22 @@ export interface ChildSpec {
   readonly id: string
   readonly restart: RestartType
   readonly significant: boolean
+  /** Whether its restarts wait: then each of them asks for a `Delay` and goes on with `Resume`. */
+  readonly delayed?: boolean
 }
 
 export type Status = "starting" | "up" | "down" | "restarting"
 
-export interface Child extends ChildSpec {
+export interface Child extends Omit<ChildSpec, "id"> {
+  id: string
   status: Status
   /** Number of the current or last instance: 1 for the first. */
   instance: number
+  /** Whether it is `restarting` until a delay is over; otherwise until its retry. */
+  waiting: boolean
+  /** Whom it reads, and who reads it: what `rest_for_dependents` goes by. */
+  readonly dependsOn: Set<Child>
+  readonly readers: Set<Child>
 }
 
 export type Event =
@@ -47,7 +55,9 @@ export type Event =
   /** OTP's `start_child`. */
   | { readonly _tag: "StartChild"; readonly child: ChildSpec }
   | { readonly _tag: "Exited"; readonly id: string; readonly instance: number; readonly exit: ExitClass }
-  | { readonly _tag: "Retry"; readonly id: string }
+  | { readonly _tag: "Retry"; readonly id: string; readonly instance: number }
+  /** A delay is over. */
+  | { readonly _tag: "Resume"; readonly id: string; readonly instance: number }
   | { readonly _tag: "Terminate"; readonly id: string }
   | { readonly _tag: "Restart"; readonly id: string }
   | { readonly _tag: "Delete"; readonly id: string }
@@ -80,7 +90,11 @@ export type Action =
   /** The specification is gone. */
   | { readonly _tag: "Forget"; readonly id: string }
   /** Send `Retry` back, after whatever else is waiting. */
-  | { readonly _tag: "Retry"; readonly id: string }
+  | { readonly _tag: "Retry"; readonly id: string; readonly instance: number }
+  /** Send `Resume` back, after a while. */
+  | { readonly _tag: "Delay"; readonly id: string; readonly instance: number }
+  /** The `Resume` that was asked for is not wanted any more. */
+  | { readonly _tag: "CancelDelay"; readonly id: string }
   | { readonly _tag: "Reply"; readonly reply: Reply }
   | { readonly _tag: "Exit"; readonly reason: ExitReason; readonly id: string | undefined }
 
@@ -131,8 +145,21 @@ export const rename = (machine: Machine, from: string, to: string): boolean => {
   if (child === undefined || machine.children.has(to)) return false
   // Starts come one at a time, so the renamed child is the last one and keeps its place in the start order.
   machine.children.delete(from)
-  machine.children.set(to, { ...child, id: to })
+  child.id = to
+  machine.children.set(to, child)
   if (machine.pending?.id === from) machine.pending = { ...machine.pending, id: to }
+  return true
+}
+
+/**
+ * Writes down that a child reads a service of another one. It stays written down for as long as both are known: an instance
+ * that has not read anything yet may still do so. Answers false if that was known, or if one of the two is not a child.
+ */
+export const depend = (machine: Machine, reader: string, on: string): boolean => {
+  const [from, to] = [machine.children.get(reader), machine.children.get(on)]
+  if (from === undefined || to === undefined || from === to || from.dependsOn.has(to)) return false
+  from.dependsOn.add(to)
+  to.readers.add(from)
   return true
 }
 
@@ -173,7 +200,12 @@ export const handle = (machine: Machine, event: Event, now: number): ReadonlyArr
     }
     case "Retry": {
       const child = machine.children.get(event.id)
-      if (child?.status === "restarting") restart(machine, child, now, out)
+      if (isAwaited(child, event) && !child.waiting) restart(machine, child, now, out)
+      return out
+    }
+    case "Resume": {
+      const child = machine.children.get(event.id)
+      if (isAwaited(child, event) && child.waiting) startGroup(machine, child, groupOf(machine, child), out)
       return out
     }
     case "Terminate": {
@@ -243,7 +275,7 @@ const endsSupervisor = (machine: Machine, child: Child): boolean => {
 
 /** Table 1.3 under the window of 1.4: one restart costs one unit, however many siblings it takes along. */
 const restart = (machine: Machine, child: Child, now: number, out: Array<Action>): void => {
-  const { intensity, period, strategy } = machine.options
+  const { intensity, period } = machine.options
   machine.restarts = machine.restarts.filter((time) => time >= now - period)
   machine.restarts.push(now)
   child.status = "down"
@@ -253,20 +285,48 @@ const restart = (machine: Machine, child: Child, now: number, out: Array<Action>
     return
   }
   out.push({ _tag: "Decide", id: child.id, decision: "restart" })
-  if (strategy === "one_for_one") {
-    startNext(machine, "Group", [child.id], 0, out)
+  const group = groupOf(machine, child)
+  // A delay that runs for somebody in the group is not cut short by the restart of another one.
+  if (child.delayed !== true && !group.some((id) => machine.children.get(id)?.waiting === true)) {
+    startGroup(machine, child, group, out)
     return
   }
-  const ids = Array.from(machine.children.keys())
-  const group = strategy === "one_for_all" ? ids : ids.slice(ids.indexOf(child.id))
+  // Those who would be stopped are stopped now: what they are stopped for, and perhaps need, is down already.
   stopAll(machine, group, out)
-  startNext(
-    machine,
-    "Group",
-    group.filter((id) => machine.children.has(id)),
-    0,
-    out
-  )
+  child.status = "restarting"
+  child.waiting = true
+  out.push({ _tag: "Delay", id: child.id, instance: child.instance })
+}
+
+/** Stops whoever of a child's group is up, in reverse, and starts all of it. */
+const startGroup = (machine: Machine, child: Child, group: ReadonlyArray<string>, out: Array<Action>): void => {
+  child.status = "down"
+  child.waiting = false
+  stopAll(machine, group, out)
+  const ids = group.filter((id) => machine.children.has(id))
+  startNext(machine, "Group", ids, 0, out)
+}
+
+/** Who is restarted with a child, in start order, itself included. */
+const groupOf = (machine: Machine, child: Child): ReadonlyArray<string> => {
+  if (machine.options.strategy === "one_for_one") return [child.id]
+  if (machine.options.strategy === "rest_for_dependents") {
+    const group = withReaders(child)
+    if (group.size === 1) return [child.id]
+    return Array.from(machine.children.values())
+      .filter((other) => group.has(other))
+      .map((other) => other.id)
+  }
+  const ids = Array.from(machine.children.keys())
+  return machine.options.strategy === "one_for_all" ? ids : ids.slice(ids.indexOf(child.id))
+}
+
+/** A child and whoever reads it, directly or through others. */
+const withReaders = (child: Child): ReadonlySet<Child> => {
+  // A set is walked in the order in which it was filled, what is added on the way included.
+  const group = new Set([child])
+  for (const member of group) for (const reader of member.readers) group.add(reader)
+  return group
 }
 
 /** The answer to the outstanding start. */
@@ -317,7 +377,15 @@ const startFailed = (machine: Machine, pending: Pending, child: Child, out: Arra
     case "Group": {
       // Those before it stay up, those after it stay down until the retry, which is a new restart of this child.
       child.status = "restarting"
-      out.push({ _tag: "Retry", id: child.id })
+      out.push({ _tag: "Retry", id: child.id, instance: child.instance })
+      if (machine.options.strategy !== "rest_for_dependents") return
+      // Its retry takes along its readers, and nobody else: the others would be left down if they were not started now.
+      const held = withReaders(child)
+      const rest = pending.ids.slice(pending.next).filter((id) => {
+        const other = machine.children.get(id)
+        return other !== undefined && !held.has(other)
+      })
+      startNext(machine, "Group", rest, 0, out)
       return
     }
   }
@@ -328,8 +396,12 @@ const add = (machine: Machine, spec: ChildSpec): Child => {
     id: spec.id,
     restart: spec.restart,
     significant: spec.significant,
+    delayed: spec.delayed ?? false,
     status: "down",
-    instance: 0
+    instance: 0,
+    waiting: false,
+    dependsOn: new Set(),
+    readers: new Set()
   }
   machine.children.set(child.id, child)
   return child
@@ -358,6 +430,8 @@ const startNext = (
 /** Stops one child as part of something bigger: never counted, never a reason for auto-shutdown. */
 const stop = (machine: Machine, child: Child, out: Array<Action>): void => {
   if (child.status === "up") out.push({ _tag: "Stop", id: child.id, instance: child.instance })
+  if (child.waiting) out.push({ _tag: "CancelDelay", id: child.id })
+  child.waiting = false
   child.status = "down"
   if (child.restart === "temporary") forget(machine, child, out)
 }
@@ -371,6 +445,8 @@ const stopAll = (machine: Machine, ids: ReadonlyArray<string>, out: Array<Action
 
 const forget = (machine: Machine, child: Child, out: Array<Action>): void => {
   machine.children.delete(child.id)
+  for (const other of child.dependsOn) other.readers.delete(child)
+  for (const other of child.readers) other.dependsOn.delete(child)
   out.push({ _tag: "Forget", id: child.id })
 }
 
@@ -379,6 +455,10 @@ const exit = (machine: Machine, reason: ExitReason, id: string | undefined, out:
   stopAll(machine, Array.from(machine.children.keys()), out)
   out.push({ _tag: "Exit", reason, id })
 }
+
+/** Whether a letter about a child's restart is about the one that it waits for, and not an older one. */
+const isAwaited = (child: Child | undefined, { instance }: { readonly instance: number }): child is Child =>
+  child?.status === "restarting" && child.instance === instance
 
 const refusal = (child: Child | undefined): Reply =>
   child === undefined ? "not_found" : child.status === "restarting" ? "restarting" : "running"

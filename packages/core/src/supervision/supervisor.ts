@@ -413,7 +413,7 @@ export class Supervisor {
         break
       }
       case "Retry":
-        this.send({ _tag: "Event", event: { _tag: "Retry", id: action.id } })
+        this.send({ _tag: "Event", event: action })
         break
       case "Reply":
         reply?.(action.reply)

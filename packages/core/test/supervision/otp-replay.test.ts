@@ -35,7 +35,7 @@ class Bench {
             this.events.push(["stop", action.id, "shutdown"])
             break
           case "Retry":
-            queue.push({ _tag: "Retry", id: action.id })
+            queue.push(action)
             break
           case "Reply":
             this.reply = action.reply
@@ -44,6 +44,8 @@ class Bench {
             this.events.push(["exit", "shutdown"])
             break
           case "Decide":
+          case "Delay":
+          case "CancelDelay":
           case "Forget":
             break
         }
