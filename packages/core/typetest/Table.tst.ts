@@ -1,7 +1,8 @@
 // @effect-diagnostics *:off
 import { Model } from "@effect/sql"
-import { Data, Effect, Schema } from "effect"
+import { Context, Data, Effect, Schema } from "effect"
 import { describe, expect, it } from "tstyche"
+import type * as RepoError from "../src/repo/RepoError.js"
 import * as Table from "../src/repo/Table.js"
 
 class Person extends Model.Class<Person>("Person")({
@@ -58,6 +59,46 @@ describe("Table", () => {
         }
       })
     )
+  })
+
+  it("hooks add what their rule for hooks inside of hooks can fail with", () => {
+    const get = { afterGet: (rows: ReadonlyArray<Person>) => Effect.succeed(rows) } as const
+    expect(People.pipe(Table.hooks({ ...get, reentry: "run" }))).type.toBe<
+      Table.Table<"people", typeof Person, "id", None, Table.Hook<"get", RepoError.HookLoop, never>>
+    >()
+    expect(People.pipe(Table.hooks({ ...get, reentry: "fail" }))).type.toBe<
+      Table.Table<"people", typeof Person, "id", None, Table.Hook<"get", RepoError.HookReentry, never>>
+    >()
+    expect(People.pipe(Table.hooks({ ...get, reentry: "skip" }))).type.toBe<
+      Table.Table<"people", typeof Person, "id", None, Table.Hook<"get", never, never>>
+    >()
+    // @ts-expect-error Type '"never"' is not assignable
+    People.pipe(Table.hooks({ ...get, reentry: "never" }))
+  })
+
+  it("hooks that stop the operation say so", () => {
+    const Closed = People.pipe(Table.hooks({ beforeInsert: (_, delta) => delta.abort("closed") }))
+    expect<Table.HookError<typeof Closed, "insert">>().type.toBe<RepoError.HookAbort<"people">>()
+  })
+
+  it("hooks after a commit are about every write, cannot fail, and are not in the transaction", () => {
+    class Mailer extends Context.Tag("Mailer")<Mailer, { readonly send: Effect.Effect<void> }>() {}
+    const Mailing = People.pipe(
+      Table.hooks({
+        reentry: "run",
+        afterCommit: (changes) => {
+          expect(changes).type.toBe<ReadonlyArray<Table.Change<typeof People>>>()
+          return Effect.flatMap(Mailer, ({ send }) => send)
+        }
+      })
+    )
+    expect<Table.HookContext<typeof Mailing, "insert">>().type.toBe<Mailer>()
+    expect<Table.HookContext<typeof Mailing, "update">>().type.toBe<Mailer>()
+    expect<Table.HookContext<typeof Mailing, "delete">>().type.toBe<Mailer>()
+    expect<Table.HookContext<typeof Mailing, "get">>().type.toBe<never>()
+    expect<Table.HookError<typeof Mailing, "delete">>().type.toBe<never>()
+    // @ts-expect-error Type 'Refused' is not assignable to type 'never'
+    People.pipe(Table.hooks({ afterCommit: () => Effect.fail(new Refused()) }))
   })
 
   it("refuses a hook that gives something else than a row", () => {

@@ -34,7 +34,7 @@ import type { LockError, ReadOptions } from "./rowlock.js"
 import type * as Table from "./Table.js"
 import { type TransactError, type TransactOptions, transactOn } from "./transact.js"
 
-export { inHook } from "./hookrun.js"
+export { annotate, disableHooks, enableHooks, hooksEnabled, inHook } from "./hookstate.js"
 export type {
   Condition,
   NoOptions,

@@ -77,6 +77,24 @@ export class NotFound<T extends string = string> extends Data.TaggedError("NotFo
 }
 
 /**
+ * The row was changed by somebody else after it was read: its version is not the one that was given.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class StaleRow<T extends string = string> extends Data.TaggedError("StaleRow")<{
+  readonly table: T
+  /** The fields of the key. */
+  readonly fields: ReadonlyArray<string>
+  /** The version that the row was given with. */
+  readonly expected: unknown
+}> {
+  override get message() {
+    return `the row in ${this.table} with that ${this.fields.join(", ")} was changed after its version ${String(this.expected)} had been read: read it again and apply the change to what it holds now, or use Repo.modify`
+  }
+}
+
+/**
  * More than one row answered where one at most was expected.
  *
  * @since 0.1.0
@@ -242,6 +260,55 @@ export class CommitFailed extends Data.TaggedError("CommitFailed")<{
     return this.outcome === "rolledBack"
       ? `could not commit: ${this.reason}. Nothing of this transaction was kept.`
       : `could not commit: ${this.reason}. Whether the transaction was committed is not known: look for its rows before running it again.`
+  }
+}
+
+/**
+ * A hook or a middleware stopped the operation: nothing of it is kept. Made by `delta.abort(reason)`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class HookAbort<T extends string = string> extends Data.TaggedError("HookAbort")<{
+  readonly table: T
+  readonly operation: string
+  /** The hook that stopped it, or `"middleware"`. */
+  readonly hook: string
+  readonly reason: string
+}> {
+  override get message() {
+    return `${this.hook} of ${this.table} stopped the ${this.operation}: ${this.reason}`
+  }
+}
+
+/**
+ * Hooks ran hooks until it could not be meant any more. `path` names them, outermost first.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class HookLoop extends Data.TaggedError("HookLoop")<{
+  readonly path: ReadonlyArray<string>
+}> {
+  override get message() {
+    const shown =
+      this.path.length > 8 ? [...this.path.slice(0, 4), "…", ...this.path.slice(-4)].join(" > ") : this.path.join(" > ")
+    return `hooks ran inside of each other ${this.path.length} deep: ${shown}. Let one of them have reentry: "skip", or raise its maxDepth.`
+  }
+}
+
+/**
+ * A hook that must not run inside of another one (`reentry: "fail"`) would have. `path` names the hooks around it, outermost first.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class HookReentry extends Data.TaggedError("HookReentry")<{
+  readonly hook: string
+  readonly path: ReadonlyArray<string>
+}> {
+  override get message() {
+    return `${this.hook} must not run inside of a hook (reentry: "fail"), and is inside of ${this.path.join(" > ")}`
   }
 }
 

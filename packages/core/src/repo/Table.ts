@@ -15,16 +15,26 @@
  * @since 0.1.0
  */
 import type { Model } from "@effect/sql"
-import type { Effect, Types } from "effect"
+import type { Types } from "effect"
 import type { Pipeable } from "effect/Pipeable"
 import type * as Schema from "effect/Schema"
-import type { Transaction } from "./frame.js"
-import type { CheckViolation, ExclusionViolation, ForeignKeyViolation, UniqueViolation } from "./RepoError.js"
-import type { Repo } from "./repository.js"
+import type { CheckViolation, ExclusionViolation, ForeignKeyViolation, StaleRow, UniqueViolation } from "./RepoError.js"
 import { implementationOf, TableImplementation, tableTypeId } from "./tableimplementation.js"
 import { type ModelParts, TablePlan } from "./tableplan.js"
 
 export { type Association, type Associations, belongsTo, hasMany, hasOne, type Loaded } from "./association.js"
+export {
+  type Change,
+  type Delta,
+  type Hook,
+  type HookContext,
+  type HookError,
+  type HookName,
+  type HookSet,
+  hooks,
+  type Operation,
+  type Reentry
+} from "./hook.js"
 export { type Json, json } from "./json.js"
 
 /**
@@ -109,10 +119,12 @@ export type TypeId = typeof tableTypeId
 export interface Table<
   out Name extends string,
   out M extends Model.AnyNoContext,
-  out Key extends string,
+  out Key extends string | ReadonlyArray<string>,
   // biome-ignore lint/complexity/noBannedTypes: no constraints, and that is how it reads in a hover
   out C extends Constraints = {},
-  out Hooks = never
+  out Hooks = never,
+  // biome-ignore lint/complexity/noBannedTypes: none of them, and that is how it reads in a hover
+  out F extends Features = {}
 > extends Pipeable {
   readonly [TypeId]: { readonly _Hooks: Types.Covariant<Hooks> }
   readonly name: Name
@@ -120,6 +132,18 @@ export interface Table<
   readonly key: Key
   readonly schema: string | undefined
   readonly constraints: C
+  readonly features: F
+}
+
+/**
+ * Fields that the Repo itself keeps, if a table has them: `version` counts the updates of a row, `softDelete` holds when it was deleted.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Features {
+  readonly version?: string
+  readonly softDelete?: string
 }
 
 /**
@@ -128,7 +152,7 @@ export interface Table<
  * @since 0.1.0
  * @category models
  */
-export type Any = Table<string, Model.AnyNoContext, string, Constraints, unknown>
+export type Any = Table<string, Model.AnyNoContext, string | ReadonlyArray<string>, Constraints, unknown, Features>
 
 /**
  * What is read from a table: an instance of its model.
@@ -151,20 +175,67 @@ export type Insert<T extends Any> = T["model"]["insert"] extends {
   : Schema.Schema.Type<T["model"]["insert"]>
 
 /**
- * What may be changed in a row of a table: any of the fields of `Model.update` but the key.
+ * What may be changed in a row of a table: any of the fields of `Model.update` but the key, and but what the Repo keeps.
  *
  * @since 0.1.0
  * @category models
  */
-export type Update<T extends Any> = Types.Simplify<Partial<Omit<Schema.Schema.Type<T["model"]["update"]>, T["key"]>>>
+export type Update<T extends Any> = Types.Simplify<
+  Partial<Omit<Schema.Schema.Type<T["model"]["update"]>, KeyField<T> | KeptField<T["features"]>>>
+>
+
+type KeptField<F extends Features> =
+  | (F extends { readonly version: infer V extends string } ? V : never)
+  | (F extends { readonly softDelete: infer D extends string } ? D : never)
 
 /**
- * The type of a table's key.
+ * The fields of a table's key.
  *
  * @since 0.1.0
  * @category models
  */
-export type Key<T extends Any> = Row<T>[T["key"] & keyof Row<T>]
+export type KeyField<T extends Any> = T["key"] extends ReadonlyArray<infer Field> ? Field & string : T["key"] & string
+
+/**
+ * The type of a table's key: of its field, or an object of its fields when it has several.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Key<T extends Any> =
+  T["key"] extends ReadonlyArray<infer Field>
+    ? Types.Simplify<Pick<Row<T>, Field & keyof Row<T>>>
+    : Row<T>[T["key"] & keyof Row<T>]
+
+/**
+ * What a write can fail with that was given a row of a table with a version.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type VersionError<T extends Any> = T["features"] extends { readonly version: string }
+  ? StaleRow<T["name"]>
+  : never
+
+/** A table whose rows are marked as deleted, and stay. */
+export type SoftlyDeleted = Any & { readonly features: { readonly softDelete: string } }
+
+/** Fields whose values are of a type. */
+type FieldOf<Row, Value> = { [Field in keyof Row & string]: Row[Field] extends Value ? Field : never }[keyof Row &
+  string]
+
+type FeaturesOf<Version, SoftDelete> = [Version] extends [string]
+  ? [SoftDelete] extends [never]
+    ? [Version] extends [never]
+      ? // biome-ignore lint/complexity/noBannedTypes: none of them
+        {}
+      : { readonly version: Version }
+    : SoftDelete extends string
+      ? [Version] extends [never]
+        ? { readonly softDelete: SoftDelete }
+        : { readonly version: Version; readonly softDelete: SoftDelete }
+      : never
+  : never
 
 type NamesOf<C extends Constraints, Kind extends ConstraintKind> = {
   [Name in keyof C & string]: C[Name]["kind"] extends Kind ? Name : never
@@ -187,118 +258,14 @@ export type ConstraintError<T extends Any> = [T] extends [Any]
   : never
 
 /**
- * What hooks can be about.
- *
- * @since 0.1.0
- * @category hooks
- */
-export type Operation = "get" | "insert" | "update" | "delete"
-
-/**
- * What a hook is told beside the row: the operation, the call that caused it, and what the call was given.
- *
- * @since 0.1.0
- * @category hooks
- */
-export interface Delta<T extends Any> {
-  readonly table: T
-  readonly operation: Operation
-  /** The function that was called: `"fetch"`, for example. */
-  readonly call: string
-  /** What the call was given: a key, a row, a patch. */
-  readonly source: unknown
-}
-
-/**
- * Hooks of one table, run in this order: before, the statement, after. Those of a write run in one transaction with it (a savepoint, if one is
- * open), so a hook that fails undoes the write. Repo calls inside of a hook run no hooks, in fibers it forks neither.
- *
- * @since 0.1.0
- * @category hooks
- */
-export interface HookSet<T extends Any> {
-  /** May replace what is inserted. */
-  readonly beforeInsert?: (row: Insert<T>, delta: Delta<T>) => Effect.Effect<Insert<T>, unknown, unknown>
-  /** May replace what `insert` returns. */
-  readonly afterInsert?: (row: Row<T>, delta: Delta<T>) => Effect.Effect<Row<T>, unknown, unknown>
-  /** May replace what is changed. */
-  readonly beforeUpdate?: (patch: Update<T>, delta: Delta<T>) => Effect.Effect<Update<T>, unknown, unknown>
-  /** May replace what `update` returns. */
-  readonly afterUpdate?: (row: Row<T>, delta: Delta<T>) => Effect.Effect<Row<T>, unknown, unknown>
-  readonly beforeDelete?: (key: Key<T>, delta: Delta<T>) => Effect.Effect<void, unknown, unknown>
-  /** May replace what `delete` returns. */
-  readonly afterDelete?: (row: Row<T>, delta: Delta<T>) => Effect.Effect<Row<T>, unknown, unknown>
-  /** May replace what was read. Runs once for each result set that has rows, not once for each row. */
-  readonly afterGet?: (
-    rows: ReadonlyArray<Row<T>>,
-    delta: Delta<T>
-  ) => Effect.Effect<ReadonlyArray<Row<T>>, unknown, unknown>
-}
-
-/**
- * In the type of a table: an operation whose hooks can fail with `E` and need `R`.
- *
- * @since 0.1.0
- * @category hooks
- */
-export interface Hook<out O extends Operation, out E, out R> {
-  readonly operation: O
-  readonly _E: Types.Covariant<E>
-  readonly _R: Types.Covariant<R>
-}
-
-interface OperationOf {
-  readonly beforeInsert: "insert"
-  readonly afterInsert: "insert"
-  readonly beforeUpdate: "update"
-  readonly afterUpdate: "update"
-  readonly beforeDelete: "delete"
-  readonly afterDelete: "delete"
-  readonly afterGet: "get"
-}
-
-/** The Repo gives a hook itself, and a write's hooks the transaction they run in. */
-type Given<Name> = Name extends "afterGet" ? Repo : Repo | Transaction
-
-/** The condition is always true; an editor shows what it comes to, and not the alias with whole hooks in it. */
-type HooksOf<S> = [S] extends [object]
-  ? {
-      [Name in keyof S & keyof OperationOf]: S[Name] extends (
-        ...args: ReadonlyArray<never>
-      ) => Effect.Effect<unknown, infer E, infer R>
-        ? Hook<OperationOf[Name], E, Exclude<R, Given<Name>>>
-        : never
-    }[keyof S & keyof OperationOf]
-  : never
-
-/** A misspelt hook would never run: it does not compile. */
-type OnlyHooks<S> = { readonly [Name in Exclude<keyof S, keyof OperationOf>]: never }
-
-type HooksIn<T extends Any> = T extends Table<string, Model.AnyNoContext, string, Constraints, infer H> ? H : never
-
-/**
- * What the hooks of an operation can fail with.
- *
- * @since 0.1.0
- * @category hooks
- */
-export type HookError<T extends Any, O extends Operation> =
-  HooksIn<T> extends infer H ? (H extends Hook<O, infer E, infer _> ? E : never) : never
-
-/**
- * What the hooks of an operation need.
- *
- * @since 0.1.0
- * @category hooks
- */
-export type HookContext<T extends Any, O extends Operation> =
-  HooksIn<T> extends infer H ? (H extends Hook<O, infer _, infer R> ? R : never) : never
-
-/**
  * A table over a model.
  *
- * `key` is the field that identifies a row. `constraints` are the names of those whose violation shall be a typed error; one that is not declared
+ * `key` is the field that identifies a row, or the fields that do: then a key is an object of them. `constraints` are the names of those whose violation shall be a typed error; one that is not declared
  * is a `DbError`. `columns` names the column of a field where that is not the field's name in snake case. Two fields for one column are refused.
+ *
+ * `version` is a number field that counts the updates of a row; its column needs a default. An update or delete that is given a row fails with `StaleRow`
+ * when somebody else has changed that row since. `softDelete` is a field that is null until the row is deleted: `delete` sets it to the time, no read sees
+ * such a row unless it asks for it (`withDeleted`), and `restore` brings it back.
  *
  * @since 0.1.0
  * @category constructors
@@ -326,9 +293,13 @@ export type HookContext<T extends Any, O extends Operation> =
 export const make = <
   M extends Model.AnyNoContext,
   const Name extends string,
-  const Key extends keyof Schema.Schema.Type<M> & string,
+  const Key extends
+    | (keyof Schema.Schema.Type<M> & string)
+    | readonly [keyof Schema.Schema.Type<M> & string, ...ReadonlyArray<keyof Schema.Schema.Type<M> & string>],
   // biome-ignore lint/complexity/noBannedTypes: no constraints, and that is how it reads in a hover
-  const C extends Constraints = {}
+  const C extends Constraints = {},
+  const Version extends FieldOf<Schema.Schema.Type<M>, number | bigint> = never,
+  const SoftDelete extends keyof Schema.Schema.Type<M> & string = never
 >(
   model: M,
   options: {
@@ -338,8 +309,14 @@ export const make = <
     readonly schema?: string | undefined
     readonly constraints?: C
     readonly columns?: { readonly [Field in keyof Schema.Schema.Type<M>]?: string }
+    readonly version?: Version
+    readonly softDelete?: SoftDelete
   }
-): Table<Name, M, Key, C> => {
+): Table<Name, M, Key, C, never, FeaturesOf<Version, SoftDelete>> => {
+  const features: Features = {
+    ...(options.version === undefined ? {} : { version: options.version }),
+    ...(options.softDelete === undefined ? {} : { softDelete: options.softDelete })
+  }
   const plan = new TablePlan(
     options.name,
     options.key,
@@ -347,7 +324,8 @@ export const make = <
     model as unknown as ConstructorParameters<typeof TablePlan>[2] & ModelParts,
     options.schema,
     // Sound: the keys are names of fields, the values strings.
-    (options.columns ?? {}) as Readonly<Record<string, string>>
+    (options.columns ?? {}) as Readonly<Record<string, string>>,
+    features
   )
   // Sound: the implementation has what the interface says; the parameters are in the arguments.
   return new TableImplementation(
@@ -357,44 +335,19 @@ export const make = <
     options.schema,
     options.constraints ?? {},
     plan,
-    []
-  ) as unknown as Table<Name, M, Key, C>
+    [],
+    features
+  ) as unknown as Table<Name, M, Key, C, never, FeaturesOf<Version, SoftDelete>>
 }
 
 /**
- * A table with hooks, behind those it already has. What they fail with and need appears at every call that runs them.
+ * The same table in another schema of the database: of one of many tenants, for example.
  *
  * @since 0.1.0
- * @category hooks
- * @example
- * ```ts
- * import { Model } from "@effect/sql"
- * import { Table } from "@effecto/core"
- * import { Effect, Schema } from "effect"
- *
- * class Person extends Model.Class<Person>("Person")({
- *   id: Model.Generated(Schema.Number),
- *   email: Schema.String
- * }) {}
- *
- * const People = Table.make(Person, { name: "people", key: "id" }).pipe(
- *   Table.hooks({
- *     beforeInsert: (row) => Effect.succeed({ ...row, email: row.email.toLowerCase() })
- *   })
- * )
- *
- * console.log(People.name) // people
- * ```
+ * @category constructors
  */
-export const hooks =
-  <T extends Any, const S extends HookSet<T>>(set: (S & OnlyHooks<S>) | ((table: T) => S)) =>
-  (table: T): Table<T["name"], T["model"], T["key"], T["constraints"], HooksIn<T> | HooksOf<S>> => {
-    const self = implementationOf(table)
-    // Sound: the set's functions are only ever called with rows of this table.
-    const added = (typeof set === "function" ? set(table) : set) as unknown as HookSet<Any>
-    return new TableImplementation(self.name, self.model, self.key, self.schema, self.constraints, self.plan, [
-      ...self.hookSets,
-      added
-      // Sound: the implementation has what the interface says; the parameters are those of the table and of the set.
-    ]) as never
-  }
+export const inSchema =
+  (schema: string) =>
+  <T extends Any>(table: T): T =>
+    // Sound: only its schema is another, and that is a string in every table's type.
+    implementationOf(table).inSchema(schema) as unknown as T

@@ -23,11 +23,13 @@
  * @since 0.1.0
  */
 import { SqlClient } from "@effect/sql"
-import { Context, Effect } from "effect"
+import { type Context, Effect } from "effect"
 import { databaseOf } from "./database.js"
-import { currentFrame, type Frame, type Outcome, Transaction } from "./frame.js"
+import { currentFrame, type Frame, type Outcome, type Transaction } from "./frame.js"
+import { hookState } from "./hookstate.js"
 import { TransactionClosed } from "./RepoError.js"
-import { type TransactError, type TransactOptions, transactOn, within } from "./transact.js"
+import { outside, register } from "./registration.js"
+import { type TransactError, type TransactOptions, transactOn } from "./transact.js"
 
 export {
   /**
@@ -88,53 +90,18 @@ export const transact: {
   ) as never
 }
 
-/** The transaction of another database that this one was opened inside of, as far as it is still open. */
-const around = (frame: Frame): Frame | undefined => {
-  let found = frame.enclosing
-  while (found !== undefined && !found.isOpen) found = found.parent ?? found.enclosing
-  return found
-}
-
-/** A context without this transaction: what runs when that is over must not find its connection. What it was opened inside of stays. */
-const outside = <R>(context: Context.Context<R>, frame: Frame): Context.Context<R> => {
-  const without = Context.omit(
-    Transaction,
-    SqlClient.TransactionConnection
-    // Sound: both are looked for, whether they are there or not.
-  )(context as Context.Context<R | Transaction | SqlClient.TransactionConnection>) as Context.Context<never>
-  const enclosing = around(frame)
-  // Sound: nothing that runs after the end of a transaction can require it, and everything else is as it was.
-  return (enclosing === undefined ? without : within(without, enclosing)) as Context.Context<R>
-}
-
-const register = <R>(
-  frame: Frame,
-  context: Context.Context<R>,
-  on: (outcome: Outcome) => Effect.Effect<void, never, R> | undefined,
-  key: unknown
-) => {
-  frame.registrations.push({
-    key,
-    forced: undefined,
-    on: (outcome) => {
-      const effect = on(outcome)
-      return effect === undefined ? undefined : Effect.mapInputContext(effect, () => outside(context, frame))
-    }
-  })
-}
-
 const registering = <R>(
   operation: string,
   on: (outcome: Outcome) => Effect.Effect<void, never, R> | undefined,
   key: unknown
 ): Effect.Effect<void, never, Exclude<R, Transaction> | Transaction> =>
-  Effect.contextWithEffect((context: Context.Context<R | Transaction>) => {
-    // Sound: only looked into.
-    const frame = currentFrame(context as Context.Context<never>)
+  Effect.withFiberRuntime<void>((fiber) => {
+    const context = fiber.currentContext
+    const frame = currentFrame(context)
     if (frame === undefined || !frame.isOpen)
       return Effect.die(new TransactionClosed({ operation, reason: frame === undefined ? "none" : "ended" }))
-    // Sound: a superset of what R asks for.
-    register(frame, context as Context.Context<R>, on, key)
+    // Sound: what R asks for is required below, so it is there.
+    register(frame, context as Context.Context<R>, fiber.getFiberRef(hookState), on, key)
     return Effect.void
   }) as Effect.Effect<void, never, Exclude<R, Transaction> | Transaction>
 
@@ -187,15 +154,17 @@ export const onCommitOrNow = <R>(
   effect: Effect.Effect<void, never, R>,
   options?: { readonly key?: unknown }
 ): Effect.Effect<void, never, R> =>
-  Effect.contextWithEffect((context: Context.Context<R>) => {
-    // Sound: only looked into.
-    const innermost = currentFrame(context as Context.Context<never>)
+  Effect.withFiberRuntime<void, never, R>((fiber) => {
+    // Sound: what R asks for is required, so it is there.
+    const context = fiber.currentContext as Context.Context<R>
+    const innermost = currentFrame(fiber.currentContext)
     if (innermost === undefined) return effect
     let frame: Frame | undefined = innermost
     while (frame !== undefined && !frame.isOpen) frame = frame.parent
     // The transaction is over and this fiber has outlived it.
     if (frame === undefined) return Effect.mapInputContext(effect, () => outside(context, innermost))
-    register(frame, context, (outcome) => (outcome === "rolledBack" ? undefined : effect), options?.key)
+    const state = fiber.getFiberRef(hookState)
+    register(frame, context, state, (outcome) => (outcome === "rolledBack" ? undefined : effect), options?.key)
     return Effect.void
   })
 

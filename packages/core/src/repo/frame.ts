@@ -41,6 +41,14 @@ export type Outcome = "committed" | "rolledBack" | "unknown"
 export interface Registration {
   readonly key: unknown
   readonly on: (outcome: Outcome) => Effect.Effect<void> | undefined
+  /** Something to be done once after the commit for all items of the same thing. */
+  readonly batch:
+    | {
+        readonly of: unknown
+        readonly item: unknown
+        readonly run: (items: ReadonlyArray<unknown>) => Effect.Effect<void>
+      }
+    | undefined
   forced: "rolledBack" | undefined
 }
 

@@ -1,80 +1,250 @@
-/** Runs the hooks of a table: which, in what order, and none inside of another. */
-import { Effect, FiberRef } from "effect"
+/** Runs the hooks of a table: which, in what order, and which inside of another. */
+import { type Context, Effect } from "effect"
+import type { Database } from "./database.js"
+import { type Call, DeltaOf } from "./delta.js"
+import { frameOf } from "./frame.js"
+import { type HookState, hookState, outsideOfHooks } from "./hookstate.js"
+import { HookLoop, HookReentry } from "./RepoError.js"
+import { outside } from "./registration.js"
 import { Repo, type Service } from "./repository.js"
-import type { Any, Delta, HookSet, Operation } from "./Table.js"
+import type { Any, Change, HookName, HookSet, Operation, Reentry } from "./Table.js"
 import type { TableImplementation } from "./tableimplementation.js"
 
-type HookName = keyof HookSet<Any>
-
 /** A hook as it is run: what it takes and gives is its table's business. */
-type Run = (value: unknown, delta: Delta<Any>) => Effect.Effect<unknown, never, never>
+type Run = (value: unknown, delta: DeltaOf) => Effect.Effect<unknown, never, never>
 
-/** Whether a fiber runs inside of a hook. Forked fibers inherit it, and joining them does not bring it back. */
-const inHookRef = FiberRef.unsafeMake(false, { join: (parent) => parent })
+/** A hook that is run, and what it is called on the way. */
+interface Hook {
+  readonly name: HookName
+  readonly label: string
+  readonly run: Run
+  readonly reentry: Reentry
+  readonly maxDepth: number
+}
 
-/**
- * Whether the effect that asks runs inside of a hook, where the Repo runs no hooks.
- *
- * @since 0.1.0
- * @category hooks
- */
-export const inHook: Effect.Effect<boolean> = FiberRef.get(inHookRef)
+/** How deep hooks with `reentry: "run"` may go, when nothing is said. */
+const usualDepth = 16
+/** How long a way may be that comes back through after-commit work; nobody has asked for that, so it is a defect. */
+const endless = 100
 
-const named = (table: TableImplementation, name: HookName): ReadonlyArray<Run> => {
-  const found: Array<Run> = []
+/** The hooks of one operation, of which some may run inside of other hooks too. */
+export interface Hooks {
+  readonly before: ReadonlyArray<Hook>
+  readonly after: ReadonlyArray<Hook>
+  readonly commit: ReadonlyArray<Hook>
+  readonly loadsOld: boolean
+  /** The hook that refuses to run inside of another. */
+  readonly refuses: string | undefined
+  /** Those that run inside of another. */
+  readonly inside: Hooks | undefined
+}
+
+const named = (table: TableImplementation, name: HookName): ReadonlyArray<Hook> => {
+  const found: Array<Hook> = []
   for (const set of table.hookSets) {
     const hook = set[name]
-    // Sound: each hook is run with what its name promises, and its errors and needs are in the types of the call that runs it.
-    if (hook !== undefined) found.push(hook as unknown as Run)
+    if (hook === undefined) continue
+    const reentry = set.reentry ?? "skip"
+    found.push({
+      name,
+      label: `${table.name}.${name}`,
+      // Sound: each hook is run with what its name promises, and its errors and needs are in the types of the call that runs it.
+      run: hook as unknown as Run,
+      reentry,
+      maxDepth: reentry === "run" ? (set.maxDepth ?? usualDepth) : endless
+    })
   }
   return found
 }
 
-/** The hooks of one operation. */
-export interface Hooks {
-  readonly before: ReadonlyArray<Run>
-  readonly after: ReadonlyArray<Run>
+const hooksOrNone = (
+  before: ReadonlyArray<Hook>,
+  after: ReadonlyArray<Hook>,
+  commit: ReadonlyArray<Hook>,
+  loadsOld: boolean
+): Hooks | undefined => {
+  const all = [...before, ...after, ...commit]
+  if (all.length === 0) return undefined
+  const runs = (hook: Hook) => hook.reentry === "run"
+  return {
+    before,
+    after,
+    commit,
+    loadsOld,
+    refuses: all.find((hook) => hook.reentry === "fail")?.label,
+    inside: all.every(runs)
+      ? { before, after, commit, loadsOld, refuses: undefined, inside: undefined }
+      : hooksOrNone(before.filter(runs), after.filter(runs), commit.filter(runs), loadsOld)
+  }
 }
 
 const byTable = new WeakMap<TableImplementation, Readonly<Record<Operation, Hooks | undefined>>>()
 
-const hooksOrNone = (before: ReadonlyArray<Run>, after: ReadonlyArray<Run>): Hooks | undefined =>
-  before.length + after.length === 0 ? undefined : { before, after }
+const policies: ReadonlyArray<unknown> = [undefined, "skip", "run", "fail"] satisfies ReadonlyArray<
+  HookSet<Any>["reentry"]
+>
+
+const collected = (table: TableImplementation): Readonly<Record<Operation, Hooks | undefined>> => {
+  for (const { reentry } of table.hookSets)
+    if (!policies.includes(reentry))
+      throw new Error(`there is no reentry ${String(reentry)} for hooks of ${table.name}: "skip", "run" or "fail"`)
+  const commit = named(table, "afterCommit")
+  const loadsOld = table.hookSets.some((set) => set.loadOld === true)
+  return {
+    get: hooksOrNone([], named(table, "afterGet"), [], false),
+    insert: hooksOrNone(named(table, "beforeInsert"), named(table, "afterInsert"), commit, false),
+    update: hooksOrNone(named(table, "beforeUpdate"), named(table, "afterUpdate"), commit, loadsOld),
+    delete: hooksOrNone(named(table, "beforeDelete"), named(table, "afterDelete"), commit, loadsOld)
+  }
+}
 
 /** What hooks an operation of a table has, if any. */
 export const hooksOf = (table: TableImplementation, operation: Operation): Hooks | undefined => {
   if (table.hookSets.length === 0) return undefined
   let found = byTable.get(table)
   if (found === undefined) {
-    found = {
-      get: hooksOrNone([], named(table, "afterGet")),
-      insert: hooksOrNone(named(table, "beforeInsert"), named(table, "afterInsert")),
-      update: hooksOrNone(named(table, "beforeUpdate"), named(table, "afterUpdate")),
-      delete: hooksOrNone(named(table, "beforeDelete"), named(table, "afterDelete"))
-    }
+    found = collected(table)
     byTable.set(table, found)
   }
   return found[operation]
 }
 
-/** Runs `hooked` where hooks are to run, and `bare` inside of a hook. */
-export const unlessInHook = <A, E, R>(
-  hooked: Effect.Effect<A, E, R>,
+/** Runs something with the hooks that are to run where its fiber stands, or without any. */
+export const choosing = <A, E, R>(
+  hooks: Hooks,
+  hooked: (hooks: Hooks) => Effect.Effect<A, E, R>,
   bare: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> => Effect.withFiberRuntime((fiber) => (fiber.getFiberRef(inHookRef) ? bare : hooked))
+): Effect.Effect<A, E, R> =>
+  Effect.withFiberRuntime((fiber) => {
+    const state = fiber.getFiberRef(hookState)
+    if (state === outsideOfHooks) return hooked(hooks)
+    if (state.disabled) return bare
+    if (!state.inHook) return hooked(hooks)
+    if (hooks.refuses !== undefined)
+      // Sound: a table with such a hook has this error in its type.
+      return Effect.fail(new HookReentry({ hook: hooks.refuses, path: state.path })) as Effect.Effect<never, never>
+    return hooks.inside === undefined ? bare : hooked(hooks.inside)
+  })
+
+/** The state inside of a hook, unless it is too deep. */
+const inside = (hook: Hook, state: HookState): HookState | HookLoop => {
+  const path = [...state.path, hook.label]
+  return path.length > hook.maxDepth ? new HookLoop({ path }) : { ...state, inHook: true, path }
+}
+
+const running = (
+  service: Service,
+  hook: Hook,
+  value: unknown,
+  changeset: object | undefined,
+  about: Call
+): Effect.Effect<unknown> =>
+  Effect.withFiberRuntime((fiber) => {
+    const state = fiber.getFiberRef(hookState)
+    const within = inside(hook, state)
+    if (within instanceof HookLoop)
+      return hook.reentry === "run"
+        ? // Sound: a table with such a hook has this error in its type.
+          (Effect.fail(within) as Effect.Effect<never, never>)
+        : Effect.die(within)
+    const delta = new DeltaOf(about, hook.name, changeset, state)
+    return Effect.locally(
+      Effect.provideService(
+        Effect.suspend(() => hook.run(value, delta)),
+        Repo,
+        service
+      ),
+      hookState,
+      within
+    )
+  })
 
 /** Hands a value through hooks, one after the other. */
-export const through = (
-  service: Service,
-  hooks: ReadonlyArray<Run>,
+const through = (
+  hooks: ReadonlyArray<Hook>,
   value: unknown,
-  delta: Delta<Any>
+  run: (hook: Hook, value: unknown) => Effect.Effect<unknown>
 ): Effect.Effect<unknown> => {
   const [only] = hooks
   if (only === undefined) return Effect.succeed(value)
-  const chain =
-    hooks.length === 1
-      ? Effect.suspend(() => only(value, delta))
-      : Effect.reduce(hooks, value, (current, hook) => hook(current, delta))
-  return Effect.locally(Effect.provideService(chain, Repo, service), inHookRef, true)
+  return hooks.length === 1 ? run(only, value) : Effect.reduce(hooks, value, (current, hook) => run(hook, current))
 }
+
+/** Hands what is to be written through the hooks before it. What hooks before a delete give is nothing: its key stays. */
+export const throughBefore = (service: Service, hooks: Hooks, value: unknown, about: Call): Effect.Effect<unknown> =>
+  through(hooks.before, value, (hook, current) =>
+    about.operation === "delete"
+      ? Effect.as(running(service, hook, current, undefined, about), current)
+      : // Sound: what is written is an object of fields.
+        running(service, hook, current, current as object, about)
+  )
+
+/** Hands what was written, or read, through the hooks after it. */
+export const throughAfter = (
+  service: Service,
+  hooks: Hooks,
+  value: unknown,
+  changeset: object | undefined,
+  about: Call
+): Effect.Effect<unknown> =>
+  through(hooks.after, value, (hook, current) => running(service, hook, current, changeset, about))
+
+/** One change, with the way that led to it. */
+interface Noted {
+  readonly change: Change<Any>
+  readonly state: HookState
+}
+
+/** Runs an afterCommit with everything that one transaction did: where its last change was made, and as deep as the deepest. */
+const reporting =
+  (service: Service, hook: Hook, context: Context.Context<never>) =>
+  (all: ReadonlyArray<Noted>): Effect.Effect<void> => {
+    const deepest = all.reduce(
+      (deepest, { state }) => (state.path.length > deepest.path.length ? state : deepest),
+      outsideOfHooks
+    )
+    const last = all[all.length - 1]?.state ?? outsideOfHooks
+    const within = inside(hook, { ...last, path: deepest.path })
+    if (within instanceof HookLoop) return Effect.die(within)
+    // Sound: an afterCommit takes changes, and nothing else.
+    const run = hook.run as unknown as (changes: ReadonlyArray<Change<Any>>) => Effect.Effect<void>
+    return Effect.suspend(() => run(all.map(({ change }) => change))).pipe(
+      Effect.provideService(Repo, service),
+      Effect.mapInputContext((_: Context.Context<never>) => context),
+      Effect.locally(hookState, within)
+    )
+  }
+
+/** Notes a change for the hooks after the commit of the transaction it is made in. */
+export const noteChange = (
+  database: Database,
+  service: Service,
+  hooks: Hooks,
+  row: object,
+  changeset: object | undefined,
+  about: Call
+): Effect.Effect<void> =>
+  Effect.withFiberRuntime((fiber) => {
+    const frame = frameOf(fiber.currentContext, database.client)
+    // There is one: hooks of a write run in a transaction.
+    if (frame === undefined || about.operation === "get") return Effect.void
+    const state = fiber.getFiberRef(hookState)
+    for (const hook of hooks.commit) {
+      const delta = new DeltaOf(about, hook.name, changeset, state)
+      const noted: Noted = { change: { operation: about.operation, row, delta }, state }
+      frame.registrations.push({
+        key: undefined,
+        forced: undefined,
+        on: () => undefined,
+        // Sound: what is collected for a hook are its own notes.
+        batch: {
+          of: hook.run,
+          item: noted,
+          run: reporting(service, hook, outside(fiber.currentContext, frame)) as (
+            all: ReadonlyArray<unknown>
+          ) => Effect.Effect<void>
+        }
+      })
+    }
+    return Effect.void
+  })

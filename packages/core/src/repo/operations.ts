@@ -8,7 +8,7 @@ import { type Asked, asked, equalities } from "./condition.js"
 import type { Answer } from "./connection.js"
 import { type Database, foreignConnection } from "./database.js"
 import { frameOf } from "./frame.js"
-import { hooksOf, through, unlessInHook } from "./hookrun.js"
+import { choosing, type Hooks, hooksOf, noteChange, throughAfter, throughBefore } from "./hookrun.js"
 import { preload, type Reading } from "./preload.js"
 import {
   DbError,
@@ -23,19 +23,11 @@ import type { Service } from "./repository.js"
 import { bounded, lockText, type ReadOptions } from "./rowlock.js"
 import { spanned } from "./span.js"
 import { statementError } from "./sqlstate.js"
-import type { Any, Delta, Operation } from "./Table.js"
+import type { Any, Operation } from "./Table.js"
 import { implementationOf, type TableImplementation } from "./tableimplementation.js"
 import type { Done, Values } from "./tableplan.js"
 import { transactFor, transactOn } from "./transact.js"
 import { commitError, writeError } from "./violation.js"
-
-/** What a call is about, as its hooks are told. */
-const deltaOf = (table: TableImplementation, operation: Operation, call: string, source: unknown): Delta<Any> => ({
-  table,
-  operation,
-  call,
-  source
-})
 
 /** The key of what an update or a delete is about: of a row, or the key itself. */
 const keyOf = (table: TableImplementation, target: unknown): unknown =>
@@ -93,20 +85,23 @@ export const make = (database: Database): Service => {
     table: TableImplementation,
     rows: Effect.Effect<ReadonlyArray<object>, E>,
     call: string,
-    source: unknown
+    source: unknown,
+    about: { readonly options?: object | undefined; readonly record?: unknown }
   ): Effect.Effect<ReadonlyArray<object>, E> => {
     const hooks = hooksOf(table, "get")
     if (hooks === undefined) return rows
-    const delta = deltaOf(table, "get", call, source)
-    return Effect.flatMap(rows, (read) =>
-      read.length === 0
-        ? Effect.succeed(read)
-        : unlessInHook(
-            // Sound: afterGet gives rows.
-            through(service, hooks.after, read, delta) as Effect.Effect<ReadonlyArray<object>>,
-            Effect.succeed(read)
-          )
-    )
+    return Effect.flatMap(rows, (read) => {
+      if (read.length === 0) return Effect.succeed(read)
+      const { options, record } = about
+      const queryable = record === undefined ? source : undefined
+      const told = { table, operation: "get" as const, call, source, queryable, options, record }
+      return choosing(
+        hooks,
+        // Sound: afterGet gives rows.
+        (chosen) => throughAfter(service, chosen, read, undefined, told) as Effect.Effect<ReadonlyArray<object>>,
+        Effect.succeed(read)
+      )
+    })
   }
 
   /** A read that may lock what it reads: then there has to be a transaction to hold the locks. */
@@ -148,7 +143,8 @@ export const make = (database: Database): Service => {
   const byKey = (table: TableImplementation, key: unknown, call: string, options?: ReadOptions) =>
     Effect.matchEffect(table.plan.encodeKey(key), {
       onFailure: () => nothing(table, options),
-      onSuccess: (encoded) => hooked(table, locking(table, table.plan.getText, [encoded], options, true), call, key)
+      onSuccess: (encoded) =>
+        hooked(table, locking(table, table.plan.getText, [encoded], options, true), call, key, { options })
     })
 
   const byCondition = (
@@ -174,7 +170,7 @@ export const make = (database: Database): Service => {
             `) as ${quoted(table.name)}${limit}`
           )
         : locking(table, text, where.parameters, options, !isFragment, limit)
-      return hooked(table, rows, call, condition)
+      return hooked(table, rows, call, condition ?? table, { options })
     })
 
   const fieldsOf = (condition: unknown): ReadonlyArray<string> =>
@@ -224,7 +220,7 @@ export const make = (database: Database): Service => {
   /** A write between its hooks, in one transaction; without hooks it is only the write. */
   const withHooks = <E>(
     table: TableImplementation,
-    operation: Operation,
+    operation: Exclude<Operation, "get">,
     verb: string,
     input: unknown,
     source: unknown,
@@ -334,7 +330,7 @@ export const make = (database: Database): Service => {
           ? Effect.succeed([])
           : read(table, `${table.plan.selectText}${where.text}`, where.parameters, true)
       ),
-    hook: (table, rows) => hooked(table, Effect.succeed(rows), "preload", rows)
+    hook: (table, rows) => hooked(table, Effect.succeed(rows), "preload", rows, { record: rows })
   }
 
   const operations = {

@@ -100,7 +100,20 @@ const runRegistrations = (registrations: ReadonlyArray<Registration>, outcome: O
   if (registrations.length === 0) return Effect.void
   const work: Array<Effect.Effect<void>> = []
   const last = new Map<unknown, number>()
+  const batches = new Map<unknown, { readonly items: Array<unknown>; place: number }>()
   for (const registration of registrations) {
+    const { batch } = registration
+    if (batch !== undefined) {
+      if ((registration.forced ?? outcome) !== "committed") continue
+      const begun = batches.get(batch.of)
+      const items = begun?.items ?? []
+      items.push(batch.item)
+      // Where its last item stands, and as that one says.
+      if (begun !== undefined) work[begun.place] = Effect.void
+      batches.set(batch.of, { items, place: work.length })
+      work.push(Effect.suspend(() => batch.run(items)))
+      continue
+    }
     const effect = registration.on(registration.forced ?? outcome)
     if (effect === undefined) continue
     if (registration.key !== undefined) {
