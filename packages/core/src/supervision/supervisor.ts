@@ -532,7 +532,8 @@ export class Supervisor {
   }
 
   private emit(event: Report.SupervisionEvent): void {
-    this.events.unsafeOffer(event)
+    // `unsafeOffer` alone would drop the newest when a subscriber is slow; publishing makes room, and never waits for it.
+    if (!this.events.unsafeOffer(event)) Effect.runSyncExit(PubSub.publish(this.events, event))
   }
 
   private duplicate(id: string): SupervisorConfigError {
