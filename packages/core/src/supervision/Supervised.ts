@@ -23,6 +23,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { carrierOf } from "./carrier.js"
 import { type ChildSettings, CurrentInstance } from "./child.js"
@@ -62,6 +63,14 @@ export {
  * - `whenDown`: what a call does while the child is down: wait up to `await` (default 5 seconds), or `"fail"` at once. Either
  *   way it then dies with `ChildDown`.
  * - `significant`: whether the end of this child counts for its tree's `autoShutdown`; default false; not for `"permanent"`.
+ * - `backoff`: how long each restart waits; default: not at all. The delays begin anew when no restart of the child counts any
+ *   more, a Schedule that is over stays at its last delay, and siblings that are restarted with the child are stopped at once and
+ *   wait with it. Restarts count when they are decided, so that a supervisor gives up without waiting. A Schedule under which it
+ *   never could is refused: the longest delay, times `intensity + 1`, has to be shorter than the tree's `period`, for its first
+ *   `intensity + 1` delays (with jitter at its worst); what grows later stops growing there. Not for `"temporary"`.
+ * - `dependsOn`: services whose children this one depends on. Under `"rest_for_dependents"` uses of a service are noticed by
+ *   themselves, and this is for those that cannot be: through a layer between the two that is not supervised. They have to be
+ *   provided by children started before.
  *
  * @since 0.1.0
  * @category models
@@ -73,6 +82,8 @@ export interface ChildOptions {
   readonly startTimeout?: Duration.DurationInput
   readonly whenDown?: "fail" | { readonly await: Duration.DurationInput }
   readonly significant?: boolean
+  readonly backoff?: Schedule.Schedule<unknown, Cause.Cause<unknown>>
+  readonly dependsOn?: ReadonlyArray<{ readonly key: string }>
 }
 
 /**
@@ -144,7 +155,16 @@ const supervised = <A, E, R>(
 const restartTypes: ReadonlyArray<RestartType> = ["permanent", "transient", "temporary"]
 
 const settingsOf = (path: string, options: ChildOptions): ChildSettings => {
-  const { id, restart = "permanent", shutdown, significant = false, startTimeout, whenDown } = options
+  const {
+    backoff,
+    dependsOn,
+    id,
+    restart = "permanent",
+    shutdown,
+    significant = false,
+    startTimeout,
+    whenDown
+  } = options
   const refuse = (problem: string): never => {
     throw new SupervisorConfigError({
       path,
@@ -162,6 +182,10 @@ const settingsOf = (path: string, options: ChildOptions): ChildSettings => {
   if (!restartTypes.includes(restart)) {
     refuse(`restart is "${restart}"; it has to be one of ${restartTypes.join(", ")}`)
   }
+  if (backoff !== undefined && !Schedule.isSchedule(backoff)) refuse("backoff is not a Schedule")
+  for (const tag of dependsOn ?? []) {
+    if (typeof tag?.key !== "string") refuse(`dependsOn holds ${String(tag)}, which is not the tag of a service`)
+  }
   if (id === "") refuse("the id is empty; it is a part of its path")
   if (significant && restart === "permanent") {
     refuse("significant, but permanent: a permanent child is always restarted, so its end can never count")
@@ -170,6 +194,8 @@ const settingsOf = (path: string, options: ChildOptions): ChildSettings => {
     id,
     restart,
     significant,
+    backoff,
+    dependsOn: dependsOn?.map((tag) => tag.key),
     shutdown:
       shutdown === "brutalKill" || shutdown === "infinity"
         ? shutdown

@@ -41,6 +41,8 @@ export interface ChildNode {
   readonly instance: number
   readonly restarts: number
   readonly orphaned: number
+  /** Ids of the children whose services this one has used so far, or was declared to depend on, in start order. */
+  readonly dependsOn: ReadonlyArray<string>
   readonly supervisor: TreeNode | undefined
 }
 
@@ -55,19 +57,21 @@ interface Palette {
   readonly faint: (text: string) => string
   readonly good: (text: string) => string
   readonly bad: (text: string) => string
+  readonly reads?: boolean
 }
 
 const colored: Palette = { strong: paint(1), faint: paint(2), good: paint(32), bad: paint(31) }
 const uncolored: Palette = { strong: plain, faint: plain, good: plain, bad: plain }
 
 /**
- * Draws a tree as text, one line for each supervisor and child. The same node always gives the same text.
+ * Draws a tree as text, one line for each supervisor and child. The same node always gives the same text. `reads` adds whose
+ * services each child uses (`dependsOn`), `colors` the escape sequences of a terminal; both are off by default.
  *
  * @since 0.1.0
  * @category conversions
  */
-export const render = (node: TreeNode, options?: { readonly colors?: boolean }): string => {
-  const palette = options?.colors === true ? colored : uncolored
+export const render = (node: TreeNode, options?: { readonly colors?: boolean; readonly reads?: boolean }): string => {
+  const palette = { ...(options?.colors === true ? colored : uncolored), reads: options?.reads === true }
   const lines = [supervisorLine(palette, palette.strong(node.name), node)]
   drawChildren(palette, node, "", lines)
   return lines.join("\n")
@@ -93,6 +97,8 @@ const childLine = (palette: Palette, child: ChildNode): string => {
   if (child.restarts > 0) parts.push(`restarted ${child.restarts}×`)
   if (child.orphaned > 0) parts.push(palette.bad(`orphaned ${child.orphaned}`))
   if (child.restart !== "permanent") parts.push(child.restart)
+  if (palette.reads === true && child.dependsOn.length > 0)
+    parts.push(palette.faint(`reads ${child.dependsOn.join(", ")}`))
   const line = `${palette.strong(child.id)} ${parts.join(", ")}`
   return child.supervisor === undefined ? line : supervisorLine(palette, `${line},`, child.supervisor)
 }

@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
+import type { Backoff } from "./backoff.js"
 import { Carrier, carrierKey, viewOf } from "./carrier.js"
 import * as Handle from "./handle.js"
 import { type Ending, Instance, Slot, type WhenDown } from "./instance.js"
@@ -28,6 +29,9 @@ export interface ChildSettings {
   /** Milliseconds. */
   readonly startTimeout: number | undefined
   readonly whenDown: WhenDown
+  readonly backoff?: Backoff | undefined
+  /** Keys of services whose children this one depends on, whether it is seen to use them or not. */
+  readonly dependsOn?: ReadonlyArray<string> | undefined
 }
 
 /** The instance a layer is built in: what a nested tree escalates to. */
@@ -50,6 +54,8 @@ export class Child {
   orphaned = 0
   /** Number of the last instance that ended by itself. */
   lastExit = 0
+  /** When it may be started again, in milliseconds of the supervisor's clock. */
+  resumeAt = 0
   /** Why the last instance ended, or the last start failed. */
   cause: Cause.Cause<unknown> = Cause.empty
   happened: "crashed" | "ended" | "failed to start" = "ended"
@@ -59,8 +65,6 @@ export class Child {
    */
   private unwanted = 0
   private abort: (() => void) | undefined = undefined
-  /** Whose services its instances have used so far, as the supervisor was told. */
-  readonly reads = new Set<Slot>()
   private readonly runtime: Runtime.Runtime<never>
 
   constructor(

@@ -33,11 +33,13 @@ export interface ChildSpec {
   readonly significant: boolean
   /** Whether its restarts wait: then each of them asks for a `Delay` and goes on with `Resume`. */
   readonly delayed?: boolean
+  /** Ids of others that it is said to depend on. */
+  readonly dependsOn?: ReadonlyArray<string>
 }
 
 export type Status = "starting" | "up" | "down" | "restarting"
 
-export interface Child extends Omit<ChildSpec, "id"> {
+export interface Child extends Omit<ChildSpec, "id" | "dependsOn"> {
   id: string
   status: Status
   /** Number of the current or last instance: 1 for the first. */
@@ -404,6 +406,7 @@ const add = (machine: Machine, spec: ChildSpec): Child => {
     readers: new Set()
   }
   machine.children.set(child.id, child)
+  for (const on of spec.dependsOn ?? []) depend(machine, child.id, on)
   return child
 }
 

@@ -22,6 +22,8 @@ export type SupervisionEvent =
       readonly instance: number
       readonly cause: Cause.Cause<unknown>
     }
+  /** A restart waits, for the child's backoff or that of a sibling which is restarted with it. Milliseconds. */
+  | { readonly _tag: "Delayed"; readonly path: string; readonly instance: number; readonly delay: number }
   | { readonly _tag: "Stopped"; readonly path: string; readonly instance: number }
   | { readonly _tag: "Orphaned"; readonly path: string; readonly instance: number }
   | { readonly _tag: "GaveUp"; readonly path: string; readonly childId: string; readonly restarts: number }
@@ -52,6 +54,8 @@ export const decision = (options: {
   readonly instance: number
   readonly happened: "crashed" | "ended" | "failed to start"
   readonly decision: Decision
+  /** Milliseconds until the restart. */
+  readonly delay: number
   readonly used: number
   readonly intensity: number
   readonly period: number
@@ -60,7 +64,8 @@ export const decision = (options: {
 }): Effect.Effect<void> => {
   const { cause, happened, instance, intensity, path, period, used } = options
   const window = `${used} of ${intensity} restarts in ${period} ms`
-  const line = `"${path}" (instance ${instance}) ${happened}: ${explain[options.decision]}`
+  const wait = options.delay > 0 ? ` in ${Math.round(options.delay)} ms` : ""
+  const line = `"${path}" (instance ${instance}) ${happened}: ${explain[options.decision]}${wait}`
   const arguments_ = Cause.isEmpty(cause) ? [] : [cause]
   const log = ((): Effect.Effect<void> => {
     switch (options.decision) {

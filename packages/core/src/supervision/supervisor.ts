@@ -20,13 +20,17 @@ import type * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
+import * as Administration from "./administration.js"
+import { problemOf, Waiting } from "./backoff.js"
+import { carrierOf } from "./carrier.js"
 import { Child, type ChildSettings, CurrentInstance, fork, uncarried } from "./child.js"
-import type { Ending, Instance } from "./instance.js"
+import { draw } from "./drawing.js"
+import type { Ending, Instance, Slot } from "./instance.js"
 import * as Machine from "./machine.js"
 import { Mailbox } from "./mailbox.js"
 import * as Report from "./report.js"
-import { ChildDown, ControlError, SupervisorConfigError, SupervisorShutdown } from "./SupervisionError.js"
-import type { ChildNode, TreeNode } from "./TreeNode.js"
+import { ChildDown, type ControlError, SupervisorConfigError, SupervisorShutdown } from "./SupervisionError.js"
+import type { TreeNode } from "./TreeNode.js"
 
 /**
  * The supervisor that a supervised layer registers with. It is provided by `SupervisionTree.layer` alone: a supervised layer
@@ -46,23 +50,10 @@ type Letter =
   | { readonly _tag: "Close"; readonly child: Child; readonly done: () => void }
   | {
       readonly _tag: "Control"
-      readonly operation: ControlError["operation"]
+      readonly operation: Administration.Operation
       readonly child: Child
       readonly reply: (reply: Machine.Reply) => void
     }
-
-/** What an answer of the machine means to an administration call; nothing if it was granted. */
-const refusals: { readonly [K in Machine.Reply]: ControlError["reason"] | undefined } = {
-  ok: undefined,
-  ignored: undefined,
-  start_failed: "start failed",
-  already_started: "running",
-  already_present: "restarting",
-  not_found: "not found",
-  running: "running",
-  restarting: "restarting",
-  noproc: "closed"
-}
 
 export interface Settings extends Machine.Options {
   readonly name: string
@@ -80,10 +71,15 @@ export class Supervisor {
   /** The whole tree is closing: a child that closes takes along what was started after it, and nothing is started. */
   private closing = false
   private built = false
-  private readonly machine: Machine.Machine
-  private readonly children = new Map<string, Child>()
+  readonly machine: Machine.Machine
+  readonly children = new Map<string, Child>()
   /** In start order; may still name children that are gone. */
   private readonly started: Array<Child> = []
+  /** Whose slot it is, for those that were ever started here. */
+  private readonly owners = new WeakMap<Slot, Child>()
+  private readonly waiting: Waiting
+  /** Until when somebody was waiting whose delay the machine has just cancelled. */
+  private heldUntil = 0
   private readonly mailbox = new Mailbox<Letter>()
   private whenFinished: Array<() => void> = []
   private finished: SupervisorShutdown | undefined
@@ -92,10 +88,13 @@ export class Supervisor {
 
   private constructor(
     readonly settings: Settings,
-    private readonly parent: Instance | undefined,
+    runtime: Runtime.Runtime<never>,
+    /** The instance that it was built in, if it is nested. */
+    readonly parent: Instance | undefined,
     readonly events: PubSub.PubSub<Report.SupervisionEvent>
   ) {
     this.machine = Machine.make(settings)
+    this.waiting = new Waiting(settings, runtime)
     this.path = parent === undefined ? settings.name : parent.slot.path
     if (parent !== undefined) parent.nested = this
   }
@@ -108,7 +107,7 @@ export class Supervisor {
       const events = yield* PubSub.sliding<Report.SupervisionEvent>(256)
       return yield* Effect.acquireRelease(
         Effect.sync(() => {
-          const self = new Supervisor(settings, parent, events)
+          const self = new Supervisor(settings, runtime, parent, events)
           fork(runtime, self.loop())
           return self
         }),
@@ -123,19 +122,40 @@ export class Supervisor {
       Effect.async<StartedChild<A>, E>((resume) => {
         const id = settings.id ?? `unnamed ${++this.unnamed}`
         if (this.children.has(id)) return resume(Effect.die(this.duplicate(id)))
-        if (settings.significant && this.settings.autoShutdown === "never") {
-          const problem = `child "${id}" is significant, but the tree's autoShutdown is "never", so that can have no effect`
-          return resume(Effect.die(new SupervisorConfigError({ path: this.path, problem })))
+        const dependsOn = this.dependencies(settings, runtime.context)
+        const problem = typeof dependsOn === "string" ? dependsOn : this.problemOf(settings)
+        if (problem !== undefined) {
+          const named = `child "${id}": ${problem}`
+          return resume(Effect.die(new SupervisorConfigError({ path: this.path, problem: named })))
         }
         // Not for the child's own layers: a supervised layer inside a child would register again at every restart.
         const context = Context.omit(CurrentSupervisor)(runtime.context as Context.Context<CurrentSupervisor>)
-        const child = new Child(id, `${this.path}/${id}`, settings, layer, Runtime.make({ ...runtime, context }))
+        const own = Runtime.make({ ...runtime, context })
+        const onRead = (slot: Slot): void => this.noteRead(child, slot)
+        const child: Child = new Child(
+          id,
+          `${this.path}/${id}`,
+          settings,
+          layer,
+          own,
+          this.settings.strategy === "rest_for_dependents" ? onRead : undefined
+        )
         this.children.set(id, child)
+        this.owners.set(child.slot, child)
         let answered = false
         let told: (() => void) | undefined
         this.send({
           _tag: "Event",
-          event: { _tag: "StartChild", child: { id, restart: settings.restart, significant: settings.significant } },
+          event: {
+            _tag: "StartChild",
+            child: {
+              id,
+              restart: settings.restart,
+              significant: settings.significant,
+              delayed: settings.backoff !== undefined,
+              dependsOn: Array.isArray(dependsOn) ? dependsOn : []
+            }
+          },
           reply: (reply) => {
             answered = true
             const instance = child.instance
@@ -157,6 +177,42 @@ export class Supervisor {
         })
       })
     )
+  }
+
+  /** What is wrong with a child's settings under this supervisor. */
+  private problemOf({ backoff, restart, significant }: ChildSettings): string | undefined {
+    if (significant && this.settings.autoShutdown === "never") {
+      return 'significant, but the tree\'s autoShutdown is "never", so that can have no effect'
+    }
+    if (backoff === undefined) return undefined
+    return restart === "temporary"
+      ? "it has a backoff, but is temporary: a temporary child is never restarted"
+      : problemOf(backoff, this.settings)
+  }
+
+  /** Ids of the children that provide what a child is declared to depend on, or what is wrong with that. */
+  private dependencies(settings: ChildSettings, context: Context.Context<never>): ReadonlyArray<string> | string {
+    const ids: Array<string> = []
+    for (const key of settings.dependsOn ?? []) {
+      const carrier = carrierOf(context, key)
+      const on =
+        (carrier === undefined ? undefined : this.owners.get(carrier.slot)) ??
+        Array.from(this.children.values()).findLast((other) => other.slot.last?.context.unsafeMap.has(key))
+      if (on !== undefined) ids.push(on.id)
+      // One of a tree around this one: there it is the child that this tree is in which depends on it.
+      else if (carrier !== undefined) carrier.onRead?.()
+      else {
+        return `it depends on "${key}", which no child started before it provides; put the supervised layer of "${key}" beneath it (Layer.provide), or leave it out of dependsOn`
+      }
+    }
+    return ids
+  }
+
+  /** A child has used a service of another one. */
+  private noteRead(reader: Child, slot: Slot): void {
+    const on = this.owners.get(slot)
+    if (on === undefined || this.children.get(reader.id) !== reader || this.children.get(on.id) !== on) return
+    Machine.depend(this.machine, reader.id, on.id)
   }
 
   /** Ends a child whose layer's scope is closing. */
@@ -194,45 +250,23 @@ export class Supervisor {
 
   /** The child under this path, here or in a nested tree, and whose it is. */
   find(path: string): { readonly child: Child; readonly owner: Supervisor } | undefined {
-    for (const child of this.children.values()) {
-      if (child.slot.path === path) return { child, owner: this }
-      const nested = child.instance?.nested
-      if (nested instanceof Supervisor && path.startsWith(`${child.slot.path}/`)) return nested.find(path)
-    }
-    return undefined
+    return Administration.find(this, path)
   }
 
-  /** An administration call to the supervisor that owns the child. */
-  control(operation: ControlError["operation"], path: string): Effect.Effect<void, ControlError> {
-    return Effect.flatMap(CurrentInstance, (caller) => {
-      const refused = (reason: ControlError["reason"], cause: Cause.Cause<unknown> = Cause.empty) =>
-        Effect.fail(new ControlError({ path, operation, reason, cause }))
-      if (this.finished !== undefined) return refused("closed")
-      const found = this.find(path)
-      if (found === undefined) return refused("not found")
-      const { child, owner } = found
-      if (owner.waitsFor(caller)) return refused("would deadlock")
-      return Effect.async<void, ControlError>((resume) => {
-        const reply = (answer: Machine.Reply): void => {
-          const reason = refusals[answer]
-          resume(
-            reason === undefined ? Effect.void : refused(reason, answer === "start_failed" ? child.cause : Cause.empty)
-          )
-        }
-        owner.send({ _tag: "Control", operation, child, reply })
-        if (operation === "terminate" || operation === "restart") child.unwant()
-      })
-    })
+  /** An administration call to the supervisor that owns the child of this path. */
+  control(operation: Administration.Operation, path: string): Effect.Effect<void, ControlError> {
+    return Administration.control(this, operation, path)
   }
 
-  /** Whether the supervisor cannot answer before this instance is built. */
-  private waitsFor(caller: Instance | undefined): boolean {
-    for (let at = caller; at?.state === "building"; ) {
-      const owner: unknown = at.owner
-      if (owner === this) return true
-      at = owner instanceof Supervisor ? owner.parent : undefined
-    }
-    return false
+  /** Asks for an operation on a child of this supervisor. */
+  request(operation: Administration.Operation, child: Child, reply: (reply: Machine.Reply) => void): void {
+    this.send({ _tag: "Control", operation, child, reply })
+    if (operation === "terminate" || operation === "restart") child.unwant()
+  }
+
+  /** Whether it has ended. */
+  get isOver(): boolean {
+    return this.finished !== undefined
   }
 
   /** Paths of all children, for messages. */
@@ -240,35 +274,7 @@ export class Supervisor {
     return Array.from(this.children.values(), (child) => child.slot.path)
   }
 
-  readonly snapshot: Effect.Effect<TreeNode> = Effect.map(now, (time) => this.draw(time))
-
-  private draw(time: number): TreeNode {
-    const { intensity, name, period, strategy } = this.settings
-    return {
-      name,
-      path: this.path,
-      strategy,
-      status: this.machine.closed ? "closed" : "running",
-      intensity: { used: Machine.intensityUsed(this.machine, time), max: intensity, period },
-      children: Array.from(this.machine.children.values(), (state): ChildNode => {
-        const child = this.children.get(state.id)
-        const nested = child?.instance?.nested
-        return {
-          id: state.id,
-          path: `${this.path}/${state.id}`,
-          restart: state.restart,
-          shutdown: child?.shutdown ?? 5000,
-          significant: state.significant,
-          // Up for the machine but without an instance: it has exited, and the letter is not read yet.
-          status: state.status === "up" && child?.slot.current === undefined ? "restarting" : state.status,
-          instance: state.instance,
-          restarts: Math.max(0, (child?.starts ?? 0) - 1),
-          orphaned: child?.orphaned ?? 0,
-          supervisor: nested instanceof Supervisor ? nested.draw(time) : undefined
-        }
-      })
-    }
-  }
+  readonly snapshot: Effect.Effect<TreeNode> = Effect.map(now, (time) => draw(this, time))
 
   private send(letter: Letter): void {
     if (this.finished !== undefined) {
@@ -295,6 +301,7 @@ export class Supervisor {
   private failed(letter: Letter, cause: Cause.Cause<never>): Effect.Effect<void> {
     const error = this.ended("defect", undefined, cause)
     this.finished = error
+    this.waiting.cancelAll()
     for (const child of this.children.values()) child.slot.end(() => error)
     this.send(letter)
     const stop = Effect.forEach(
@@ -338,7 +345,7 @@ export class Supervisor {
   }
 
   private controlled(
-    operation: ControlError["operation"],
+    operation: Administration.Operation,
     child: Child,
     reply: (reply: Machine.Reply) => void
   ): Effect.Effect<void> {
@@ -366,6 +373,7 @@ export class Supervisor {
     return Effect.gen(function* () {
       let next: Machine.Event | undefined = event
       while (next !== undefined) {
+        self.heldUntil = 0
         const actions: ReadonlyArray<Machine.Action> = Machine.handle(self.machine, next, yield* now)
         next = undefined
         for (const action of actions) {
@@ -395,6 +403,10 @@ export class Supervisor {
         const child = this.children.get(action.id)
         return child === undefined ? nothing : Effect.as(this.decided(child, action.decision), undefined)
       }
+      case "Delay": {
+        const child = this.children.get(action.id)
+        return child === undefined ? nothing : Effect.as(this.delay(child, action.instance), undefined)
+      }
       default:
         return Effect.sync(() => {
           this.note(action, reply)
@@ -410,6 +422,11 @@ export class Supervisor {
         const child = this.children.get(action.id)
         this.children.delete(action.id)
         child?.slot.end(() => new ChildDown({ path: child.slot.path, waited: 0 }))
+        break
+      }
+      case "CancelDelay": {
+        const child = this.children.get(action.id)
+        if (child !== undefined) this.heldUntil = Math.max(this.heldUntil, this.waiting.cancel(child))
         break
       }
       case "Retry":
@@ -494,16 +511,32 @@ export class Supervisor {
       child.slot.end(() => ending)
       if (decision === "give up") this.emit({ _tag: "GaveUp", path: this.path, childId: child.id, restarts: used })
     }
-    return Report.decision({
-      path: child.slot.path,
-      instance: Math.max(child.lastExit, child.starts),
-      happened: child.happened,
-      decision,
-      used,
-      intensity,
-      period,
-      root: this.parent === undefined,
-      cause: child.cause
+    return Effect.flatMap(now, (time) => {
+      const delay = decision === "restart" ? this.waiting.delayOf(child, time) : 0
+      child.resumeAt = time + delay
+      return Report.decision({
+        path: child.slot.path,
+        instance: Math.max(child.lastExit, child.starts),
+        happened: child.happened,
+        decision,
+        delay,
+        used,
+        intensity,
+        period,
+        root: this.parent === undefined,
+        cause: child.cause
+      })
+    })
+  }
+
+  /** Waits before a child is started again, while everything else goes on. */
+  private delay(child: Child, instance: number): Effect.Effect<void> {
+    return Effect.map(now, (time) => {
+      const until = Math.max(child.resumeAt, this.heldUntil)
+      this.emit({ _tag: "Delayed", path: child.slot.path, instance, delay: Math.max(0, until - time) })
+      this.waiting.start(child, until, () =>
+        this.send({ _tag: "Event", event: { _tag: "Resume", id: child.id, instance } })
+      )
     })
   }
 
