@@ -20,6 +20,8 @@ import { make } from "./operations.js"
 import type { InvalidInput, MultipleResults, NotFound, StatementError } from "./RepoError.js"
 import {
   type Condition,
+  type Inserted,
+  type InsertOptions,
   type NoOptions,
   type PreloadContext,
   type PreloadError,
@@ -30,7 +32,7 @@ import {
   type Where,
   type WriteError
 } from "./repository.js"
-import type { LockError, ReadOptions } from "./rowlock.js"
+import type { CountOptions, LockError, ReadOptions, StrictError } from "./rowlock.js"
 import type * as Table from "./Table.js"
 import { type TransactError, type TransactOptions, transactOn } from "./transact.js"
 
@@ -57,7 +59,7 @@ export {
    */
   Repo
 } from "./repository.js"
-export type { LockContext, LockError, ReadOptions, RowLock, Wait } from "./rowlock.js"
+export type { CountOptions, LockContext, LockError, ReadOptions, RowLock, StrictError, Wait } from "./rowlock.js"
 export {
   /**
    * The number of statements sent to PostgreSQL since the process began, `begin` and `commit` included: `Metric.value(Repo.queries)`.
@@ -88,8 +90,11 @@ export const get = <T extends Table.Any, const O extends ReadOptions = NoOptions
   table: T,
   key: Table.Key<T>,
   options?: O
-): Effect.Effect<Option.Option<Table.Row<T>>, ReadError<T> | LockError<O>, Repo | ReadContext<T, O>> =>
-  Effect.flatMap(Repo, (repo) => repo.get(table, key, options))
+): Effect.Effect<
+  Option.Option<Table.Row<T>>,
+  ReadError<T> | LockError<O> | StrictError<T["name"], O>,
+  Repo | ReadContext<T, O>
+> => Effect.flatMap(Repo, (repo) => repo.get(table, key, options))
 
 /**
  * The row with that key; fails with `NotFound` when there is none. Takes the options of {@link get}.
@@ -101,8 +106,11 @@ export const fetch = <T extends Table.Any, const O extends ReadOptions = NoOptio
   table: T,
   key: Table.Key<T>,
   options?: O
-): Effect.Effect<Table.Row<T>, NotFound<T["name"]> | ReadError<T> | LockError<O>, Repo | ReadContext<T, O>> =>
-  Effect.flatMap(Repo, (repo) => repo.fetch(table, key, options))
+): Effect.Effect<
+  Table.Row<T>,
+  NotFound<T["name"]> | ReadError<T> | LockError<O> | StrictError<T["name"], O>,
+  Repo | ReadContext<T, O>
+> => Effect.flatMap(Repo, (repo) => repo.fetch(table, key, options))
 
 /**
  * The one row whose fields have these values, or none; fails with `MultipleResults` when there are more. Takes the options of {@link get}.
@@ -116,7 +124,7 @@ export const getBy = <T extends Table.Any, const O extends ReadOptions = NoOptio
   options?: O
 ): Effect.Effect<
   Option.Option<Table.Row<T>>,
-  MultipleResults<T["name"]> | ReadError<T> | LockError<O>,
+  MultipleResults<T["name"]> | ReadError<T> | LockError<O> | StrictError<T["name"], O>,
   Repo | ReadContext<T, O>
 > => Effect.flatMap(Repo, (repo) => repo.getBy(table, where, options))
 
@@ -133,7 +141,7 @@ export const fetchBy = <T extends Table.Any, const O extends ReadOptions = NoOpt
   options?: O
 ): Effect.Effect<
   Table.Row<T>,
-  NotFound<T["name"]> | MultipleResults<T["name"]> | ReadError<T> | LockError<O>,
+  NotFound<T["name"]> | MultipleResults<T["name"]> | ReadError<T> | LockError<O> | StrictError<T["name"], O>,
   Repo | ReadContext<T, O>
 > => Effect.flatMap(Repo, (repo) => repo.fetchBy(table, where, options))
 
@@ -150,7 +158,7 @@ export const one = <T extends Table.Any, const O extends ReadOptions = NoOptions
   options?: O
 ): Effect.Effect<
   Option.Option<Table.Row<T>>,
-  MultipleResults<T["name"]> | ReadError<T> | LockError<O>,
+  MultipleResults<T["name"]> | ReadError<T> | LockError<O> | StrictError<T["name"], O>,
   Repo | ReadContext<T, O>
 > => Effect.flatMap(Repo, (repo) => repo.one(table, condition, options))
 
@@ -168,8 +176,11 @@ export const all = <T extends Table.Any, const O extends ReadOptions = NoOptions
   table: T,
   condition?: Condition<T>,
   options?: O
-): Effect.Effect<ReadonlyArray<Table.Row<T>>, ReadError<T> | LockError<O>, Repo | ReadContext<T, O>> =>
-  Effect.flatMap(Repo, (repo) => repo.all(table, condition, options))
+): Effect.Effect<
+  ReadonlyArray<Table.Row<T>>,
+  ReadError<T> | LockError<O> | StrictError<T["name"], O>,
+  Repo | ReadContext<T, O>
+> => Effect.flatMap(Repo, (repo) => repo.all(table, condition, options))
 
 /**
  * Rows, one or many, with the rows of other tables that belong to them: one query for each association, whatever the number of rows, and for
@@ -215,8 +226,10 @@ export const preload = <
  */
 export const exists = <T extends Table.Any>(
   table: T,
-  condition?: Condition<T>
-): Effect.Effect<boolean, StatementError, Repo> => Effect.flatMap(Repo, (repo) => repo.exists(table, condition))
+  condition?: Condition<T>,
+  options?: CountOptions
+): Effect.Effect<boolean, StatementError, Repo> =>
+  Effect.flatMap(Repo, (repo) => repo.exists(table, condition, options))
 
 /**
  * The number of rows, or of those that a condition holds for: of those that {@link all} would give, when it is a fragment with a `limit`. Runs no hooks.
@@ -226,25 +239,58 @@ export const exists = <T extends Table.Any>(
  */
 export const count = <T extends Table.Any>(
   table: T,
-  condition?: Condition<T>
-): Effect.Effect<number, StatementError, Repo> => Effect.flatMap(Repo, (repo) => repo.count(table, condition))
+  condition?: Condition<T>,
+  options?: CountOptions
+): Effect.Effect<number, StatementError, Repo> => Effect.flatMap(Repo, (repo) => repo.count(table, condition, options))
 
 /**
  * Inserts a row and returns it as the database holds it. Fields that have a default, in the model or in the database, may be left out. A value that does
  * not fit its field is `InvalidInput`, and so are NaN and the infinities; when the row that comes back does not fit the model, the `DbError` says that it
  * was inserted all the same.
  *
+ * `onConflict` says what happens when a row is there already: with the action `"nothing"` there is none to give, so the result is an Option; `"replace"`
+ * gives the row as it is then. When nothing was inserted its hooks have no effect either: what they did is rolled back.
+ *
  * @since 0.1.0
  * @category writing
+ * @example
+ * ```ts
+ * import { Model, SqlClient } from "@effect/sql"
+ * import { Repo, Table } from "@effecto/core"
+ * import { EmbeddedPostgres } from "@effecto/core/testing"
+ * import { Effect, Layer, Schema } from "effect"
+ *
+ * class Person extends Model.Class<Person>("Person")({
+ *   id: Model.Generated(Schema.Number),
+ *   email: Schema.String,
+ *   name: Schema.String
+ * }) {}
+ *
+ * const People = Table.make(Person, { name: "people", key: "id" })
+ *
+ * const program = Effect.gen(function* () {
+ *   const sql = yield* SqlClient.SqlClient
+ *   yield* sql`create table people (id serial primary key, email text not null unique, name text not null)`
+ *   yield* Repo.insert(People, { email: "ada@example.org", name: "Ada" })
+ *   const same = { email: "ada@example.org", name: "Augusta Ada" }
+ *   const none = yield* Repo.insert(People, same, { onConflict: { target: ["email"], action: "nothing" } })
+ *   console.log(none._tag) // None
+ *   const { id, name } = yield* Repo.insert(People, same, { onConflict: { target: ["email"], action: "replace" } })
+ *   console.log(id, name) // 1 Augusta Ada
+ * })
+ *
+ * Effect.runPromise(program.pipe(Effect.provide(Repo.layer().pipe(Layer.provide(EmbeddedPostgres)))))
+ * ```
  */
-export const insert = <T extends Table.Any>(
+export const insert = <T extends Table.Any, const O extends InsertOptions<T> = NoOptions>(
   table: T,
-  row: Table.Insert<T>
+  row: Table.Insert<T>,
+  options?: O
 ): Effect.Effect<
-  Table.Row<T>,
+  Inserted<T, O>,
   InvalidInput<T["name"]> | WriteError<T, "insert">,
   Repo | Table.HookContext<T, "insert">
-> => Effect.flatMap(Repo, (repo) => repo.insert(table, row))
+> => Effect.flatMap(Repo, (repo) => repo.insert(table, row, options))
 
 /**
  * Changes the given fields of one row, named by its key or by the row itself, and returns the row as the database holds it then. Fails with
@@ -260,25 +306,42 @@ export const update = <T extends Table.Any>(
   patch: Table.Update<T>
 ): Effect.Effect<
   Table.Row<T>,
-  NotFound<T["name"]> | InvalidInput<T["name"]> | WriteError<T, "update">,
+  NotFound<T["name"]> | InvalidInput<T["name"]> | Table.VersionError<T> | WriteError<T, "update">,
   Repo | Table.HookContext<T, "update">
 > => Effect.flatMap(Repo, (repo) => repo.update(table, target, patch))
 
 const remove = <T extends Table.Any>(
   table: T,
   target: Table.Key<T> | Table.Row<T>
-): Effect.Effect<Table.Row<T>, NotFound<T["name"]> | WriteError<T, "delete">, Repo | Table.HookContext<T, "delete">> =>
-  Effect.flatMap(Repo, (repo) => repo.delete(table, target))
+): Effect.Effect<
+  Table.Row<T>,
+  NotFound<T["name"]> | Table.VersionError<T> | WriteError<T, "delete">,
+  Repo | Table.HookContext<T, "delete">
+> => Effect.flatMap(Repo, (repo) => repo.delete(table, target))
 
 export {
   /**
-   * Deletes one row, named by its key or by the row itself, and returns what it held. Fails with `NotFound` when there is none.
+   * Deletes one row, named by its key or by the row itself, and returns what it held. Fails with `NotFound` when there is none, and with `StaleRow` when
+   * it is given a row of a table with a version and somebody else has changed that row since. In a table with `softDelete` the row is only marked.
    *
    * @since 0.1.0
    * @category writing
    */
   remove as delete
 }
+
+/**
+ * Brings back a row that was deleted softly, as `Table.make`'s `softDelete` has it. Fails with `NotFound` when there is none, or it is not deleted. Runs no
+ * hooks.
+ *
+ * @since 0.1.0
+ * @category writing
+ */
+export const restore = <T extends Table.SoftlyDeleted>(
+  table: T,
+  target: Table.Key<T> | Table.Row<T>
+): Effect.Effect<Table.Row<T>, NotFound<T["name"]> | Table.ConstraintError<T> | StatementError, Repo> =>
+  Effect.flatMap(Repo, (repo) => repo.restore(table, target))
 
 /**
  * Runs an effect in a transaction: it is committed when the effect succeeds, and rolled back when it fails, dies or is interrupted. Inside of

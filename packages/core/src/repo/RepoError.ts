@@ -324,7 +324,7 @@ export class HookReentry extends Data.TaggedError("HookReentry")<{
  */
 export class DbError extends Data.TaggedError("DbError")<{
   readonly operation: string
-  readonly kind: "connection" | "constraint" | "aborted" | "decode" | "statement"
+  readonly kind: "connection" | "constraint" | "aborted" | "decode" | "refused" | "statement"
   readonly code: string | undefined
   readonly retryable: boolean
   readonly reason: string

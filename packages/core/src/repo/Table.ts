@@ -224,18 +224,14 @@ export type SoftlyDeleted = Any & { readonly features: { readonly softDelete: st
 type FieldOf<Row, Value> = { [Field in keyof Row & string]: Row[Field] extends Value ? Field : never }[keyof Row &
   string]
 
-type FeaturesOf<Version, SoftDelete> = [Version] extends [string]
+type FeaturesOf<Version extends string, SoftDelete extends string> = [Version] extends [never]
   ? [SoftDelete] extends [never]
-    ? [Version] extends [never]
-      ? // biome-ignore lint/complexity/noBannedTypes: none of them
-        {}
-      : { readonly version: Version }
-    : SoftDelete extends string
-      ? [Version] extends [never]
-        ? { readonly softDelete: SoftDelete }
-        : { readonly version: Version; readonly softDelete: SoftDelete }
-      : never
-  : never
+    ? // biome-ignore lint/complexity/noBannedTypes: none of them
+      {}
+    : { readonly softDelete: SoftDelete }
+  : [SoftDelete] extends [never]
+    ? { readonly version: Version }
+    : { readonly version: Version; readonly softDelete: SoftDelete }
 
 type NamesOf<C extends Constraints, Kind extends ConstraintKind> = {
   [Name in keyof C & string]: C[Name]["kind"] extends Kind ? Name : never

@@ -75,7 +75,7 @@ export class Changes {
   }
 
   private into(schema: string | undefined, table: string, given: Iterable<unknown> | "all"): void {
-    const keys: ReadonlyArray<unknown> | "all" = given === "all" ? given : [...given]
+    const keys: ReadonlyArray<unknown> | "all" = given === "all" ? "all" : [...given]
     if (keys.length === 0) return
     const name = schema === undefined ? table : `${schema}.${table}`
     let entry = this.tables.get(name)

@@ -8,6 +8,7 @@ import { type SqlClient, Statement } from "@effect/sql"
 import { Effect, Option } from "effect"
 import { quoted } from "./columnnames.js"
 import { type FieldPlan, Later, Mismatch } from "./fieldplan.js"
+import { InvalidInput } from "./RepoError.js"
 import type { TableImplementation } from "./tableimplementation.js"
 
 export interface Asked {
@@ -126,4 +127,23 @@ export const asked = (
   if (!isFields(condition))
     throw new Error(`a condition on ${table.name} has to be an object of fields or a fragment of @effect/sql`)
   return equalities(table, condition)
+}
+
+/** The first field of a condition that is given a value no row can have, for whoever wants to hear of it. */
+export const misfitIn = (table: TableImplementation, condition: unknown): InvalidInput | undefined => {
+  if (!isFields(condition) || Statement.isFragment(condition)) return undefined
+  for (const [name, value] of Object.entries(condition)) {
+    const field = table.plan.field(name)
+    if (field === undefined) continue
+    const values: ReadonlyArray<unknown> = Array.isArray(value) && !field.holdsArrays ? value : [value]
+    for (const one of values)
+      try {
+        if (one !== null) encodeOrSome(field, one)
+      } catch (problem) {
+        if (problem instanceof Mismatch)
+          return new InvalidInput({ table: table.name, field: name, expected: problem.expected })
+        throw problem
+      }
+  }
+  return undefined
 }

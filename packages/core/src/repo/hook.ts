@@ -4,7 +4,7 @@ import type { Effect, Option, Types } from "effect"
 import type { Transaction } from "./frame.js"
 import type { HookAbort, HookLoop, HookReentry } from "./RepoError.js"
 import type { Repo } from "./repository.js"
-import type { Any, Constraints, Insert, Key, Row, Table, Update } from "./Table.js"
+import type { Any, Constraints, Features, Insert, Key, Row, Table, Update } from "./Table.js"
 import { implementationOf } from "./tableimplementation.js"
 
 /**
@@ -175,7 +175,9 @@ type HooksOf<S> = [S] extends [object]
 type OnlyHooks<S> = { readonly [Name in Exclude<keyof S, keyof HookSet<Any>>]: never }
 
 type HooksIn<T extends Any> =
-  T extends Table<string, Model.AnyNoContext, string | ReadonlyArray<string>, Constraints, infer H, Features> ? H : never
+  T extends Table<string, Model.AnyNoContext, string | ReadonlyArray<string>, Constraints, infer H, Features>
+    ? H
+    : never
 
 /**
  * What the hooks of an operation can fail with.

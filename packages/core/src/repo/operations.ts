@@ -20,7 +20,8 @@ import {
   TransactionClosed
 } from "./RepoError.js"
 import type { Service } from "./repository.js"
-import { bounded, lockText, type ReadOptions } from "./rowlock.js"
+import { isRow, keyOf, notFound } from "./rowkey.js"
+import { bounded, type CountOptions, lockText, type ReadOptions } from "./rowlock.js"
 import { spanned } from "./span.js"
 import { statementError } from "./sqlstate.js"
 import type { Any, Operation } from "./Table.js"
@@ -70,15 +71,6 @@ export const make = (database: Database): Service => {
       onFailure: (error) => Effect.fail(statementError(error, `read ${table.name}`)),
       onSuccess: (answer) => decoded(table, answer)
     })
-
-  const decoded = (
-    table: TableImplementation,
-    answer: Answer,
-    done?: Done
-  ): Effect.Effect<ReadonlyArray<object>, DbError> => {
-    const rows = table.plan.decode(answer.rows, done)
-    return rows instanceof DbError ? Effect.fail(rows) : Effect.succeed(rows)
-  }
 
   /** Rows, after their hooks. */
   const hooked = <E>(
@@ -142,9 +134,10 @@ export const make = (database: Database): Service => {
 
   const byKey = (table: TableImplementation, key: unknown, call: string, options?: ReadOptions) =>
     Effect.matchEffect(table.plan.encodeKey(key), {
-      onFailure: () => nothing(table, options),
+      onFailure: (invalid): Effect.Effect<ReadonlyArray<object>, InvalidInput> =>
+        options?.strict === true ? Effect.fail(invalid) : nothing(table, options),
       onSuccess: (encoded) =>
-        hooked(table, locking(table, table.plan.getText, [encoded], options, true), call, key, { options })
+        hooked(table, locking(table, readsOf(table, options).getText, encoded, options, true), call, key, { options })
     })
 
   const byCondition = (
@@ -153,25 +146,31 @@ export const make = (database: Database): Service => {
     call: string,
     options: ReadOptions | undefined,
     limit: string
-  ) =>
-    Effect.flatMap(asked(database.client, table, condition), (where) => {
-      if (where === undefined) return nothing(table, options)
-      const isFragment = Statement.isFragment(condition)
-      const text = `${table.plan.selectText}${where.text}`
-      // A fragment may end in an order and a limit of its own.
-      const isInner = isFragment && limit !== ""
-      const rows = isInner
-        ? locking(
-            table,
-            `select * from (${text}`,
-            where.parameters,
-            options,
-            false,
-            `) as ${quoted(table.name)}${limit}`
-          )
-        : locking(table, text, where.parameters, options, !isFragment, limit)
-      return hooked(table, rows, call, condition ?? table, { options })
-    })
+  ): Effect.Effect<ReadonlyArray<object>, ReadFailure> =>
+    Effect.flatMap(
+      asked(database.client, table, condition),
+      (where): Effect.Effect<ReadonlyArray<object>, ReadFailure> => {
+        if (where === undefined) {
+          const misfit = options?.strict === true ? misfitIn(table, condition) : undefined
+          return misfit === undefined ? nothing(table, options) : Effect.fail(misfit)
+        }
+        const isFragment = Statement.isFragment(condition)
+        const text = `${readsOf(table, options).selectText}${where.text}`
+        // A fragment may end in an order and a limit of its own.
+        const isInner = isFragment && limit !== ""
+        const rows = isInner
+          ? locking(
+              table,
+              `select * from (${text}`,
+              where.parameters,
+              options,
+              false,
+              `) as ${quoted(table.name)}${limit}`
+            )
+          : locking(table, text, where.parameters, options, !isFragment, limit)
+        return hooked(table, rows, call, condition ?? table, { options })
+      }
+    )
 
   const fieldsOf = (condition: unknown): ReadonlyArray<string> =>
     typeof condition === "object" && condition !== null && !Statement.isFragment(condition)
@@ -186,37 +185,6 @@ export const make = (database: Database): Service => {
         : Effect.succeed(Option.fromNullable(rows[0]))
     )
 
-  const write = (
-    table: TableImplementation,
-    verb: Verb,
-    text: string,
-    parameters: ReadonlyArray<unknown>,
-    /** The keys of what is written, where they are known beforehand. */
-    keys: ReadonlyArray<unknown> | "all"
-  ): Effect.Effect<ReadonlyArray<object>, ReturnType<typeof writeError>> => {
-    const statement: Effect.Effect<ReadonlyArray<object>, ReturnType<typeof writeError>> = Effect.matchEffect(
-      database.query(text, parameters, table.plan.source, true),
-      {
-        onFailure: (error) =>
-          Effect.withFiberRuntime((fiber) => {
-            const { currentContext } = fiber
-            const inTransaction =
-              frameOf(currentContext, database.client) !== undefined || foreignConnection(currentContext) !== undefined
-            return Effect.fail(writeError(table, verb, error, inTransaction))
-          }),
-        onSuccess: (answer) => decoded(table, answer, done[verb])
-      }
-    )
-    return announced(
-      database,
-      table,
-      keys,
-      (rows) => rows.map((row) => keyOf(table, row)),
-      (failure) => commitError(table, verb, failure),
-      statement
-    )
-  }
-
   /** A write between its hooks, in one transaction; without hooks it is only the write. */
   const withHooks = <E>(
     table: TableImplementation,
@@ -228,8 +196,7 @@ export const make = (database: Database): Service => {
   ): Effect.Effect<object, E | ReturnType<typeof writeError>> => {
     const hooks = hooksOf(table, operation)
     if (hooks === undefined) return statement(input)
-    // Sound: looked at to be an object; keyOf tells rows from keys the same way.
-    const given = operation !== "insert" && source !== keyOf(table, source) ? (source as object) : undefined
+    const given = operation !== "insert" && isRow(table, source) ? source : undefined
     const write = (chosen: Hooks, old: object | undefined) => {
       const about = { table, operation, call: operation, source, record: given, old }
       return Effect.flatMap(throughBefore(service, chosen, input, about), (prepared) => {
@@ -258,69 +225,7 @@ export const make = (database: Database): Service => {
     Effect.matchEffect(table.plan.encodeKey(keyOf(table, target)), {
       onFailure: () => Effect.succeed(undefined),
       onSuccess: (encoded) =>
-        Effect.map(read(table, `${table.plan.getText} for no key update`, [encoded], true), (rows) => rows[0])
-    })
-
-  const insertRow = (table: TableImplementation, row: unknown) =>
-    Effect.flatMap(table.plan.encodeInsert(fieldsGiven(table, "insert into", row)), (values: Values) =>
-      Effect.flatMap(
-        write(table, "insert into", table.plan.insertText(values.columns), values.parameters, "all"),
-        ([inserted]) =>
-          inserted === undefined
-            ? Effect.fail(
-                new DbError({
-                  operation: `insert into ${table.name}`,
-                  kind: "statement",
-                  code: undefined,
-                  retryable: false,
-                  reason: "nothing was inserted: a rule or a trigger of the table dropped the row.",
-                  cause: undefined
-                })
-              )
-            : Effect.succeed(inserted)
-      )
-    )
-
-  const one = (table: TableImplementation, key: unknown, row: object | undefined) =>
-    row === undefined ? Effect.fail(notFound(table, key)) : Effect.succeed(row)
-
-  const updateRow = (
-    table: TableImplementation,
-    target: unknown,
-    patch: unknown
-  ): Effect.Effect<object, ReturnType<typeof writeError> | InvalidInput | NotFound> => {
-    const key = keyOf(table, target)
-    const fields = fieldsGiven(table, "update of", patch)
-    const isEmpty = table.plan.isEmpty(fields)
-    if (isEmpty && target !== key) return Effect.succeed(target as object)
-    return Effect.matchEffect(table.plan.encodeKey(key), {
-      onFailure: () => Effect.fail(notFound(table, key)),
-      onSuccess: (encodedKey) =>
-        isEmpty
-          ? // Read without its hooks: what they fail with and need is not in the type of an update.
-            Effect.flatMap(read(table, table.plan.getText, [encodedKey], true), (rows) => one(table, key, rows[0]))
-          : Effect.flatMap(table.plan.encodeUpdate(fields), (values) =>
-              Effect.flatMap(
-                write(
-                  table,
-                  "update",
-                  table.plan.updateText(values.columns),
-                  [...values.parameters, encodedKey],
-                  [key]
-                ),
-                ([row]) => one(table, key, row)
-              )
-            )
-    })
-  }
-
-  const deleteRow = (table: TableImplementation, key: unknown) =>
-    Effect.matchEffect(table.plan.encodeKey(key), {
-      onFailure: () => Effect.fail(notFound(table, key)),
-      onSuccess: (encoded) =>
-        Effect.flatMap(write(table, "delete from", table.plan.deleteText, [encoded], [key]), ([row]) =>
-          one(table, key, row)
-        )
+        Effect.map(read(table, `${table.plan.getText} for no key update`, encoded, true), (rows) => rows[0])
     })
 
   const reading: Reading = {
@@ -369,14 +274,14 @@ export const make = (database: Database): Service => {
         : Effect.map(preload(reading, self, [rows], associations), ([row]) => row)
     },
 
-    exists: (table: Any, condition?: unknown) => {
+    exists: (table: Any, condition?: unknown, options?: CountOptions) => {
       const self = implementationOf(table)
       return Effect.flatMap(asked(database.client, self, condition), (where) =>
         where === undefined
           ? Effect.succeed(false)
           : Effect.mapBoth(
               database.query(
-                `select exists (${self.plan.rowsText}${where.text}) as "exists"`,
+                `select exists (${readsOf(self, options).rowsText}${where.text}) as "exists"`,
                 where.parameters,
                 self.plan.source
               ),
@@ -388,35 +293,54 @@ export const make = (database: Database): Service => {
       )
     },
 
-    count: (table: Any, condition?: unknown) => {
+    count: (table: Any, condition?: unknown, options?: CountOptions) => {
       const self = implementationOf(table)
       return Effect.flatMap(asked(database.client, self, condition), (where) =>
         where === undefined
           ? Effect.succeed(0)
-          : Effect.mapBoth(database.query(countText(self, condition, where), where.parameters, self.plan.source), {
-              onFailure: (error) => statementError(error, `count ${self.name}`),
-              onSuccess: (answer) => Number(answer.rows[0]?.count)
-            })
+          : Effect.mapBoth(
+              database.query(
+                countText(self, readsOf(self, options), condition, where),
+                where.parameters,
+                self.plan.source
+              ),
+              {
+                onFailure: (error) => statementError(error, `count ${self.name}`),
+                onSuccess: (answer) => Number(answer.rows[0]?.count)
+              }
+            )
       )
     },
 
-    insert: (table: Any, row: unknown) => {
+    insert: (table: Any, row: unknown, options?: { readonly onConflict?: Conflict }) => {
       const self = implementationOf(table)
       fieldsGiven(self, "insert into", row)
-      return withHooks(self, "insert", "insert into", row, row, (prepared) => insertRow(self, prepared))
+      const conflict = options?.onConflict
+      const inserted = withHooks(self, "insert", "insert into", row, row, (prepared) =>
+        writing.insert(self, prepared, conflict)
+      )
+      return conflict?.action === "nothing"
+        ? Effect.catchIf(
+            Effect.map(inserted, Option.some),
+            (error) => error instanceof Skipped,
+            () => Effect.succeed(Option.none())
+          )
+        : inserted
     },
 
     update: (table: Any, target: unknown, patch: unknown) => {
       const self = implementationOf(table)
-      if (self.plan.isEmpty(fieldsGiven(self, "update of", patch))) return updateRow(self, target, patch)
-      return withHooks(self, "update", "update", patch, target, (prepared) => updateRow(self, target, prepared))
+      if (self.plan.isEmpty(fieldsGiven(self, "update of", patch))) return writing.update(self, target, patch)
+      return withHooks(self, "update", "update", patch, target, (prepared) => writing.update(self, target, prepared))
     },
 
     delete: (table: Any, target: unknown) => {
       const self = implementationOf(table)
       const key = keyOf(self, target)
-      return withHooks(self, "delete", "delete from", key, target, () => deleteRow(self, key))
+      return withHooks(self, "delete", "delete from", key, target, () => writing.delete(self, target))
     },
+
+    restore: (table: Any, target: unknown) => writing.restore(implementationOf(table), target),
 
     touch: (table: Any, keys?: ReadonlyArray<unknown>) => {
       const self = implementationOf(table)

@@ -42,15 +42,26 @@ const distinct = (rows: ReadonlyArray<object>, name: string): ReadonlyArray<unkn
 const extended = (row: object, loaded: Record_): object =>
   Object.assign(Object.create(Object.getPrototypeOf(row)), row, loaded)
 
+/** What rows of another table refer to: one field. */
+const singleKey = (table: TableImplementation, association: string): string => {
+  if (typeof table.key === "string") return table.key
+  throw new Error(
+    `association ${association} refers to rows of ${table.name} by one field, but their key has several (${table.key.join(", ")}): ask for them with Repo.all`
+  )
+}
+
 const load = (
   reading: Reading,
   table: TableImplementation,
   rows: ReadonlyArray<object>,
+  name: string,
   association: Association<"many" | "one" | "parent", Any, Associations>
 ): Effect.Effect<(row: object) => unknown, StatementError> => {
   const target = implementationOf(association.table)
   const isParent = association.kind === "parent"
-  const [mine, theirs] = isParent ? [association.field, target.key] : [table.key, association.field]
+  const [mine, theirs] = isParent
+    ? [association.field, singleKey(target, name)]
+    : [singleKey(table, name), association.field]
   const values = distinct(rows, mine)
   const found = values.length === 0 ? Effect.succeed<ReadonlyArray<object>>([]) : reading.find(target, theirs, values)
   return Effect.map(
@@ -83,7 +94,8 @@ export const preload = (
   return Effect.withFiberRuntime((fiber) =>
     Effect.forEach(
       wanted,
-      ([name, association]) => Effect.map(load(reading, table, rows, association), (find) => [name, find] as const),
+      ([name, association]) =>
+        Effect.map(load(reading, table, rows, name, association), (find) => [name, find] as const),
       // A transaction has one connection only.
       { concurrency: currentFrame(fiber.currentContext) === undefined ? "unbounded" : 1 }
     ).pipe(

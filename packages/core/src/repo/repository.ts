@@ -4,8 +4,9 @@ import { Context, type Effect, type Option } from "effect"
 import type { Associations, Loaded } from "./association.js"
 import type { Announcer } from "./changes.js"
 import type { Transaction } from "./frame.js"
+import type { OnConflict } from "./onconflict.js"
 import type { InvalidInput, MultipleResults, NotFound, StatementError } from "./RepoError.js"
-import type { LockContext, LockError, ReadOptions } from "./rowlock.js"
+import type { CountOptions, LockContext, LockError, ReadOptions, StrictError } from "./rowlock.js"
 import type * as Table from "./Table.js"
 import type { TransactError, TransactOptions } from "./transact.js"
 
@@ -68,6 +69,21 @@ export type WriteError<T extends Table.Any, O extends Table.Operation> = [T] ext
   ? Table.ConstraintError<T> | StatementError | Table.HookError<T, O>
   : never
 
+/**
+ * How a row is inserted.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface InsertOptions<T extends Table.Any> {
+  readonly onConflict?: OnConflict<T>
+}
+
+/** What an insert gives: there may be no row where a conflict is answered with nothing. */
+export type Inserted<T extends Table.Any, O> = O extends { readonly onConflict: { readonly action: "nothing" } }
+  ? Option.Option<Table.Row<T>>
+  : Table.Row<T>
+
 /** Read without a lock. */
 // biome-ignore lint/complexity/noBannedTypes: nothing is known of it, which is what says so
 export type NoOptions = {}
@@ -83,13 +99,21 @@ export interface Service {
     table: T,
     key: Table.Key<T>,
     options?: O
-  ) => Effect.Effect<Option.Option<Table.Row<T>>, ReadError<T> | LockError<O>, ReadContext<T, O>>
+  ) => Effect.Effect<
+    Option.Option<Table.Row<T>>,
+    ReadError<T> | LockError<O> | StrictError<T["name"], O>,
+    ReadContext<T, O>
+  >
 
   readonly fetch: <T extends Table.Any, const O extends ReadOptions = NoOptions>(
     table: T,
     key: Table.Key<T>,
     options?: O
-  ) => Effect.Effect<Table.Row<T>, NotFound<T["name"]> | ReadError<T> | LockError<O>, ReadContext<T, O>>
+  ) => Effect.Effect<
+    Table.Row<T>,
+    NotFound<T["name"]> | ReadError<T> | LockError<O> | StrictError<T["name"], O>,
+    ReadContext<T, O>
+  >
 
   readonly getBy: <T extends Table.Any, const O extends ReadOptions = NoOptions>(
     table: T,
@@ -97,7 +121,7 @@ export interface Service {
     options?: O
   ) => Effect.Effect<
     Option.Option<Table.Row<T>>,
-    MultipleResults<T["name"]> | ReadError<T> | LockError<O>,
+    MultipleResults<T["name"]> | ReadError<T> | LockError<O> | StrictError<T["name"], O>,
     ReadContext<T, O>
   >
 
@@ -107,7 +131,7 @@ export interface Service {
     options?: O
   ) => Effect.Effect<
     Table.Row<T>,
-    NotFound<T["name"]> | MultipleResults<T["name"]> | ReadError<T> | LockError<O>,
+    NotFound<T["name"]> | MultipleResults<T["name"]> | ReadError<T> | LockError<O> | StrictError<T["name"], O>,
     ReadContext<T, O>
   >
 
@@ -117,7 +141,7 @@ export interface Service {
     options?: O
   ) => Effect.Effect<
     Option.Option<Table.Row<T>>,
-    MultipleResults<T["name"]> | ReadError<T> | LockError<O>,
+    MultipleResults<T["name"]> | ReadError<T> | LockError<O> | StrictError<T["name"], O>,
     ReadContext<T, O>
   >
 
@@ -125,7 +149,11 @@ export interface Service {
     table: T,
     condition?: Condition<T>,
     options?: O
-  ) => Effect.Effect<ReadonlyArray<Table.Row<T>>, ReadError<T> | LockError<O>, ReadContext<T, O>>
+  ) => Effect.Effect<
+    ReadonlyArray<Table.Row<T>>,
+    ReadError<T> | LockError<O> | StrictError<T["name"], O>,
+    ReadContext<T, O>
+  >
 
   readonly preload: <
     T extends Table.Any,
@@ -137,14 +165,23 @@ export interface Service {
     associations: A
   ) => Effect.Effect<Preloaded<Rows, A>, PreloadError<T, A>, PreloadContext<T, A>>
 
-  readonly exists: <T extends Table.Any>(table: T, condition?: Condition<T>) => Effect.Effect<boolean, StatementError>
-
-  readonly count: <T extends Table.Any>(table: T, condition?: Condition<T>) => Effect.Effect<number, StatementError>
-
-  readonly insert: <T extends Table.Any>(
+  readonly exists: <T extends Table.Any>(
     table: T,
-    row: Table.Insert<T>
-  ) => Effect.Effect<Table.Row<T>, InvalidInput<T["name"]> | WriteError<T, "insert">, Table.HookContext<T, "insert">>
+    condition?: Condition<T>,
+    options?: CountOptions
+  ) => Effect.Effect<boolean, StatementError>
+
+  readonly count: <T extends Table.Any>(
+    table: T,
+    condition?: Condition<T>,
+    options?: CountOptions
+  ) => Effect.Effect<number, StatementError>
+
+  readonly insert: <T extends Table.Any, const O extends InsertOptions<T> = NoOptions>(
+    table: T,
+    row: Table.Insert<T>,
+    options?: O
+  ) => Effect.Effect<Inserted<T, O>, InvalidInput<T["name"]> | WriteError<T, "insert">, Table.HookContext<T, "insert">>
 
   readonly update: <T extends Table.Any>(
     table: T,
@@ -152,14 +189,23 @@ export interface Service {
     patch: Table.Update<T>
   ) => Effect.Effect<
     Table.Row<T>,
-    NotFound<T["name"]> | InvalidInput<T["name"]> | WriteError<T, "update">,
+    NotFound<T["name"]> | InvalidInput<T["name"]> | Table.VersionError<T> | WriteError<T, "update">,
     Table.HookContext<T, "update">
   >
 
   readonly delete: <T extends Table.Any>(
     table: T,
     target: Table.Key<T> | Table.Row<T>
-  ) => Effect.Effect<Table.Row<T>, NotFound<T["name"]> | WriteError<T, "delete">, Table.HookContext<T, "delete">>
+  ) => Effect.Effect<
+    Table.Row<T>,
+    NotFound<T["name"]> | Table.VersionError<T> | WriteError<T, "delete">,
+    Table.HookContext<T, "delete">
+  >
+
+  readonly restore: <T extends Table.SoftlyDeleted>(
+    table: T,
+    target: Table.Key<T> | Table.Row<T>
+  ) => Effect.Effect<Table.Row<T>, NotFound<T["name"]> | Table.ConstraintError<T> | StatementError>
 
   readonly touch: <T extends Table.Any>(
     table: T,

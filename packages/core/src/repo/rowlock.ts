@@ -3,7 +3,7 @@ import type { SqlError } from "@effect/sql"
 import { Duration, Effect, Option } from "effect"
 import type { Database } from "./database.js"
 import type { Transaction } from "./frame.js"
-import { CommitFailed, DbError, LockTimeout, type StatementError } from "./RepoError.js"
+import { CommitFailed, DbError, type InvalidInput, LockTimeout, type StatementError } from "./RepoError.js"
 import { statementError } from "./sqlstate.js"
 import { lockSource } from "./statementlog.js"
 import { transactOn } from "./transact.js"
@@ -31,11 +31,29 @@ export type Wait = "nowait" | Duration.DurationInput
  * @since 0.1.0
  * @category locks
  */
-export interface ReadOptions {
+export interface ReadOptions extends CountOptions {
   readonly lock?: RowLock | undefined
   /** `"skip locked"` leaves out the rows that somebody else has locked. */
   readonly wait?: Wait | "skip locked" | undefined
+  /** Fails with `InvalidInput` for a key that does not fit its field, instead of finding nothing. */
+  readonly strict?: boolean | undefined
 }
+
+/**
+ * Which rows are seen.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CountOptions {
+  /** Those too that were deleted softly. */
+  readonly withDeleted?: boolean | undefined
+}
+
+/** What a strict read adds to the errors. */
+export type StrictError<Name extends string, O> = [O["strict" & keyof O]] extends [false | undefined]
+  ? never
+  : InvalidInput<Name>
 
 /** What is required of whoever asks for a lock. */
 export type LockContext<O> = [O["lock" & keyof O]] extends [undefined] ? never : Transaction
@@ -55,7 +73,7 @@ const waits: ReadonlyMap<unknown, string> = new Map<ReadOptions["wait"], string>
   ["nowait", " nowait"],
   ["skip locked", " skip locked"]
 ])
-const names: ReadonlySet<string> = new Set<keyof ReadOptions>(["lock", "wait"])
+const names: ReadonlySet<string> = new Set<keyof ReadOptions>(["lock", "wait", "strict", "withDeleted"])
 
 const shown = (value: unknown): string => (typeof value === "string" ? JSON.stringify(value) : String(value))
 const choice = (values: Iterable<unknown>): string =>

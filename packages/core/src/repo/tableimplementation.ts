@@ -1,6 +1,8 @@
 /** Tables as the Repo sees them: what their types say about rows and hooks is not known here any more. */
 import type { Model } from "@effect/sql"
 import { pipeArguments } from "effect/Pipeable"
+import { Later } from "./fieldplan.js"
+import type { Source } from "./statementlog.js"
 import type { Any, Constraints, Features, HookSet } from "./Table.js"
 import type { TablePlan } from "./tableplan.js"
 

@@ -19,6 +19,24 @@ export interface Column extends FieldPlan {
   readonly column: string
 }
 
+/** Columns that the Repo itself keeps. */
+export interface Kept {
+  /** Counts the updates of a row. */
+  readonly version?: string | undefined
+  /** Holds when a row was deleted. */
+  readonly softDelete?: string | undefined
+}
+
+/** The texts of reads: of rows that are not deleted, or of all of them. */
+export interface Reads {
+  readonly selectText: string
+  /** The rows without any columns: to be counted, or to be. */
+  readonly rowsText: string
+  /** What rows are taken from. */
+  readonly fromText: string
+  readonly getText: string
+}
+
 /** The columns and parameters of a write. */
 export interface Values {
   readonly columns: ReadonlyArray<string>
@@ -49,21 +67,28 @@ const rowIsNo = (table: string, field: string, column: string, problem: Mismatch
 /** Texts of writes, one for each set of columns: as many as a program has kinds of writes, and never without bound. */
 const maximalTexts = 500
 
-export class TablePlan {
+export class TablePlan implements Reads {
   readonly source: Source
   /** `"people"`, or `"schema"."people"`. */
   readonly sqlName: string
   readonly selectText: string
-  /** The rows without any columns: to be counted, or to be. */
   readonly rowsText: string
+  readonly fromText: string
   readonly getText: string
-  readonly deleteText: string
-  private readonly columns: ReadonlyArray<Column>
+  /** The same with rows that were deleted softly. */
+  readonly withDeleted: Reads
+  /** The fields of the key: more than one when it is composite. */
+  readonly keyFields: ReadonlyArray<string>
+  readonly version: Column | undefined
+  readonly softDelete: Column | undefined
+  readonly columns: ReadonlyArray<Column>
+  readonly returning: string
   private readonly byName: ReadonlyMap<string, Column>
   private readonly insertFields: ReadonlyMap<string, Column>
   private readonly updateFields: ReadonlyMap<string, Column>
-  private readonly keyColumn: Column
-  private readonly returning: string
+  private readonly keyColumns: ReadonlyArray<Column>
+  /** Fields that no update is given. */
+  private readonly unchangeable: ReadonlySet<string | undefined>
   private readonly texts = new Map<string, string>()
   /** Whether rows can be made without the model's constructor. */
   private readonly assigns: boolean
@@ -97,10 +122,18 @@ export class TablePlan {
           )
         fieldOf.set(column, field)
       }
-    const keyColumn = this.byName.get(key)
-    if (keyColumn === undefined)
-      throw new Error(`table ${name}: its model has no field ${key}, which Table.make was given as the key`)
-    this.keyColumn = keyColumn
+    const known = (field: string, role: string): Column => {
+      const column = this.byName.get(field)
+      if (column === undefined)
+        throw new Error(`table ${name}: its model has no field ${field}, which Table.make was given as ${role}`)
+      return column
+    }
+    this.keyFields = typeof key === "string" ? [key] : key
+    if (this.keyFields.length === 0) throw new Error(`table ${name}: Table.make was given a key of no fields`)
+    this.keyColumns = this.keyFields.map((field) => known(field, "the key"))
+    this.version = kept.version === undefined ? undefined : known(kept.version, "the version")
+    this.softDelete = kept.softDelete === undefined ? undefined : known(kept.softDelete, "softDelete")
+    this.unchangeable = new Set([...this.keyFields, kept.version, kept.softDelete])
     this.source = source(name, true)
     this.sqlName = schema === undefined ? quoted(name) : `${quoted(schema)}.${quoted(name)}`
     const list = this.columns.map((column) => quoted(column.column)).join(", ")
@@ -144,15 +177,40 @@ export class TablePlan {
     return this.assigns ? properties : new this.model(properties as never, { disableValidation: true })
   }
 
-  /** The parameter for a key, or nothing when it is no value of the key's field: then there is no such row. */
-  encodeKey(key: unknown): Effect.Effect<unknown, undefined> {
-    try {
-      const encoded = this.keyColumn.encode(key)
-      return encoded instanceof Later ? Effect.mapError(encoded.value, () => undefined) : Effect.succeed(encoded)
-    } catch (problem) {
-      if (problem instanceof Mismatch) return Effect.fail(undefined)
-      throw problem
+  /** The parameters for a key; fails when it is no value of the key's fields: then there is no such row. */
+  encodeKey(key: unknown): Effect.Effect<ReadonlyArray<unknown>, InvalidInput> {
+    const { keyColumns } = this
+    const parameters: Array<unknown> = []
+    let later: Array<Effect.Effect<void, InvalidInput>> | undefined
+    const isComposite = typeof this.key !== "string"
+    for (let at = 0; at < keyColumns.length; at += 1) {
+      // Sound: below the length.
+      const column = keyColumns[at] as Column
+      const invalid = ({ expected }: Mismatch) => new InvalidInput({ table: this.name, field: column.name, expected })
+      try {
+        // Sound: whatever it is, it is looked at by the names of its fields.
+        const value = isComposite ? (Object(key) as Record<string, unknown>)[column.name] : key
+        const encoded = column.encode(value)
+        parameters.push(encoded)
+        if (encoded instanceof Later) {
+          later ??= []
+          later.push(
+            Effect.mapBoth(encoded.value, {
+              onFailure: invalid,
+              onSuccess: (late) => {
+                parameters[at] = late
+              }
+            })
+          )
+        }
+      } catch (problem) {
+        if (problem instanceof Mismatch) return Effect.fail(invalid(problem))
+        throw problem
+      }
     }
+    return later === undefined
+      ? Effect.succeed(parameters)
+      : Effect.as(Effect.all(later, { discard: true }), parameters)
   }
 
   encodeInsert(row: Readonly<Record<string, unknown>>): Effect.Effect<Values, InvalidInput> {
@@ -165,7 +223,7 @@ export class TablePlan {
 
   /** Whether a patch would change nothing. */
   isEmpty(patch: Readonly<Record<string, unknown>>): boolean {
-    for (const [name] of this.updateFields) if (name !== this.key && patch[name] !== undefined) return false
+    for (const [name] of this.updateFields) if (!this.unchangeable.has(name) && patch[name] !== undefined) return false
     return true
   }
 
@@ -179,7 +237,7 @@ export class TablePlan {
     let later: Array<Effect.Effect<void, InvalidInput>> | undefined
     for (const [name, field] of fields) {
       let value = given[name]
-      if (!whole && name === this.key) continue
+      if (!whole && this.unchangeable.has(name)) continue
       const absent = value === undefined
       if (absent && (whole ? field.missing !== undefined : field.isGenerated)) value = field.missing?.()
       else if (absent && (!whole || field.isOptional)) continue
@@ -215,20 +273,75 @@ export class TablePlan {
     return this.byName.get(name)
   }
 
-  insertText(columns: ReadonlyArray<string>): string {
-    return this.text(`insert ${columns.join()}`, () =>
+  /** `conflict` is what stands behind the values. */
+  insertText(columns: ReadonlyArray<string>, conflict = ""): string {
+    return this.text(`insert ${columns.join()}${conflict}`, () =>
       columns.length === 0
-        ? `insert into ${this.sqlName} default values${this.returning}`
-        : `insert into ${this.sqlName} (${columns.map(quoted).join(", ")}) values (${columns.map((_, at) => `$${at + 1}`).join(", ")})${this.returning}`
+        ? `insert into ${this.sqlName} default values${conflict}${this.returning}`
+        : `insert into ${this.sqlName} (${columns.map(quoted).join(", ")}) values (${columns.map((_, at) => `$${at + 1}`).join(", ")})${conflict}${this.returning}`
     )
   }
 
-  /** The key is the last parameter. */
-  updateText(columns: ReadonlyArray<string>): string {
-    return this.text(`update ${columns.join()}`, () => {
-      const assignments = columns.map((column, at) => `${quoted(column)} = $${at + 1}`).join(", ")
-      return `update ${this.sqlName} set ${assignments} where ${quoted(this.keyColumn.column)} = $${columns.length + 1}${this.returning}`
+  /** The key comes behind the columns' parameters, and behind it the version, where that is checked. */
+  updateText(columns: ReadonlyArray<string>, checksVersion: boolean): string {
+    return this.text(`update ${checksVersion} ${columns.join()}`, () =>
+      this.changeText(this.assignments(columns), this.targetText(columns.length + 1, checksVersion))
+    )
+  }
+
+  /** What an update sets: these columns to the first parameters, and the version one up. */
+  assignments(columns: ReadonlyArray<string>): string {
+    const given = columns.map((column, at) => `${quoted(column)} = $${at + 1}`)
+    return [...given, ...this.increment].join(", ")
+  }
+
+  /** A delete, or the mark of one. The key comes first, and behind it the version, where that is checked. */
+  deleteText(checksVersion: boolean): string {
+    return this.text(`delete ${checksVersion}`, () => {
+      const target = this.targetText(1, checksVersion)
+      return this.softDelete === undefined
+        ? `delete from ${this.sqlName} where ${target}${this.returning}`
+        : this.changeText(this.marking, target)
     })
+  }
+
+  /** What a soft delete sets. */
+  get marking(): string {
+    return this.softDelete === undefined
+      ? ""
+      : [`${quoted(this.softDelete.column)} = now()`, ...this.increment].join(", ")
+  }
+
+  /** Takes the mark of a soft delete away again. */
+  get restoreText(): string {
+    return this.text("restore", () => {
+      if (this.softDelete === undefined)
+        throw new Error(`rows of ${this.name} cannot be restored: Table.make was given no softDelete`)
+      const column = quoted(this.softDelete.column)
+      return this.changeText(
+        [`${column} = null`, ...this.increment].join(", "),
+        `${this.keyText(1)} and ${column} is not null`
+      )
+    })
+  }
+
+  private changeText(assignments: string, target: string): string {
+    return `update ${this.sqlName} set ${assignments} where ${target}${this.returning}`
+  }
+
+  private targetText(first: number, checksVersion: boolean): string {
+    const tests = [this.keyText(first)]
+    if (checksVersion && this.version !== undefined)
+      tests.push(`${quoted(this.version.column)} = $${first + this.keyColumns.length}`)
+    if (this.softDelete !== undefined) tests.push(this.liveText)
+    return tests.join(" and ")
+  }
+
+  /** Sets the version one up. */
+  get increment(): ReadonlyArray<string> {
+    if (this.version === undefined) return []
+    const column = quoted(this.version.column)
+    return [`${column} = ${this.sqlName}.${column} + 1`]
   }
 
   private text(name: string, make: () => string): string {
