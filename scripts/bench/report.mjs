@@ -2,14 +2,16 @@
 
 /** @param {import("./rounds.mjs").Report} report */
 export function toTable(report) {
-  const rows = report.results.map(({ name, nanosecondsPerOp, ratio }) => [
+  const rows = report.results.map(({ name, nanosecondsPerOp, ratio, processor }) => [
     name,
     time(nanosecondsPerOp.median),
     `${time(nanosecondsPerOp.lowerQuartile)} – ${time(nanosecondsPerOp.upperQuartile)}`,
     name === report.baseline ? "1 ×" : `${times(ratio.median)} ×`,
-    name === report.baseline ? "" : `${times(ratio.lowerQuartile)} – ${times(ratio.upperQuartile)}`
+    name === report.baseline ? "" : `${times(ratio.lowerQuartile)} – ${times(ratio.upperQuartile)}`,
+    time(processor.nanosecondsPerOp.median),
+    name === report.baseline ? "1 ×" : `${times(processor.ratio.median)} ×`
   ])
-  const header = ["contestant", "median", "quartiles", `to ${report.baseline}`, "quartiles"]
+  const header = ["contestant", "median", "quartiles", `to ${report.baseline}`, "quartiles", "processor", "to it"]
   const widths = header.map((title, column) =>
     Math.max(...[header, ...rows].map((row) => row[column]?.length ?? title.length))
   )
@@ -27,7 +29,7 @@ export function toTable(report) {
     widths.map((width) => "─".repeat(width)).join("   "),
     ...rows.map(line),
     "",
-    `time per operation, ${report.rounds} ${report.rounds === 1 ? "round" : "rounds"}, one process per contestant and round; Node ${versions.node}`,
+    `time and processor time of the process per operation, ${report.rounds} ${report.rounds === 1 ? "round" : "rounds"}, one process per contestant and round; Node ${versions.node}`,
     `${machine.processor}, ${machine.cores} cores, ${machine.system}, load ${machine.loadBefore.toFixed(1)} before and ${machine.loadAfter.toFixed(1)} after, ${report.date}`,
     `does not show: ${report.doesNotShow}`,
     ""

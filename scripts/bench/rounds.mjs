@@ -11,7 +11,9 @@ import { spread } from "./statistics.mjs"
 
 /**
  * @typedef {{ median: number, lowerQuartile: number, upperQuartile: number }} Spread
- * @typedef {{ name: string, nanosecondsPerOp: Spread & { rounds: number[] }, ratio: Spread }} Result
+ * @typedef {{ nanosecondsPerOp: number, processorNanosecondsPerOp: number }} Sample
+ * @typedef {{ nanosecondsPerOp: Spread & { rounds: number[] }, ratio: Spread }} Figures
+ * @typedef {{ name: string, processor: Figures } & Figures} Result
  * @typedef {object} Report
  * @property {string} bench
  * @property {string} question
@@ -36,7 +38,7 @@ import { spread } from "./statistics.mjs"
  * @returns {Promise<Report>}
  */
 export async function runBench(bench, options) {
-  const { rounds, warmUp = 300, onTheClock = 500, onProgress = () => {} } = options
+  const { rounds, warmUp = 1000, onTheClock = 500, onProgress = () => {} } = options
   await compileBench(bench)
   const question = await loadQuestion(bench)
   const baseline = options.baseline ?? question.baseline
@@ -49,22 +51,31 @@ export async function runBench(bench, options) {
   const contestants = bench.contestants.filter((name) => name === baseline || (options.only?.includes(name) ?? true))
   const loadBefore = loadavg()[0] ?? 0
 
-  /** @type {Map<string, number[]>} */
-  const times = new Map(contestants.map((name) => [name, []]))
+  /** @type {Map<string, Sample[]>} */
+  const samples = new Map(contestants.map((name) => [name, []]))
   for (let round = 0; round < rounds; round++) {
     onProgress(`round ${round + 1} of ${rounds}`)
     for (let turn = 0; turn < contestants.length; turn++) {
       // Another one begins each round: nobody always runs on a machine that has just cooled down.
       const name = contestants[(round + turn) % contestants.length] ?? baseline
-      times.get(name)?.push(await measure(bench, name, warmUp, onTheClock))
+      samples.get(name)?.push(await measure(bench, name, warmUp, onTheClock))
     }
   }
 
-  const base = times.get(baseline) ?? []
-  const results = [...times].map(([name, measured]) => ({
+  const base = samples.get(baseline) ?? []
+  /** @param {readonly Sample[]} measured @param {(sample: Sample) => number} of @returns {Figures} */
+  const figures = (measured, of) => {
+    const times = measured.map(of)
+    const baseTimes = base.map(of)
+    return {
+      nanosecondsPerOp: { ...spread(times), rounds: times },
+      ratio: spread(times.map((time, round) => time / (baseTimes[round] ?? Number.NaN)))
+    }
+  }
+  const results = [...samples].map(([name, measured]) => ({
     name,
-    nanosecondsPerOp: { ...spread(measured), rounds: measured },
-    ratio: spread(measured.map((time, round) => time / (base[round] ?? Number.NaN)))
+    ...figures(measured, (sample) => sample.nanosecondsPerOp),
+    processor: figures(measured, (sample) => sample.processorNanosecondsPerOp)
   }))
   const processors = cpus()
   return {
@@ -88,13 +99,13 @@ export async function runBench(bench, options) {
 }
 
 /**
- * One contestant in a process of its own; answers nanoseconds for one operation.
+ * One contestant in a process of its own; answers the time and the processor's time for one operation.
  *
  * @param {import("./benches.mjs").Bench} bench
  * @param {string} name
  * @param {number} warmUp
  * @param {number} onTheClock
- * @returns {Promise<number>}
+ * @returns {Promise<Sample>}
  */
 function measure(bench, name, warmUp, onTheClock) {
   return new Promise((resolve, reject) => {
@@ -109,11 +120,14 @@ function measure(bench, name, warmUp, onTheClock) {
     const printed = []
     child.stdout?.on("data", (chunk) => printed.push(chunk))
     child.stderr?.on("data", (chunk) => printed.push(chunk))
-    /** @type {number | undefined} */
+    /** @type {Sample | undefined} */
     let sample
     child.on("message", (message) => {
       if (typeof message === "object" && message !== null && "nanosecondsPerOp" in message) {
-        sample = Number(message.nanosecondsPerOp)
+        sample = {
+          nanosecondsPerOp: Number(message.nanosecondsPerOp),
+          processorNanosecondsPerOp: Number(Reflect.get(message, "processorNanosecondsPerOp"))
+        }
         // It has been torn down and said all it has to say; a timer that it left running would keep it.
         child.kill("SIGKILL")
       }

@@ -13,14 +13,6 @@ import type { Source } from "./statementlog.js"
 
 export type DatabaseOptions = ChannelOptions
 
-/** A connection that was taken from the pool, and how to give it back. */
-export interface Reserved {
-  readonly connection: SqlConnection.Connection
-  readonly giveBack: Effect.Effect<void>
-}
-
-type Restore = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-
 /** The parts of a statement of @effect/sql 0.52 that it keeps but does not declare: what its client makes statements from. */
 interface StatementParts {
   readonly acquirer: SqlConnection.Connection.Acquirer
@@ -66,6 +58,8 @@ export class Database {
 
   private readonly lending: Lending
   readonly options: DatabaseOptions
+  /** In a sandbox, the transaction that everything happens in, and that nobody sees. */
+  ground: Frame | undefined = undefined
   readonly announcer: Announcer
 
   constructor(
@@ -87,27 +81,19 @@ export class Database {
       this.constantPool === undefined ? Effect.map(acquirer, channel) : Effect.succeed<Channel>(this.constantPool)
   }
 
-  /**
-   * Takes a connection from the pool; to be called in an uninterruptible region, whose `restore` makes the waiting interruptible. The driver's own
-   * waiting loses the connection when it is interrupted, so that happens in a fiber nobody interrupts, and what arrives too late goes straight back.
-   */
+  /** Takes a connection from the pool; to be called in an uninterruptible region, whose `restore` makes the waiting interruptible. */
   take(restore: Restore): Effect.Effect<Reserved, SqlError.SqlError> {
-    return Effect.flatMap(Scope.make(), (scope) => {
-      const giveBack = Scope.close(scope, Exit.void)
-      return Effect.flatMap(Effect.forkDaemon(Scope.extend(this.client.reserve, scope)), (arriving) =>
-        restore(Effect.flatten(Fiber.await(arriving))).pipe(
-          Effect.map((connection): Reserved => ({ connection, giveBack })),
-          Effect.onError(() => Effect.forkDaemon(Effect.zipRight(Fiber.await(arriving), giveBack)))
-        )
-      )
-    })
+    return this.lending.take(restore)
   }
 
   /** A connection for the length of one statement: only one that we hold can be stopped without another one. */
   private readonly lent: On = (use) =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(this.take(restore), (reserved) =>
-        Effect.ensuring(restore(use(reserved.connection)), reserved.giveBack)
+      Effect.flatMap(this.lending.take(restore), ({ connection, giveBack }) =>
+        Effect.matchCauseEffect(restore(use(connection)), {
+          onFailure: (cause) => Effect.zipRight(giveBack, Effect.failCause(cause)),
+          onSuccess: (value) => Effect.as(giveBack, value)
+        })
       )
     )
 

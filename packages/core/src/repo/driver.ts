@@ -41,6 +41,9 @@ interface Driver {
   ): void
   end(): Promise<void>
   getTransactionStatus?(): string | null
+  readonly readyForQuery?: boolean
+  readonly _queryable?: boolean
+  readonly _ending?: boolean
 }
 
 type Runs = Pick<SqlConnection.Connection, "executeRaw" | "executeValues">
@@ -212,3 +215,16 @@ export const outsideReason =
 /** Whether the last statement that succeeded left no transaction open; a driver that does not say so is believed to have one. */
 export const isOutsideOfTransaction = (connection: SqlConnection.Connection): boolean =>
   driverOf(connection)?.getTransactionStatus?.() === "I"
+
+/** Whether a connection has nothing to do, nothing open and nothing against it: its next statement would be run at once. */
+export const isReady = (connection: SqlConnection.Connection): boolean => {
+  const driver = driverOf(connection)
+  return (
+    driver !== undefined &&
+    driver.readyForQuery === true &&
+    // What `pg`'s own pool looks at before it lends a client again.
+    driver._queryable === true &&
+    driver._ending === false &&
+    driver.getTransactionStatus?.() === "I"
+  )
+}

@@ -11,9 +11,10 @@
 import { SqlClient, type SqlConnection } from "@effect/sql"
 import { Cause, Context, type Duration, Effect, Exit, FiberRef, Schedule } from "effect"
 import { type Answer, holding } from "./connection.js"
-import { type Database, foreignConnection, type Reserved } from "./database.js"
+import { type Database, foreignConnection } from "./database.js"
 import { discard, execute, isOutsideOfTransaction, outsideReason } from "./driver.js"
 import { currentFrame, Frame, frameOf, type Outcome, type Registration, Session, Transaction } from "./frame.js"
+import type { Reserved } from "./lending.js"
 import { isStale } from "./prepared.js"
 import {
   CommitFailed,

@@ -1,0 +1,237 @@
+/** Who gets which connection when, on a pool of three lines: that of `pg` is asked in the tests against PostgreSQL. */
+import { type SqlConnection, SqlError } from "@effect/sql"
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Scope } from "effect"
+import { vi } from "vitest"
+import { Lending, type Reserved } from "../../src/repo/lending.js"
+
+/** A client of `pg` as far as it is looked at. */
+class Client {
+  readyForQuery = true
+  _queryable = true
+  _ending = false
+  status = "I"
+  readonly connection = { stream: { destroy: () => {} } }
+  constructor(readonly name: number) {}
+  query() {}
+  end() {
+    return Promise.resolve()
+  }
+  getTransactionStatus() {
+    return this.status
+  }
+}
+
+type Fake = SqlConnection.Connection & { readonly pg: Client }
+
+/** Lends its connections a tick after it is asked, in turns. */
+const poolOf = (size: number) => {
+  const idle = Array.from({ length: size }, (_, at): Fake => ({ pg: new Client(at) }) as unknown as Fake)
+  const queue: Array<(connection: Fake) => void> = []
+  const state = { asked: 0, out: 0, refuses: false, arrives: () => {} }
+  const pulse = () => {
+    while (idle.length > 0 && queue.length > 0) {
+      state.out += 1
+      queue.shift()?.(idle.pop() as Fake)
+    }
+  }
+  const reserve: SqlConnection.Connection.Acquirer = Effect.flatMap(Effect.scope, (scope) =>
+    Effect.flatMap(
+      Effect.async<Fake, SqlError.SqlError>((resume) => {
+        state.asked += 1
+        if (state.refuses) return resume(Effect.fail(new SqlError.SqlError({ cause: undefined, message: "no" })))
+        queue.push((connection) => resume(Effect.succeed(connection)))
+        process.nextTick(pulse)
+      }),
+      (connection) =>
+        Effect.zipRight(
+          Scope.addFinalizer(
+            scope,
+            Effect.sync(() => {
+              state.out -= 1
+              idle.push(connection)
+              pulse()
+            })
+          ),
+          Effect.sync(() => {
+            state.arrives()
+            return connection
+          })
+        )
+    )
+  )
+  return { state, lending: new Lending(reserve), waiting: () => queue.length }
+}
+
+const turn = Effect.promise(() => new Promise(setImmediate))
+
+/** As everybody takes one: nothing can come between the connection and the promise to give it back. */
+const using = <A>(lending: Lending, use: (reserved: Reserved) => Effect.Effect<A>) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(lending.take(restore), (reserved) => Effect.ensuring(restore(use(reserved)), reserved.giveBack))
+  )
+
+const nameOf = (lending: Lending) => using(lending, ({ connection }) => Effect.succeed((connection as Fake).pg.name))
+
+describe("take", () => {
+  it.effect("hands on what was given back in the same turn without asking the pool again", () =>
+    Effect.gen(function* () {
+      const { lending, state } = poolOf(2)
+      const names = yield* Effect.all([nameOf(lending), nameOf(lending), nameOf(lending)])
+      expect([names, state.asked]).toEqual([[1, 1, 1], 1])
+    })
+  )
+
+  it.effect("asks the pool for each of those who borrow at once", () =>
+    Effect.gen(function* () {
+      const { lending, state } = poolOf(2)
+      const names = yield* Effect.all([nameOf(lending), nameOf(lending), nameOf(lending)], { concurrency: 3 })
+      expect(new Set(names).size).toBe(2)
+      yield* turn
+      expect([state.asked, state.out]).toEqual([3, 0])
+    })
+  )
+
+  it.effect("fails as the pool does, and whoever comes later is not kept from anything", () =>
+    Effect.gen(function* () {
+      const { lending, state } = poolOf(1)
+      state.refuses = true
+      expect((yield* Effect.flip(nameOf(lending))).message).toBe("no")
+      state.refuses = false
+      expect(yield* Effect.all([nameOf(lending), nameOf(lending)])).toEqual([0, 0])
+      expect(state.asked).toBe(2)
+    })
+  )
+
+  it.effect("passes by a connection that broke while it was kept", () =>
+    Effect.gen(function* () {
+      const { lending, state } = poolOf(1)
+      const first = yield* using(lending, ({ connection }) => Effect.succeed(connection as Fake))
+      first.pg._queryable = false
+      yield* nameOf(lending)
+      expect(state.asked).toBe(2)
+    })
+  )
+})
+
+describe("take, interrupted", () => {
+  it.effect("gives back what arrived before the fiber that waited for it could run", () =>
+    Effect.gen(function* () {
+      const { lending, state } = poolOf(1)
+      const fiber = yield* Effect.fork(nameOf(lending))
+      state.arrives = () => fiber.unsafeInterruptAsFork(fiber.id())
+      expect(Exit.isInterrupted(yield* Fiber.await(fiber))).toBe(true)
+      expect([state.asked, state.out]).toEqual([1, 0])
+      state.arrives = () => {}
+      expect(yield* nameOf(lending)).toBe(0)
+    })
+  )
+})
+
+describe("giveBack", () => {
+  it.effect("keeps nothing beyond the turn of the event loop", () =>
+    Effect.gen(function* () {
+      const { lending, state } = poolOf(2)
+      yield* nameOf(lending)
+      expect(state.out).toBe(1)
+      yield* turn
+      expect(state.out).toBe(0)
+    })
+  )
+
+  it.effect("keeps nothing while somebody waits", () =>
+    Effect.gen(function* () {
+      const { lending, state, waiting } = poolOf(1)
+      const other = yield* using(lending, () =>
+        Effect.gen(function* () {
+          const other = yield* Effect.fork(using(lending, () => Effect.succeed(state.out)))
+          yield* turn
+          expect(waiting()).toBe(1)
+          return other
+        })
+      )
+      expect(yield* Fiber.join(other)).toBe(1)
+      expect(state.asked).toBe(2)
+    })
+  )
+
+  it.effect("keeps nothing for somebody who does not wait any more", () =>
+    Effect.gen(function* () {
+      const { lending, state, waiting } = poolOf(1)
+      yield* using(lending, () =>
+        Effect.gen(function* () {
+          const other = yield* Effect.fork(nameOf(lending))
+          yield* turn
+          expect(waiting()).toBe(1)
+          yield* Fiber.interrupt(other)
+        })
+      )
+      yield* turn
+      expect([state.asked, state.out, waiting()]).toEqual([2, 0, 0])
+    })
+  )
+
+  for (const [what, spoil] of [
+    ["has a transaction open", (client: Client) => (client.status = "T")],
+    ["is busy", (client: Client) => (client.readyForQuery = false)],
+    ["is being closed", (client: Client) => (client._ending = true)]
+  ] as const)
+    it.effect(`keeps no connection that ${what}`, () =>
+      Effect.gen(function* () {
+        const { lending, state } = poolOf(1)
+        yield* using(lending, ({ connection }) => Effect.sync(() => spoil((connection as Fake).pg)))
+        expect(state.out).toBe(0)
+      })
+    )
+
+  it.effect("lets the pool see a connection again that has been out for ten milliseconds", () =>
+    Effect.gen(function* () {
+      const now = vi.spyOn(performance, "now")
+      yield* Effect.addFinalizer(() => Effect.sync(() => now.mockRestore()))
+      const { lending, state } = poolOf(1)
+      now.mockReturnValue(1000)
+      yield* nameOf(lending)
+      now.mockReturnValue(1010)
+      yield* nameOf(lending)
+      expect([state.asked, state.out]).toEqual([1, 1])
+      now.mockReturnValue(1010.1)
+      yield* nameOf(lending)
+      expect([state.asked, state.out]).toEqual([1, 0])
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("at every yield point", () => {
+  it.effect("no interruption loses a connection", () =>
+    Effect.gen(function* () {
+      for (let operations = 10; operations <= 40; operations++)
+        for (let yields = 0; yields <= 12; yields++) {
+          const { lending, state, waiting } = poolOf(1)
+          const borrowers = yield* Effect.forEach([1, 2, 3], () =>
+            Effect.fork(
+              Effect.withMaxOpsBeforeYield(
+                Effect.repeatN(
+                  using(lending, () => Effect.yieldNow()),
+                  3
+                ),
+                operations
+              )
+            )
+          )
+          for (let each = 0; each < yields; each++) yield* Effect.yieldNow()
+          // The first and the last are interrupted, whatever they are about: waiting, working, or giving back.
+          const [first, second, third] = borrowers
+          for (const fiber of [first, third]) if (fiber !== undefined) yield* Fiber.interrupt(fiber)
+          const exit = second === undefined ? undefined : yield* Fiber.await(second)
+          expect(exit !== undefined && Exit.isSuccess(exit)).toBe(true)
+          yield* turn
+          yield* turn
+          expect([state.out, waiting()]).toEqual([0, 0])
+          // Nobody is thought to wait: what is given back is kept for the next one.
+          const before = state.asked
+          yield* Effect.all([nameOf(lending), nameOf(lending)])
+          expect(state.asked).toBe(before + 1)
+        }
+    })
+  )
+})
