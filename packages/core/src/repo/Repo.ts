@@ -34,11 +34,16 @@ import {
 } from "./repository.js"
 import type { CountOptions, LockError, ReadOptions, StrictError } from "./rowlock.js"
 import type * as Table from "./Table.js"
-import { type TransactError, type TransactOptions, transactOn } from "./transact.js"
+import { type TimeoutError, type TransactError, type TransactOptions, transactOn } from "./transact.js"
 
+export type { Around, Call, Changed } from "./chain.js"
 export { annotate, disableHooks, enableHooks, hooksEnabled, inHook } from "./hookstate.js"
+export { middleware } from "./middleware.js"
+export type { OnConflict } from "./onconflict.js"
 export type {
   Condition,
+  Inserted,
+  InsertOptions,
   NoOptions,
   PreloadContext,
   PreloadError,
@@ -351,13 +356,15 @@ export const restore = <T extends Table.SoftlyDeleted>(
  * @category transactions
  */
 export const transact: {
-  (
-    options?: TransactOptions
-  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | TransactError, Exclude<R, Transaction> | Repo>
-  <A, E, R>(
+  <const O extends TransactOptions = NoOptions>(
+    options?: O
+  ): <A, E, R>(
+    self: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | TransactError | TimeoutError<O>, Exclude<R, Transaction> | Repo>
+  <A, E, R, const O extends TransactOptions = NoOptions>(
     self: Effect.Effect<A, E, R>,
-    options?: TransactOptions
-  ): Effect.Effect<A, E | TransactError, Exclude<R, Transaction> | Repo>
+    options?: O
+  ): Effect.Effect<A, E | TransactError | TimeoutError<O>, Exclude<R, Transaction> | Repo>
 } = (first?: unknown, options?: TransactOptions): never => {
   const run = (self: Effect.Effect<unknown, unknown, unknown>, chosen: TransactOptions) =>
     Effect.flatMap(Repo, (repo) => repo.transact(self, chosen))

@@ -264,7 +264,21 @@ export class CommitFailed extends Data.TaggedError("CommitFailed")<{
 }
 
 /**
- * A hook or a middleware stopped the operation: nothing of it is kept. Made by `delta.abort(reason)`.
+ * The effect of a transaction took longer than its `timeout`: it was interrupted and nothing of it was kept.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class TransactionTimeout extends Data.TaggedError("TransactionTimeout")<{
+  readonly millis: number
+}> {
+  override get message() {
+    return `the transaction was rolled back: it took longer than its timeout of ${this.millis} ms`
+  }
+}
+
+/**
+ * A hook stopped the operation: nothing of it is kept. Made by `delta.abort(reason)`.
  *
  * @since 0.1.0
  * @category errors
@@ -272,7 +286,7 @@ export class CommitFailed extends Data.TaggedError("CommitFailed")<{
 export class HookAbort<T extends string = string> extends Data.TaggedError("HookAbort")<{
   readonly table: T
   readonly operation: string
-  /** The hook that stopped it, or `"middleware"`. */
+  /** The hook that stopped it: `"beforeInsert"`, for example. */
   readonly hook: string
   readonly reason: string
 }> {
@@ -316,7 +330,7 @@ export class HookReentry extends Data.TaggedError("HookReentry")<{
  * Anything else that the database or the way to it reported.
  *
  * `kind` says where to look: `connection` (the server or the network), `constraint` (one that the table does not declare), `aborted` (an earlier
- * statement of the transaction failed), `decode` (a row does not fit its model), `statement` (everything else). `retryable` is true where the same
+ * statement of the transaction failed), `decode` (a row does not fit its model), `refused` (by a middleware), `statement` (everything else). `retryable` is true where the same
  * call can succeed later.
  *
  * @since 0.1.0

@@ -29,7 +29,8 @@ import { currentFrame, type Frame, type Outcome, type Transaction } from "./fram
 import { hookState } from "./hookstate.js"
 import { TransactionClosed } from "./RepoError.js"
 import { outside, register } from "./registration.js"
-import { type TransactError, type TransactOptions, transactOn } from "./transact.js"
+import type { NoOptions } from "./repository.js"
+import { type TimeoutError, type TransactError, type TransactOptions, transactOn } from "./transact.js"
 
 export {
   /**
@@ -40,7 +41,7 @@ export {
    */
   Transaction
 } from "./frame.js"
-export type { Isolation, TransactError, TransactOptions } from "./transact.js"
+export type { Isolation, TimeoutError, TransactError, TransactOptions } from "./transact.js"
 
 /**
  * Runs an effect in a transaction of the `SqlClient` in its context. `Repo.transact` is the same for the Repo's own client.
@@ -70,15 +71,15 @@ export type { Isolation, TransactError, TransactOptions } from "./transact.js"
  * ```
  */
 export const transact: {
-  (
-    options?: TransactOptions
+  <const O extends TransactOptions = NoOptions>(
+    options?: O
   ): <A, E, R>(
     self: Effect.Effect<A, E, R>
-  ) => Effect.Effect<A, E | TransactError, Exclude<R, Transaction> | SqlClient.SqlClient>
-  <A, E, R>(
+  ) => Effect.Effect<A, E | TransactError | TimeoutError<O>, Exclude<R, Transaction> | SqlClient.SqlClient>
+  <A, E, R, const O extends TransactOptions = NoOptions>(
     self: Effect.Effect<A, E, R>,
-    options?: TransactOptions
-  ): Effect.Effect<A, E | TransactError, Exclude<R, Transaction> | SqlClient.SqlClient>
+    options?: O
+  ): Effect.Effect<A, E | TransactError | TimeoutError<O>, Exclude<R, Transaction> | SqlClient.SqlClient>
 } = (first?: unknown, options?: TransactOptions): never => {
   const run = (self: Effect.Effect<unknown, unknown, unknown>, chosen: TransactOptions) =>
     Effect.flatMap(SqlClient.SqlClient, (client) => transactOn(databaseOf(client), self, chosen))

@@ -8,6 +8,7 @@ import { execute, executeValues, isOutsideOfTransaction, outsideReason } from ".
 import type { Frame } from "./frame.js"
 import { preparedStatement } from "./prepared.js"
 import { DbError, TransactionClosed } from "./RepoError.js"
+import { filledIn } from "./standing.js"
 import { observed, type Source, sqlSource } from "./statementlog.js"
 
 /** What `pg` answers to one statement, as far as it is read here. */
@@ -109,6 +110,10 @@ export abstract class Channel implements SqlConnection.Connection {
     about: Source,
     prepared = false
   ): Effect.Effect<Answer, SqlError.SqlError> {
+    if (about.standing !== undefined) {
+      const filled = filledIn(text, parameters, about.standing)
+      return this.query(filled.text, filled.parameters, { ...about, standing: undefined }, prepared)
+    }
     // Sound: our own statements are single, and `pg` answers a single statement with one result.
     return this.watched(
       (connection) => execute(connection, prepared && this.mayPrepare() ? preparedStatement(text) : text, parameters),

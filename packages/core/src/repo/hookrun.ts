@@ -78,7 +78,8 @@ const hooksOrNone = (
   }
 }
 
-const byTable = new WeakMap<TableImplementation, Readonly<Record<Operation, Hooks | undefined>>>()
+/** By its sets: a table that a middleware narrows has the same ones. */
+const bySets = new WeakMap<ReadonlyArray<HookSet<Any>>, Readonly<Record<Operation, Hooks | undefined>>>()
 
 const policies: ReadonlyArray<unknown> = [undefined, "skip", "run", "fail"] satisfies ReadonlyArray<
   HookSet<Any>["reentry"]
@@ -101,10 +102,10 @@ const collected = (table: TableImplementation): Readonly<Record<Operation, Hooks
 /** What hooks an operation of a table has, if any. */
 export const hooksOf = (table: TableImplementation, operation: Operation): Hooks | undefined => {
   if (table.hookSets.length === 0) return undefined
-  let found = byTable.get(table)
+  let found = bySets.get(table.hookSets)
   if (found === undefined) {
     found = collected(table)
-    byTable.set(table, found)
+    bySets.set(table.hookSets, found)
   }
   return found[operation]
 }

@@ -3,15 +3,15 @@ import { Statement } from "@effect/sql"
 import { Effect, Function, Option } from "effect"
 import { announced } from "./announcing.js"
 import type { Associations } from "./association.js"
+import { chained, type Middleware } from "./chain.js"
 import { quoted } from "./columnnames.js"
-import { type Asked, asked, equalities } from "./condition.js"
-import type { Answer } from "./connection.js"
-import { type Database, foreignConnection } from "./database.js"
+import { type Asked, asked, equalities, misfitIn } from "./condition.js"
+import type { Database } from "./database.js"
 import { frameOf } from "./frame.js"
 import { choosing, type Hooks, hooksOf, noteChange, throughAfter, throughBefore } from "./hookrun.js"
+import type { Conflict } from "./onconflict.js"
 import { preload, type Reading } from "./preload.js"
 import {
-  DbError,
   type InvalidInput,
   type LockTimeout,
   MultipleResults,
@@ -26,41 +26,46 @@ import { spanned } from "./span.js"
 import { statementError } from "./sqlstate.js"
 import type { Any, Operation } from "./Table.js"
 import { implementationOf, type TableImplementation } from "./tableimplementation.js"
-import type { Done, Values } from "./tableplan.js"
+import type { Reads } from "./tableplan.js"
 import { transactFor, transactOn } from "./transact.js"
-import { commitError, writeError } from "./violation.js"
+import { commitError, type writeError } from "./violation.js"
+import { decoded, fieldsGiven, Skipped, Writing } from "./writing.js"
 
-/** The key of what an update or a delete is about: of a row, or the key itself. */
-const keyOf = (table: TableImplementation, target: unknown): unknown =>
-  // Sound: looked at to be an object with that field.
-  typeof target === "object" && target !== null && table.key in target
-    ? (target as Record<string, unknown>)[table.key]
-    : target
+/** What a read can fail with. */
+type ReadFailure = StatementError | LockTimeout | InvalidInput
 
-const notFound = (table: TableImplementation, key: unknown) =>
-  new NotFound({ table: table.name, fields: [table.key], by: key })
+const one = (table: TableImplementation, key: unknown, row: object | undefined) =>
+  row === undefined ? Effect.fail(notFound(table, key)) : Effect.succeed(row)
 
-/** What a write does, as its errors say it. */
-type Verb = "insert into" | "update" | "delete from"
-
-const done: Readonly<Record<Verb, Done>> = { "insert into": "inserted", update: "changed", "delete from": "deleted" }
-
-/** What a write is given, if it is an object. */
-const fieldsGiven = (table: TableImplementation, verb: string, given: unknown): Readonly<Record<string, unknown>> => {
-  if (typeof given !== "object" || given === null || Array.isArray(given))
-    throw new Error(`${verb} ${table.name} takes an object of fields`)
-  // Sound: an object, looked at by the names of its fields.
-  return given as Readonly<Record<string, unknown>>
-}
+/** Rows that are not deleted, or all of them. */
+const readsOf = (table: TableImplementation, options: CountOptions | undefined): Reads =>
+  options?.withDeleted === true ? table.plan.withDeleted : table.plan
 
 /** A fragment may end in an order and a limit of its own: then it is the rows it gives that are counted. */
-const countText = (table: TableImplementation, condition: unknown, where: Asked): string =>
+const countText = (table: TableImplementation, reads: Reads, condition: unknown, where: Asked): string =>
   Statement.isFragment(condition)
-    ? `select count(*) as "count" from (${table.plan.rowsText}${where.text}) as ${quoted(table.name)}`
-    : `select count(*) as "count" from ${table.plan.sqlName}${where.text}`
+    ? `select count(*) as "count" from (${reads.rowsText}${where.text}) as ${quoted(table.name)}`
+    : `select count(*) as "count" from ${reads.fromText}${where.text}`
+
+/** What a Repo was made of. */
+interface Built {
+  readonly database: Database
+  readonly middlewares: ReadonlyArray<Middleware>
+}
+
+const built = new WeakMap<Service, Built>()
+
+export const builtWith = (service: Service): Built => {
+  const found = built.get(service)
+  if (found === undefined)
+    throw new Error("middleware goes around a Repo of Repo.layer: this one was put together by hand")
+  return found
+}
 
 /** The Repo of a database. */
-export const make = (database: Database): Service => {
+export const make = (database: Database, middlewares: ReadonlyArray<Middleware> = []): Service => {
+  const writing = new Writing(database)
+
   const read = (
     table: TableImplementation,
     text: string,
@@ -230,11 +235,19 @@ export const make = (database: Database): Service => {
 
   const reading: Reading = {
     find: (table, field, values) =>
-      Effect.flatMap(equalities(table, { [field]: values }), (where) =>
-        where === undefined
-          ? Effect.succeed([])
-          : read(table, `${table.plan.selectText}${where.text}`, where.parameters, true)
-      ),
+      Effect.flatMap(
+        equalities(table, { [field]: values }),
+        (where) =>
+          where === undefined
+            ? Effect.succeed([])
+            : around("preload", table, [{ [field]: values }], (narrowed) => {
+                // Sound: the table, or the same one narrowed.
+                const self = implementationOf(narrowed as Any)
+                // Sound: what fails here is in the type of the preload.
+                return read(self, `${self.plan.selectText}${where.text}`, where.parameters, true) as Effect.Effect<unknown>
+              })
+        // Sound: rows, whatever middleware stands around.
+      ) as Effect.Effect<ReadonlyArray<object>>,
     hook: (table, rows) => hooked(table, Effect.succeed(rows), "preload", rows, { record: rows })
   }
 
@@ -352,6 +365,16 @@ export const make = (database: Database): Service => {
       spanned(transactOn(database, self, options), "Repo.transact", {})
   }
   const { transact, ...calls } = operations
+  /** Inside of the middleware, if there is any. */
+  const around = (
+    name: string,
+    table: Any,
+    rest: ReadonlyArray<unknown>,
+    call: (...all: ReadonlyArray<unknown>) => Effect.Effect<unknown>
+  ): Effect.Effect<unknown> =>
+    middlewares.length === 0
+      ? call(table, ...rest)
+      : chained(middlewares, table, name, rest, (narrowed, args) => call(narrowed, ...args))
   const traced = Object.fromEntries(
     Object.entries(calls).map(([name, call]) => [
       name,
@@ -360,7 +383,7 @@ export const make = (database: Database): Service => {
         Effect.suspend(() =>
           spanned(
             // Sound: the arguments are handed on as they came.
-            (call as (...all: ReadonlyArray<unknown>) => Effect.Effect<unknown>)(table, ...rest),
+            around(name, table, rest, call as (...all: ReadonlyArray<unknown>) => Effect.Effect<unknown>),
             `Repo.${name}`,
             { "db.system.name": "postgresql", "db.collection.name": table.name }
           )
@@ -370,5 +393,6 @@ export const make = (database: Database): Service => {
   // Sound: each operation does what its type in Service says. Rows, keys and hooks are unknown here because they are the table's, and their types are
   // worked out from the table's type at the call.
   const service = { ...traced, transact, announcer: database.announcer } as unknown as Service
+  built.set(service, { database, middlewares })
   return service
 }

@@ -8,7 +8,7 @@ import type { OnConflict } from "./onconflict.js"
 import type { InvalidInput, MultipleResults, NotFound, StatementError } from "./RepoError.js"
 import type { CountOptions, LockContext, LockError, ReadOptions, StrictError } from "./rowlock.js"
 import type * as Table from "./Table.js"
-import type { TransactError, TransactOptions } from "./transact.js"
+import type { TimeoutError, TransactError, TransactOptions } from "./transact.js"
 
 /**
  * Equalities that all have to hold: a field with its value, with `null`, or with a list of values of which one has to match (`null` may be one of
@@ -215,10 +215,10 @@ export interface Service {
   /** Who is told of what was written: see `Announcement`. */
   readonly announcer: Announcer
 
-  readonly transact: <A, E, R>(
+  readonly transact: <A, E, R, const O extends TransactOptions = NoOptions>(
     self: Effect.Effect<A, E, R>,
-    options?: TransactOptions
-  ) => Effect.Effect<A, E | TransactError, Exclude<R, Transaction>>
+    options?: O
+  ) => Effect.Effect<A, E | TransactError | TimeoutError<O>, Exclude<R, Transaction>>
 }
 
 /**

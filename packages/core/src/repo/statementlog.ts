@@ -29,6 +29,8 @@ export interface Source {
   readonly name: string
   readonly isTable: boolean
   readonly count: Metric.Metric.Counter<number>
+  /** What stands for fields in its text, where a middleware narrows it to some rows of the table. */
+  readonly standing?: ReadonlyMap<string, unknown> | undefined
 }
 
 export const source = (name: string, isTable = false): Source => ({ name, isTable, count: queriesOf(name) })

@@ -34,6 +34,30 @@ export class TableImplementation implements Any {
     return new TableImplementation(name, model, key, schema, constraints, plan.inSchema(schema), hookSets, features)
   }
 
+  /** The same table, as a call sees it that may only touch rows with these values. */
+  narrowed(where: Readonly<Record<string, unknown>>): TableImplementation {
+    const { constraints, features, hookSets, key, model, name, schema } = this
+    const fields = Object.keys(where)
+    const values = new Map(fields.map((field) => [field, this.standingValue(field, where[field])]))
+    const plan = this.plan.narrowed(fields)
+    const source: Source = { ...plan.source, standing: new Map([...(this.plan.source.standing ?? []), ...values]) }
+    // The texts are made once for the fields; the values are those of one call.
+    const own: TablePlan = Object.create(plan, { source: { value: source } })
+    return new TableImplementation(name, model, key, schema, constraints, own, hookSets, features)
+  }
+
+  private standingValue(field: string, value: unknown): unknown {
+    const column = this.plan.field(field)
+    if (column === undefined)
+      throw new Error(`table ${this.name} has no field ${field}, which a middleware narrows it by`)
+    if (value === undefined || value === null)
+      throw new Error(`a middleware narrows ${this.name} by ${field}, and gives no value for it`)
+    const encoded = column.encode(value)
+    if (encoded instanceof Later)
+      throw new Error(`a middleware cannot narrow ${this.name} by ${field}: its schema is not synchronous`)
+    return encoded
+  }
+
   pipe() {
     // biome-ignore lint/complexity/noArguments: what pipeArguments wants
     return pipeArguments(this, arguments)

@@ -6,6 +6,7 @@ import { quoted, snakeCase } from "./columnnames.js"
 import { type FieldPlan, fieldPlan, Later, Mismatch } from "./fieldplan.js"
 import { DbError, InvalidInput } from "./RepoError.js"
 import { onlyAssigns } from "./rowclass.js"
+import { standsFor } from "./standing.js"
 import { type Source, source } from "./statementlog.js"
 
 /** A model as it is looked into here: its fields, and what it makes of them. */
@@ -95,10 +96,13 @@ export class TablePlan implements Reads {
 
   constructor(
     readonly name: string,
-    readonly key: string,
+    readonly key: string | ReadonlyArray<string>,
     private readonly model: (new (props: never, options: { readonly disableValidation: true }) => object) & ModelParts,
-    schema: string | undefined,
-    columnNames: Readonly<Record<string, string>>
+    readonly schema: string | undefined,
+    private readonly columnNames: Readonly<Record<string, string>>,
+    private readonly kept: Kept = {},
+    /** Fields whose values every statement asks for: see {@link narrowed}. */
+    private readonly standing: ReadonlyArray<string> = []
   ) {
     const columnsOf = (fields: Schema.Struct.Fields): ReadonlyMap<string, Column> =>
       new Map(
@@ -138,10 +142,67 @@ export class TablePlan implements Reads {
     this.sqlName = schema === undefined ? quoted(name) : `${quoted(schema)}.${quoted(name)}`
     const list = this.columns.map((column) => quoted(column.column)).join(", ")
     this.returning = ` returning ${list}`
-    this.selectText = `select ${list} from ${this.sqlName}`
-    this.rowsText = `select from ${this.sqlName}`
-    this.getText = `${this.selectText} where ${quoted(keyColumn.column)} = $1`
-    this.deleteText = `delete from ${this.sqlName} where ${quoted(keyColumn.column)} = $1${this.returning}`
+    const reads = (fromText: string): Reads => {
+      const selectText = `select ${list} from ${fromText}`
+      return {
+        fromText,
+        selectText,
+        rowsText: `select from ${fromText}`,
+        getText: `${selectText} where ${this.keyText(1)}`
+      }
+    }
+    this.withDeleted = reads(
+      standing.length === 0
+        ? this.sqlName
+        : `(select * from ${this.sqlName} where ${this.standingText}) as ${quoted(name)}`
+    )
+    // Whatever comes behind, an order and a limit too, is about these rows; PostgreSQL takes such a query apart again.
+    const live =
+      this.softDelete === undefined
+        ? this.withDeleted
+        : reads(`(select * from ${this.withDeleted.fromText} where ${this.liveText}) as ${quoted(name)}`)
+    this.fromText = live.fromText
+    this.selectText = live.selectText
+    this.rowsText = live.rowsText
+    this.getText = live.getText
+  }
+
+  /** The same table in another schema of the database. */
+  inSchema(schema: string): TablePlan {
+    return new TablePlan(this.name, this.key, this.model, schema, this.columnNames, this.kept, this.standing)
+  }
+
+  private readonly narrower = new Map<string, TablePlan>()
+
+  /** The same table, with statements that see only rows whose fields have the values that stand for them when a statement is sent. */
+  narrowed(fields: ReadonlyArray<string>): TablePlan {
+    const names = [...new Set([...this.standing, ...fields])].sort()
+    const known = this.narrower.get(names.join())
+    if (known !== undefined) return known
+    const plan = new TablePlan(this.name, this.key, this.model, this.schema, this.columnNames, this.kept, names)
+    this.narrower.set(names.join(), plan)
+    return plan
+  }
+
+  private get standingText(): string {
+    return this.standing
+      .map((name) => {
+        const column = this.byName.get(name)
+        if (column === undefined)
+          throw new Error(`table ${this.name} has no field ${name}, which a middleware narrows it by`)
+        return `${quoted(column.column)} = ${standsFor(name)}`
+      })
+      .join(" and ")
+  }
+
+  /** The key's columns, as they are compared with the parameters from `$first` on. */
+  keyText(first: number): string {
+    const key = this.keyColumns.map(({ column }, at) => `${quoted(column)} = $${first + at}`).join(" and ")
+    return this.standing.length === 0 ? key : `${key} and ${this.standingText}`
+  }
+
+  get liveText(): string {
+    return this.softDelete === undefined ? "true" : `${quoted(this.softDelete.column)} is null`
   }
 
   /** Rows as the driver gives them, as instances of the model. */

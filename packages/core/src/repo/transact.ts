@@ -9,7 +9,7 @@
  * failed and the program went on regardless.
  */
 import { SqlClient, type SqlConnection } from "@effect/sql"
-import { Cause, Context, type Duration, Effect, Exit, FiberRef, Schedule } from "effect"
+import { Cause, Context, Duration, Effect, Exit, FiberRef, Schedule } from "effect"
 import { type Answer, holding } from "./connection.js"
 import { type Database, foreignConnection } from "./database.js"
 import { discard, execute, isOutsideOfTransaction, outsideReason } from "./driver.js"
@@ -22,7 +22,8 @@ import {
   SerializationFailure,
   ServerAnswer,
   type StatementError,
-  TransactionClosed
+  TransactionClosed,
+  TransactionTimeout
 } from "./RepoError.js"
 import { answerOf, classified, isConnectionProblem, statementError, wasNeverSent } from "./sqlstate.js"
 import { observed, transactionSource } from "./statementlog.js"
@@ -56,7 +57,24 @@ export interface TransactOptions {
    * outermost transaction does; work registered by an attempt that failed is dropped.
    */
   readonly retry?: { readonly times: number; readonly base?: Duration.DurationInput | undefined } | undefined
+  /**
+   * For how long the effect may run, each time it does: then it is interrupted, all of it is rolled back, and `transact` fails with `TransactionTimeout`.
+   * Waiting for a connection and COMMIT are not part of it.
+   */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** PostgreSQL's own limit for each statement, COMMIT with its deferred constraints included: a `DbError` with the code 57014. */
+  readonly statementTimeout?: Duration.DurationInput | undefined
+  /** PostgreSQL's own limit for each wait for a lock: a `DbError` with the code 55P03. */
+  readonly lockTimeout?: Duration.DurationInput | undefined
 }
+
+/**
+ * What a timeout adds to the errors of a transaction.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type TimeoutError<O> = [O["timeout" & keyof O]] extends [undefined] ? never : TransactionTimeout
 
 type Restore = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
@@ -83,8 +101,20 @@ const beginText = (options: TransactOptions): string =>
     "begin",
     options.isolation === undefined ? "" : ` isolation level ${options.isolation}`,
     options.readOnly === undefined ? "" : options.readOnly ? " read only" : " read write",
-    options.deferrable === undefined ? "" : options.deferrable ? " deferrable" : " not deferrable"
+    options.deferrable === undefined ? "" : options.deferrable ? " deferrable" : " not deferrable",
+    localLimit("statement_timeout", options.statementTimeout),
+    localLimit("lock_timeout", options.lockTimeout)
   ].join("")
+
+/** The longest that PostgreSQL can be told, about 25 days. */
+const longest = 2 ** 31 - 1
+
+const localLimit = (setting: string, duration: Duration.DurationInput | undefined): string => {
+  if (duration === undefined) return ""
+  const millis = Duration.toMillis(duration)
+  // Zero would be no limit at all.
+  return `; set local ${setting} = ${Number.isFinite(millis) ? Math.min(longest, Math.max(1, Math.floor(millis))) : 0}`
+}
 
 /** What is wrong with options that were forced past their types: their words go into the text of a statement. */
 const wrongOption = ({ isolation, nested }: TransactOptions): string | undefined =>
@@ -237,6 +267,23 @@ const rollback = (frame: Frame): Effect.Effect<Ending> =>
 const reported = <A, E, F>(exit: Exit.Exit<A, E>, failure: F | undefined): Exit.Exit<A, E | F> =>
   failure === undefined || Exit.isFailure(exit) ? exit : Exit.fail(failure)
 
+/** An effect, and behind it what is to be done in its transaction before that is committed. */
+const announcing = <A, E, R>(frame: Frame, self: Effect.Effect<A, E, R>): Effect.Effect<A, E | StatementError, R> =>
+  Effect.tap(self, () =>
+    Effect.catchAll(frame.session.database.announcer.beforeCommit(frame.changes) ?? Effect.void, (error) => {
+      const failure = statementError(error, "announce what this transaction changed")
+      // What was swallowed before is for COMMIT to say.
+      return failure._tag === "DbError" && failure.kind === "aborted" ? Effect.void : Effect.fail(failure)
+    })
+  )
+
+/** What follows the end of an outermost transaction. */
+const over = (frame: Frame, outcome: Outcome, giveBack: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.zipRight(
+    outcome === "rolledBack" ? Effect.void : frame.session.database.announcer.announceAll(outcome, frame.changes),
+    Effect.zipRight(giveBack, runRegistrations(frame.registrations, outcome))
+  )
+
 const outermost = <A, E, R>(
   database: Database,
   context: Context.Context<never>,
@@ -251,14 +298,7 @@ const outermost = <A, E, R>(
   const begun = (reserved: Reserved) => {
     const session = new Session(database, reserved.connection)
     const frame = new Frame(session, undefined, currentFrame(context), 0, undefined)
-    const whole = Effect.tap(self, () =>
-      Effect.catchAll(database.announcer.beforeCommit(frame.changes) ?? Effect.void, (error) => {
-        const failure = statementError(error, "announce what this transaction changed")
-        // What was swallowed before is for COMMIT to say.
-        return failure._tag === "DbError" && failure.kind === "aborted" ? Effect.void : Effect.fail(failure)
-      })
-    )
-    return Effect.flatMap(Effect.exit(inside(frame, context, restore(whole))), (exit) => {
+    return Effect.flatMap(Effect.exit(inside(frame, context, restore(announcing(frame, self)))), (exit) => {
       frame.end()
       const spoiled = frame.spoiled ?? (session.broken ? "a savepoint could not be rolled back" : undefined)
       const ending = Exit.isFailure(exit)
@@ -270,13 +310,7 @@ const outermost = <A, E, R>(
         Effect.flatMap(({ failure, outcome }) => {
           frame.dropChild()
           frame.leave(outcome === "committed")
-          return Effect.zipRight(
-            Effect.zipRight(
-              outcome === "rolledBack" ? Effect.void : database.announcer.announceAll(outcome, frame.changes),
-              Effect.zipRight(reserved.giveBack, runRegistrations(frame.registrations, outcome))
-            ),
-            reported(exit, failure)
-          )
+          return Effect.zipRight(over(frame, outcome, reserved.giveBack), reported(exit, failure))
         })
       )
     })
@@ -287,19 +321,33 @@ const outermost = <A, E, R>(
   )
 }
 
-/** A savepoint: fails alone, and hands what waits for the commit to the transaction around it when it succeeds. */
+/** Has PostgreSQL look at deferred constraints as COMMIT would, and leaves their rule as it was. */
+const lookAtConstraints =
+  "savepoint effecto_commit; set constraints all immediate; rollback to savepoint effecto_commit"
+
+/**
+ * A savepoint: fails alone, and hands what waits for the commit to the transaction around it when it succeeds. In a sandbox, that of an outermost
+ * transaction stands for it: its end is reported as COMMIT's would be, and what waits for the commit is done.
+ */
 const savepoint = <A, E, R>(
   parent: Frame,
   context: Context.Context<never>,
   self: Effect.Effect<A, E, R>,
   restore: Restore
 ): Effect.Effect<A, E | TransactError, R> => {
+  const isOutermost = parent === parent.session.database.ground
   const { session } = parent
   const name = session.nextSavepoint()
   // Between the two there may be a transaction of another client.
   const innermost = currentFrame(context)
   const enclosing = innermost === parent ? parent.enclosing : innermost
-  const frame = new Frame(session, parent, enclosing, parent.depth + 1, name)
+  const frame = new Frame(session, isOutermost ? undefined : parent, enclosing, parent.depth + 1, name)
+  let outcome: Outcome = "rolledBack"
+  const leave = (kept: boolean) => {
+    outcome = kept ? "committed" : "rolledBack"
+    frame.leave(kept)
+    if (parent.child === frame) parent.child = undefined
+  }
   const closed = new TransactionClosed({ operation: "open a savepoint", reason: "ended" })
   const open = holding(
     parent,
@@ -326,18 +374,21 @@ const savepoint = <A, E, R>(
     Effect.zipRight(
       Effect.sync(() => {
         frame.dropChild()
-        frame.leave(false)
+        leave(false)
       })
     )
   )
-  const keep: Effect.Effect<CommitFailed | undefined> = dropOpenChild(frame).pipe(
+  const keep: Effect.Effect<CommitFailed | SerializationFailure | undefined> = dropOpenChild(frame).pipe(
+    Effect.zipRight(isOutermost ? control(session.connection, lookAtConstraints, undefined) : Effect.void),
     Effect.zipRight(control(session.connection, `release savepoint ${name}`, limit)),
     Effect.map(() => {
-      frame.leave(true)
+      leave(true)
       return undefined
     }),
     Effect.catchAll((error) => {
       const answer = answerOf(error)
+      if (isOutermost && answer instanceof ServerAnswer && answer.constraint !== undefined)
+        return Effect.as(undo, commitFailure(error).failure)
       const reason = answer instanceof ServerAnswer && answer.code === "25P02" ? swallowed : answer.message
       const code = answer instanceof ServerAnswer ? answer.code : undefined
       return Effect.as(undo, rolledBack(reason, code, answer))
@@ -345,19 +396,25 @@ const savepoint = <A, E, R>(
   )
   return Effect.zipRight(
     open,
-    Effect.flatMap(Effect.exit(inside(frame, context, restore(self))), (exit) => {
-      frame.end()
-      const spoiled = frame.spoiled
-      const ending: Effect.Effect<CommitFailed | undefined> = Effect.suspend(() => {
-        if (frame.isAbandoned) {
-          frame.leave(false)
-          return Effect.succeed(rolledBack("the transaction around it ended before it did"))
-        }
-        if (Exit.isFailure(exit)) return Effect.as(undo, undefined)
-        return spoiled === undefined ? keep : Effect.as(undo, rolledBack(spoiled))
-      })
-      return Effect.flatMap(holding(frame, true, stay, ending, ending), (failure) => reported(exit, failure))
-    })
+    Effect.flatMap(
+      Effect.exit(inside(frame, context, restore(isOutermost ? announcing(frame, self) : self))),
+      (exit) => {
+        frame.end()
+        const spoiled = frame.spoiled
+        const ending: Effect.Effect<CommitFailed | SerializationFailure | undefined> = Effect.suspend(() => {
+          if (frame.isAbandoned) {
+            leave(false)
+            return Effect.succeed(rolledBack("the transaction around it ended before it did"))
+          }
+          if (Exit.isFailure(exit)) return Effect.as(undo, undefined)
+          return spoiled === undefined ? keep : Effect.as(undo, rolledBack(spoiled))
+        })
+        const after = Effect.suspend(() => (isOutermost ? over(frame, outcome, Effect.void) : Effect.void))
+        return Effect.flatMap(holding(frame, true, stay, ending, ending), (failure) =>
+          Effect.zipRight(after, reported(exit, failure))
+        )
+      }
+    )
   )
 }
 
@@ -395,28 +452,42 @@ const mayBeRetried = (error: unknown): boolean => {
   )
 }
 
+/** An effect that is interrupted when it takes too long. */
+const limited = <A, E, R>(self: Effect.Effect<A, E, R>, timeout: Duration.DurationInput | undefined) =>
+  timeout === undefined
+    ? self
+    : Effect.timeoutFail(self, {
+        duration: timeout,
+        // Sound: a transaction with a timeout has this error in its type.
+        onTimeout: () => new TransactionTimeout({ millis: Duration.toMillis(timeout) }) as never
+      })
+
 export const transactOn = <A, E, R>(
   database: Database,
   self: Effect.Effect<A, E, R>,
   options: TransactOptions
 ): Effect.Effect<A, E | TransactError, Exclude<R, Transaction>> => {
+  const body = limited(self, options.timeout)
   const once = Effect.uninterruptibleMask((restore) =>
     Effect.withFiberRuntime<A, E | TransactError, R>((fiber) => {
       const context = fiber.currentContext
       const parent = frameOf(context, database.client)
       if (parent === undefined) {
-        if (foreignConnection(context) === undefined) return outermost(database, context, self, options, restore)
+        if (foreignConnection(context) === undefined)
+          return database.ground === undefined
+            ? outermost(database, context, body, options, restore)
+            : savepoint(database.ground, context, body, restore)
         return misuse(
           "it is inside of a withTransaction of @effect/sql's own client, whose end cannot be observed. Use the SqlClient that Repo.layer provides for both."
         )
       }
       switch (options.nested) {
         case "join":
-          return join(parent, restore(self))
+          return join(parent, restore(body))
         case "forbid":
           return misuse('a transaction is open, and nested: "forbid" was asked for.')
         default:
-          return savepoint(parent, context, self, restore)
+          return savepoint(parent, context, body, restore)
       }
     })
   )

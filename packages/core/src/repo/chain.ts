@@ -1,0 +1,178 @@
+/** Middleware: what stands around every call of a Repo, outermost first. */
+import { Effect } from "effect"
+import { hookState } from "./hookstate.js"
+import { DbError } from "./RepoError.js"
+import type { Any, Operation } from "./Table.js"
+import { implementationOf } from "./tableimplementation.js"
+
+/**
+ * A call of the Repo, as its middleware sees it.
+ *
+ * @since 0.1.0
+ * @category middleware
+ */
+export interface Call {
+  readonly table: Any
+  /** The function that was called: `"fetch"`, for example. A preload is one for its rows and one for each table it reads. */
+  readonly call: string
+  /** What it does: counting is a `"get"` too, an upsert an `"insert"`. */
+  readonly operation: Operation
+  /** What it was given behind the table. */
+  readonly arguments: ReadonlyArray<unknown>
+  /** What `Repo.annotate` around the call says: the tenant, for example. */
+  readonly annotations: Readonly<Record<string, unknown>>
+  /** Whether it was made by a hook. */
+  readonly inHook: boolean
+  /** Fails the call with a `DbError` of kind `"refused"`: nothing is sent to the database. */
+  readonly refuse: (reason: string) => Effect.Effect<never, DbError>
+}
+
+/**
+ * What a middleware may change of a call on its way.
+ *
+ * @since 0.1.0
+ * @category middleware
+ */
+export interface Changed {
+  /** What the call is given instead, behind the table. */
+  readonly arguments?: ReadonlyArray<unknown>
+  /**
+   * The call sees, changes and deletes only rows whose fields have these values, and what it inserts gets them. A call that cannot be narrowed that way
+   * fails, and sends nothing.
+   */
+  readonly where?: Readonly<Record<string, unknown>>
+}
+
+/**
+ * Runs around calls: `next` does the rest, which is the middleware inside of this one and then the call itself, with its transaction and its hooks. It
+ * may leave `next` out, run it again, or change what it gives.
+ *
+ * @since 0.1.0
+ * @category middleware
+ */
+export type Around<R> = <A, E>(
+  call: Call,
+  next: (changed?: Changed) => Effect.Effect<A, E>
+) => Effect.Effect<A, E | DbError, R>
+
+/** A middleware that has all it needs, and which calls it is about. */
+export interface Middleware {
+  readonly around: Around<never>
+  readonly concerns: (call: Call) => boolean
+}
+
+const operations: Readonly<Record<string, Operation>> = {
+  insert: "insert",
+  insertAll: "insert",
+  upsert: "insert",
+  upsertAll: "insert",
+  update: "update",
+  updateAll: "update",
+  modify: "update",
+  restore: "update",
+  touch: "update",
+  delete: "delete",
+  deleteAll: "delete"
+}
+
+/** Of a function of the Repo. */
+export const operationOf = (name: string): Operation => operations[name] ?? "get"
+
+const merged = (earlier: Changed["where"], later: Changed["where"]): Changed["where"] =>
+  earlier === undefined || later === undefined ? (later ?? earlier) : both(earlier, later)
+
+/** Two values for one field: no row has both. Told from one value by identity, which is what a mistake would show. */
+const both = (earlier: Readonly<Record<string, unknown>>, later: Readonly<Record<string, unknown>>) => {
+  for (const name of Object.keys(later))
+    if (Object.hasOwn(earlier, name) && earlier[name] !== later[name])
+      throw new Error(`two middlewares narrow a call to different values of ${name}`)
+  return { ...earlier, ...later }
+}
+
+/** Whether fields are given that have other values than the call is narrowed to: they would belong to somebody else. */
+const strays = (given: unknown, where: Readonly<Record<string, unknown>>): boolean =>
+  Array.isArray(given)
+    ? given.some((one) => strays(one, where))
+    : typeof given === "object" &&
+      given !== null &&
+      // Sound: an object, looked at by the names of its fields.
+      Object.entries(where).some(([name, value]) => {
+        const own = (given as Readonly<Record<string, unknown>>)[name]
+        return own !== undefined && own !== value
+      })
+
+/** What is written: of an insert the rows, of an update what stands behind its target. */
+const written = (operation: Operation, args: ReadonlyArray<unknown>): ReadonlyArray<unknown> =>
+  operation === "insert" ? args.slice(0, 1) : operation === "update" ? args.slice(1) : []
+
+/** Inserted rows get the values that the call is narrowed to. */
+const filled = (
+  operation: Operation,
+  args: ReadonlyArray<unknown>,
+  where: Readonly<Record<string, unknown>>
+): ReadonlyArray<unknown> => {
+  if (operation !== "insert") return args
+  const [rows, ...rest] = args
+  const fill = (row: unknown) => (typeof row === "object" && row !== null ? { ...row, ...where } : row)
+  return [Array.isArray(rows) ? rows.map(fill) : fill(rows), ...rest]
+}
+
+const refused = (name: string, table: Any, reason: string): DbError =>
+  new DbError({
+    operation: `${name} ${table.name}`,
+    kind: "refused",
+    code: undefined,
+    retryable: false,
+    reason,
+    cause: undefined
+  })
+
+/** Runs a call inside of its middleware. */
+export const chained = (
+  middlewares: ReadonlyArray<Middleware>,
+  table: Any,
+  name: string,
+  args: ReadonlyArray<unknown>,
+  call: (table: Any, args: ReadonlyArray<unknown>) => Effect.Effect<unknown, never, never>
+): Effect.Effect<unknown> =>
+  Effect.withFiberRuntime((fiber) => {
+    const { annotations, inHook } = fiber.getFiberRef(hookState)
+    const operation = operationOf(name)
+    const from = (
+      at: number,
+      given: ReadonlyArray<unknown>,
+      where: Changed["where"]
+    ): Effect.Effect<unknown, never, never> => {
+      const middleware = middlewares[at]
+      if (middleware === undefined)
+        return Effect.suspend(() => {
+          if (where === undefined) return call(table, given)
+          if (strays(written(operation, given), where))
+            // Sound: every call of the Repo has DbError in its type.
+            return Effect.fail(
+              refused(
+                name,
+                table,
+                `it is narrowed to rows with a certain ${Object.keys(where).join(", ")}, and writes another`
+              )
+            ) as Effect.Effect<never, never>
+          return call(implementationOf(table).narrowed(where), filled(operation, given, where))
+        })
+      const about: Call = {
+        table,
+        call: name,
+        operation,
+        arguments: given,
+        annotations,
+        inHook,
+        refuse: (reason) => Effect.fail(refused(name, table, reason))
+      }
+      const next = (changed?: Changed): Effect.Effect<unknown, never, never> =>
+        Effect.suspend(() => from(at + 1, changed?.arguments ?? given, merged(where, changed?.where)))
+      return middleware.concerns(about)
+        ? // Sound: every call of the Repo has DbError in its type.
+          (Effect.suspend(() => middleware.around(about, next)) as Effect.Effect<unknown, never, never>)
+        : next()
+    }
+    return from(0, args, undefined)
+  })
