@@ -179,6 +179,8 @@ export class Child {
     return Effect.suspend(() => {
       if (instance.state !== "exited") instance.state = "stopping"
       if (this.slot.current === instance) this.slot.current = undefined
+      // Its turn may come late, or never if something before it is stuck; until then it would go on restarting.
+      instance.nested?.beginClose()
       const closing = fork(
         this.runtime,
         Effect.zipRight(

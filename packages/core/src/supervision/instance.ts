@@ -29,7 +29,7 @@ export class Instance {
   /** `stopping`: the supervisor ended it; `exited`: it ended by itself. */
   state: "building" | "up" | "stopping" | "exited" = "building"
   /** A tree that was built inside this instance. */
-  nested: unknown = undefined
+  nested: { readonly beginClose: () => void } | undefined = undefined
   /** What waits for an answer of this instance. Each is called once, when it dies. */
   private readonly inFlight = new Set<(died: InstanceDied) => void>()
   private over = false
