@@ -29,6 +29,7 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import type { AutoShutdown, Strategy } from "./machine.js"
 import type { SupervisionEvent } from "./report.js"
+import { make, type SupervisedRuntime } from "./SupervisedRuntime.js"
 import { ControlError, SupervisorConfigError, SupervisorShutdown } from "./SupervisionError.js"
 import { CurrentSupervisor, type Settings, Supervisor } from "./supervisor.js"
 import { type ChildNode, render, type TreeNode } from "./TreeNode.js"
@@ -49,6 +50,11 @@ export {
    * @category conversions
    */
   render,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  type SupervisedRuntime,
   /**
    * @since 0.1.0
    * @category models
@@ -241,6 +247,39 @@ export const provide =
       E | E2 | SupervisorShutdown,
       R2 | Exclude<R, A | SupervisionTree>
     >
+
+/**
+ * A runtime for programs that are not Effects themselves: like `ManagedRuntime.make`, but its runs fail when the tree gives up,
+ * and a build that failed is tried again by the next run.
+ *
+ * @example
+ * ```ts
+ * import { Supervised, SupervisionTree } from "@effecto/core"
+ * import { Context, Effect, Layer } from "effect"
+ *
+ * class Greeter extends Context.Tag("Greeter")<Greeter, { readonly greet: (name: string) => Effect.Effect<string> }>() {}
+ *
+ * const GreeterLive = Layer.succeed(Greeter, { greet: (name) => Effect.succeed(`Hello, ${name}`) }).pipe(
+ *   Supervised.layer({ id: "greeter" }),
+ *   SupervisionTree.layer({ name: "app" })
+ * )
+ *
+ * const runtime = SupervisionTree.runtime(GreeterLive)
+ *
+ * const handler = (name: string): Promise<string> =>
+ *   runtime.runPromise(Effect.flatMap(Greeter, (greeter) => greeter.greet(name)))
+ *
+ * handler("Ada").then(console.log).finally(runtime.dispose) // Hello, Ada
+ * ```
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const runtime = <A, E>(tree: Layer.Layer<A | SupervisionTree, E>): SupervisedRuntime<A | SupervisionTree, E> =>
+  make(tree, ({ context }) =>
+    // The type of the tree says that it is in there, but a union is not known to hold it for every A.
+    Context.get(context as Context.Context<SupervisionTree>, SupervisionTree)
+  )
 
 /**
  * The tree as it is now.

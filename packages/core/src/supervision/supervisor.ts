@@ -81,7 +81,7 @@ export class Supervisor {
   /** Until when somebody was waiting whose delay the machine has just cancelled. */
   private heldUntil = 0
   private readonly mailbox = new Mailbox<Letter>()
-  private whenFinished: Array<() => void> = []
+  private whenFinished: Array<(error: SupervisorShutdown) => void> = []
   private finished: SupervisorShutdown | undefined
   private ending: SupervisorShutdown | undefined
   private unnamed = 0
@@ -264,6 +264,12 @@ export class Supervisor {
     if (operation === "terminate" || operation === "restart") child.unwant()
   }
 
+  /** Calls `tell` once, with why, when the supervisor has ended and its children have stopped. */
+  onFinish(tell: (error: SupervisorShutdown) => void): void {
+    if (this.finished === undefined) this.whenFinished.push(tell)
+    else tell(this.finished)
+  }
+
   /** Whether it has ended. */
   get isOver(): boolean {
     return this.finished !== undefined
@@ -320,7 +326,7 @@ export class Supervisor {
       // Giving up is an orderly end, as in OTP: a permanent tree is restarted by its parent, a transient one is not.
       this.parent?.exit({ exit: "shutdown", cause: Cause.fail(error) })
     }
-    for (const tell of this.whenFinished) tell()
+    for (const tell of this.whenFinished) tell(error)
     this.whenFinished = []
   }
 
