@@ -52,7 +52,7 @@ const reads = Effect.map(SupervisionTree.snapshot, (node) =>
 )
 
 describe("rest_for_dependents", () => {
-  it.effect("restarts the crashed child and its transitive readers, and no child that only could read it", () => {
+  it.effect("194: restarts the crashed child and its transitive readers, and no child that only could read it", () => {
     const events: Array<string> = []
     const layer = tree([
       child(events, "metrics"),
