@@ -27,6 +27,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import { follow } from "./drawing.js"
 import type { AutoShutdown, Strategy } from "./machine.js"
 import type { SupervisionEvent } from "./report.js"
 import { make, type SupervisedRuntime } from "./SupervisedRuntime.js"
@@ -290,6 +291,18 @@ export const runtime = <A, E>(tree: Layer.Layer<A | SupervisionTree, E>): Superv
 export const snapshot: Effect.Effect<TreeNode, never, SupervisionTree> = Effect.flatMap(
   SupervisionTree,
   (self) => self.snapshot
+)
+
+/**
+ * The tree as it is now, and then as it is after each change, in nested trees as well. A subscriber that falls more than 64
+ * changes behind loses the oldest ones, and never the last; it does not slow the supervisor down. Each change costs a subscriber
+ * a drawing of the whole tree. Ends when the supervisor does, with the tree closed.
+ *
+ * @since 0.1.0
+ * @category introspection
+ */
+export const changes: Stream.Stream<TreeNode, never, SupervisionTree> = Stream.unwrap(
+  Effect.map(SupervisionTree, follow)
 )
 
 /**

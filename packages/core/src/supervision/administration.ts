@@ -29,7 +29,8 @@ export const nestedIn = (instance: Instance | undefined): Supervisor | undefined
   // Only a supervisor writes itself there; an instance does not know its type, because that would be a circle of imports.
   instance?.nested as Supervisor | undefined
 
-const ownerOf = (instance: Instance): Supervisor =>
+/** The supervisor that built an instance. */
+export const ownerOf = (instance: Instance): Supervisor =>
   // Only a supervisor builds instances.
   instance.owner as Supervisor
 

@@ -1,6 +1,8 @@
 /**
  * The picture of a running supervisor, as plain data.
  */
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import { nestedIn } from "./administration.js"
 import * as Machine from "./machine.js"
 import type { Supervisor } from "./supervisor.js"
@@ -44,3 +46,34 @@ const dependenciesOf = (machine: Machine.Machine, { dependsOn }: Machine.Child):
     : Array.from(machine.children.values())
         .filter((child) => dependsOn.has(child))
         .map((child) => child.id)
+
+/**
+ * The picture as it is, and one more after each change, for as long as there is somebody to look at them. Drawn in the step that
+ * made the change, so that none is missed; changes that the picture does not show are left out. Ends with the supervisor.
+ */
+export const follow = (self: Supervisor): Stream.Stream<TreeNode> =>
+  Stream.asyncPush<TreeNode>(
+    (emit) =>
+      Effect.flatMap(Effect.clock, (clock) => {
+        let last = ""
+        const show = (): void => {
+          const node = draw(self, Number(clock.unsafeCurrentTimeNanos() / 1_000_000n))
+          const text = JSON.stringify(node)
+          if (text !== last) emit.single(node)
+          last = text
+        }
+        return Effect.acquireRelease(
+          Effect.sync(() => {
+            show()
+            const forget = self.onChange(show)
+            self.onFinish(() => {
+              forget()
+              emit.end()
+            })
+            return forget
+          }),
+          (forget) => Effect.sync(forget)
+        )
+      }),
+    { bufferSize: 64, strategy: "sliding" }
+  )

@@ -81,6 +81,8 @@ export class Supervisor {
   /** Until when somebody was waiting whose delay the machine has just cancelled. */
   private heldUntil = 0
   private readonly mailbox = new Mailbox<Letter>()
+  /** Told after each change, here and in nested trees. */
+  private readonly watchers = new Set<() => void>()
   private whenFinished: Array<(error: SupervisorShutdown) => void> = []
   private finished: SupervisorShutdown | undefined
   private ending: SupervisorShutdown | undefined
@@ -212,7 +214,7 @@ export class Supervisor {
   private noteRead(reader: Child, slot: Slot): void {
     const on = this.owners.get(slot)
     if (on === undefined || this.children.get(reader.id) !== reader || this.children.get(on.id) !== on) return
-    Machine.depend(this.machine, reader.id, on.id)
+    if (Machine.depend(this.machine, reader.id, on.id)) this.changed()
   }
 
   /** Ends a child whose layer's scope is closing. */
@@ -268,6 +270,17 @@ export class Supervisor {
   onFinish(tell: (error: SupervisorShutdown) => void): void {
     if (this.finished === undefined) this.whenFinished.push(tell)
     else tell(this.finished)
+  }
+
+  /** Calls `watcher` after each change, here and in nested trees; the result takes it back. */
+  onChange(watcher: () => void): () => void {
+    this.watchers.add(watcher)
+    return () => this.watchers.delete(watcher)
+  }
+
+  private changed(): void {
+    for (const watcher of this.watchers) watcher()
+    if (this.parent !== undefined) Administration.ownerOf(this.parent).changed()
   }
 
   /** Whether it has ended. */
@@ -326,6 +339,7 @@ export class Supervisor {
       // Giving up is an orderly end, as in OTP: a permanent tree is restarted by its parent, a transient one is not.
       this.parent?.exit({ exit: "shutdown", cause: Cause.fail(error) })
     }
+    this.changed()
     for (const tell of this.whenFinished) tell(error)
     this.whenFinished = []
   }
@@ -381,6 +395,7 @@ export class Supervisor {
       while (next !== undefined) {
         self.heldUntil = 0
         const actions: ReadonlyArray<Machine.Action> = Machine.handle(self.machine, next, yield* now)
+        self.changed()
         next = undefined
         for (const action of actions) {
           const answer: Machine.Event | undefined = yield* self.perform(action, reply)
@@ -464,6 +479,7 @@ export class Supervisor {
     const onExit = (instance: Instance, ending: Ending): void => {
       child.lastExit = instance.number
       child.cause = ending.cause
+      this.changed()
       this.send({ _tag: "Exited", child, instance, ending })
     }
     return Effect.map(child.open(this, number, onUp, onExit), (exit) => {
@@ -573,6 +589,7 @@ export class Supervisor {
   private emit(event: Report.SupervisionEvent): void {
     // `unsafeOffer` alone would drop the newest when a subscriber is slow; publishing makes room, and never waits for it.
     if (!this.events.unsafeOffer(event)) Effect.runSyncExit(PubSub.publish(this.events, event))
+    this.changed()
   }
 
   private duplicate(id: string): SupervisorConfigError {
