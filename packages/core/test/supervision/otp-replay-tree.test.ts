@@ -5,15 +5,30 @@ import * as SupervisionTree from "../../src/supervision/SupervisionTree.js"
 import { autoShutdown, isPresent, period, type Scenario, type Step, scenarios } from "./otp.js"
 
 /**
- * What the running tree is allowed to do differently:
- *
- * - A tree of Layers has no list given at once: a first start that fails stops what is up, as OTP's does, but the end of the
- *   supervisor (`exit`) is not an event of its own then. The Layer's failure is.
- * - OTP's `restart_child` is `start`, its `delete_child` is `remove`.
+ * How the running tree may differ from OTP, and how often it does so here. The first three are what a tree of Layers looks like
+ * to whoever plays a scenario. The others are wanted differences of behaviour that the recording cannot show: it was made with
+ * explicit intensities in a period of an hour, within an instant, of children that start and stop at once and that nobody
+ * calls. They are listed so that one that shows itself after all has to be counted.
  */
+const allowed = {
+  "a supervisor that cannot start has no exit of its own: its Layer fails": 55,
+  "restart_child is start, and delete_child is remove": 295,
+  "an answer is a reason of a ControlError": 289,
+  "the period is counted in milliseconds and not in seconds": 0,
+  "the intensity is 3 in 5 seconds if nothing else is said": 0,
+  "children are listed in start order and not in reverse": 0,
+  "brutalKill abandons what it cannot kill": 0,
+  "a restart waits for the child's backoff": 0,
+  "a call waits while the child is down instead of failing": 0,
+  "calls and administration fail with typed errors": 0,
+  "rest_for_dependents restarts readers": 0
+}
+
+type Difference = keyof typeof allowed
+
 const replies: Record<string, string> = { "not found": "not_found", running: "running", restarting: "restarting" }
 
-const replay = (scenario: Scenario) =>
+const replay = (scenario: Scenario, differs: (difference: Difference) => void) =>
   Effect.gen(function* () {
     let events: Array<ReadonlyArray<string>> = []
     const take = () => {
@@ -61,6 +76,7 @@ const replay = (scenario: Scenario) =>
     const built = yield* Effect.exit(Layer.buildWithScope(layer, scope))
     if (Exit.isFailure(built)) {
       yield* Scope.close(scope, Exit.void)
+      differs("a supervisor that cannot start has no exit of its own: its Layer fails")
       return { start: { ok: false, events: [...take(), ["exit", "shutdown"]] }, steps: [], stop: undefined }
     }
     const tree = Context.get(built.value, SupervisionTree.SupervisionTree)
@@ -69,7 +85,13 @@ const replay = (scenario: Scenario) =>
     const perform = (step: Step): Effect.Effect<string> => {
       const path = `t/${step.id}`
       const call = (effect: Effect.Effect<void, SupervisionTree.ControlError>) =>
-        Effect.match(effect, { onSuccess: () => "ok", onFailure: (error) => replies[error.reason] ?? error.reason })
+        Effect.match(effect, {
+          onSuccess: () => "ok",
+          onFailure: ({ reason }) => {
+            differs("an answer is a reason of a ControlError")
+            return replies[reason] ?? reason
+          }
+        })
       switch (step.op) {
         case "failNext":
           failing.set(step.id, step.times ?? 1)
@@ -77,8 +99,10 @@ const replay = (scenario: Scenario) =>
         case "terminate":
           return call(tree.control("terminate", path))
         case "restart":
+          differs("restart_child is start, and delete_child is remove")
           return call(tree.control("start", path))
         case "delete":
+          differs("restart_child is start, and delete_child is remove")
           return call(tree.control("remove", path))
         default: {
           const instance = tree.find(path)?.child.slot.current
@@ -111,20 +135,25 @@ const replay = (scenario: Scenario) =>
 describe.skipIf(!isPresent)(
   "a running tree against a recording of OTP 25 (skipped where the recording is absent)",
   () => {
-    it.effect.each([0, 1, 2, 3, 4, 5, 6, 7])("does what OTP did in the scenarios of part %i of 8", (part) =>
-      Effect.gen(function* () {
-        for (const scenario of scenarios.slice(part * 50, part * 50 + 50)) {
-          const got = yield* replay(scenario)
-          expect(got, `scenario ${scenario.n}`).toEqual({
-            start: scenario.start,
-            steps: scenario.steps.map((step) => {
-              const { alive, events, result, tree } = step
-              return { op: step, events, result, alive, tree }
-            }),
-            stop: scenario.stop
-          })
-        }
-      })
+    it.effect(
+      "205: does what OTP did in all scenarios, but for what is listed, as often as that is listed",
+      () =>
+        Effect.gen(function* () {
+          const differences = new Map<string, number>(Object.keys(allowed).map((name) => [name, 0]))
+          for (const scenario of scenarios) {
+            const got = yield* replay(scenario, (name) => differences.set(name, (differences.get(name) ?? 0) + 1))
+            expect(got, `scenario ${scenario.n}`).toEqual({
+              start: scenario.start,
+              steps: scenario.steps.map((step) => {
+                const { alive, events, result, tree } = step
+                return { op: step, events, result, alive, tree }
+              }),
+              stop: scenario.stop
+            })
+          }
+          expect(Object.fromEntries(differences)).toEqual(allowed)
+        }),
+      60_000
     )
   }
 )
