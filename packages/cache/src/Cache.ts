@@ -18,17 +18,28 @@
  *
  * @since 0.1.0
  */
-import { type Context, type Duration, Effect, Layer, Option, type Scope } from "effect"
+import {
+  type Context,
+  type Duration,
+  Effect,
+  type Either,
+  type Exit,
+  Layer,
+  Option,
+  type Scope,
+  type Stream
+} from "effect"
 import type { NotCached } from "./CacheError.js"
 import type { Hook } from "./CommandHook.js"
 import { commandsOf } from "./commands.js"
-import { Recency } from "./eviction.js"
-import { type Lifetime, toSpan } from "./lifetime.js"
+import type { Lifetime } from "./lifetime.js"
+import type { Event } from "./notices.js"
+import { settingsOf } from "./options.js"
 import { start } from "./service.js"
+import type { Removal } from "./settings.js"
 import { Succession } from "./succession.js"
-import { TinyLfu } from "./tinyLfu.js"
 
-export { CacheClosed, CyclicLoad, NotCached } from "./CacheError.js"
+export { CacheClosed, CyclicLoad, LoadTimedOut, NotCached } from "./CacheError.js"
 export {
   type Action,
   type After,
@@ -43,12 +54,18 @@ export {
   replace
 } from "./CommandHook.js"
 export type { Lifetime } from "./lifetime.js"
+export type { Event } from "./notices.js"
+export type { Removal } from "./settings.js"
 
 /**
  * What a cache has done since it was made.
  *
  * `misses` are reads that found nothing to serve, whether or not something could then be loaded; `revokedLoads` are loads that `put`, `delete` or `clear`
- * overtook, so that what they brought was not kept; `size` counts what can be served now.
+ * overtook, so that what they brought was not kept; `staleServes` are reads that were answered with a value that had expired; `refreshes` are loads of what
+ * was still held; `loadTime` is milliseconds, of all loads together. `size` counts what can be served now, `absences` what is known not to be there.
+ *
+ * The same numbers are metrics: `effecto_cache_hits` and so on, tagged with the cache's name. They are brought up to date whenever a load ends, the sweeper has
+ * been round, or this is asked for: a hit itself costs nothing for it.
  *
  * @since 0.1.0
  * @category models
@@ -62,6 +79,13 @@ export interface Stats {
   readonly revokedLoads: number
   readonly expirations: number
   readonly evictions: number
+  readonly invalidations: number
+  readonly replacements: number
+  readonly staleServes: number
+  readonly refreshes: number
+  readonly loadTime: number
+  readonly weight: number
+  readonly absences: number
 }
 
 /**
@@ -92,14 +116,31 @@ export interface Cache<in out K, in out V, in out E = never> {
   readonly getOption: (key: K) => Effect.Effect<Option.Option<V>>
 
   /**
+   * The values under the keys, in their order: those that are held, and the others loaded together by `lookupAll`, or one by one by `lookup`. Each key has its
+   * own load, which others join. Fails as the first key in the order does whose load fails; what was loaded for the others is kept all the same.
+   */
+  readonly getAll: (keys: Iterable<K>) => Effect.Effect<ReadonlyArray<Option.Option<V>>, E>
+
+  /** As `getAll`, with what each key came to. */
+  readonly getEach: (keys: Iterable<K>) => Effect.Effect<ReadonlyArray<Exit.Exit<Option.Option<V>, E>>>
+
+  /**
    * The value under the key: the one that is held, or else what `effect` brings, kept for `lifetime` (by default the cache's own). All that is said of `get`
-   * holds; the effect has the caller's services, but neither its transaction nor its FiberRefs. A function as `lifetime` chooses by the value.
+   * holds; the effect has the caller's services, but neither its transaction nor its FiberRefs. A function as `lifetime` chooses by the value. `tags` name
+   * what the value depends on: see `invalidateTag`.
    */
   readonly getOrLoad: <R>(
     key: K,
     effect: Effect.Effect<V, E, R>,
-    lifetime?: Lifetime | ((value: V) => Lifetime)
+    lifetime?: Lifetime | ((value: V) => Lifetime),
+    options?: { readonly tags?: ReadonlyArray<string> | undefined }
   ) => Effect.Effect<V, E, R>
+
+  /**
+   * Looks the key up anew, whatever is held or being loaded, and answers what `lookup` brings. Until then what is held is served to others, and for good if the
+   * load fails; if it brings nothing, what is held goes. Who calls after a write sees that write: a load that began before is not joined.
+   */
+  readonly refresh: (key: K) => Effect.Effect<Option.Option<V>, E>
 
   /**
    * Keeps a value, whatever was there and whatever is being loaded.
@@ -140,6 +181,12 @@ export interface Cache<in out K, in out V, in out E = never> {
   /** `delete` for every key there is or is being loaded. */
   readonly clear: Effect.Effect<void>
 
+  /**
+   * Removes whatever carries the tag, and answers how much there was to serve: as many steps as there are such entries. Loads that began before cannot bring any
+   * of it back, whether or not they knew their tags beforehand.
+   */
+  readonly invalidateTag: (tag: string) => Effect.Effect<number>
+
   /** Whether there is a value to serve; renews nothing and loads nothing. */
   readonly has: (key: K) => Effect.Effect<boolean>
 
@@ -165,6 +212,15 @@ export interface Cache<in out K, in out V, in out E = never> {
   readonly stats: Effect.Effect<Stats>
 
   /**
+   * What happens from when the stream is run on: removals with their causes, loads and failures. It holds back nothing: a reader that falls behind by more than
+   * a thousand loses the oldest, and sees it by the numbers in `sequence`. Ends with the cache.
+   */
+  readonly events: Stream.Stream<Event<K, V>>
+
+  /** The value under the key right now, without an effect: renews, loads and counts nothing, and knows of no transaction. */
+  readonly unsafePeek: (key: K) => Option.Option<V>
+
+  /**
    * Removes the key when the effect has succeeded, or may have (it was interrupted, or nobody knows what became of its COMMIT): for a write of what is cached.
    * Inside of a transaction it is removed after the commit, and not if there is none; until then the transaction itself reads around the cache, and everybody
    * else reads the old value. A failure leaves the cache alone.
@@ -181,24 +237,76 @@ export interface Cache<in out K, in out V, in out E = never> {
  * @since 0.1.0
  * @category models
  */
-export interface Options<K, V, E = never, R = never> {
-  /** What the cache is called in errors, logs and the supervision tree. */
+export interface Options<K, V, E = never, R = never, W = never> {
+  /** What the cache is called in errors, logs, metrics and the supervision tree. */
   readonly name: string
   /** Brings the value of a missing key, `None` if there is none (as `Repo.get` does): that is not kept. Runs with the services of `make`. */
   readonly lookup?: ((key: K) => Effect.Effect<Option.Option<V>, E, R>) | undefined
+  /**
+   * Brings the values of many missing keys at once, each with its key; a key that is left out has none, and a `Left` is that key's failure. `getAll` uses it; without
+   * a `lookup`, so does everybody: keys that are missed in one turn of the scheduler are asked for together.
+   */
+  readonly lookupAll?:
+    | ((keys: ReadonlyArray<K>) => Effect.Effect<Iterable<readonly [key: K, result: Either.Either<V, E>]>, E, R>)
+    | undefined
+  /** How many keys one `lookupAll` is asked for at most. No limit by default. */
+  readonly batchSize?: number | undefined
   /** How long a value is kept after it was last read or written. Infinite by default. */
   readonly idle?: Duration.DurationInput | undefined
   /** How long a value is kept after it was written, however often it is read. Infinite by default. */
   readonly max?: Duration.DurationInput | undefined
+  /** The share of a `max` that chance takes off at most, so that what is written together does not end together: 0.1 for up to a tenth. None by default. */
+  readonly jitter?: number | undefined
+  /** How long it is kept that there is nothing under a key. Not at all by default. */
+  readonly absent?: Duration.DurationInput | ((key: K) => Duration.DurationInput) | undefined
+  /** How long a failure is kept, and answered to whoever asks meanwhile; chosen by the failure, if it is a function. Not at all by default. Defects never are. */
+  readonly failed?: Duration.DurationInput | ((error: E) => Duration.DurationInput) | undefined
+  /**
+   * How long after a value has expired it is still served at once, while a new one is loaded in the background. None by default. This and `grace` are about expiry
+   * only: what was removed, replaced or invalidated is never served again.
+   */
+  readonly staleWhileRevalidate?: Duration.DurationInput | undefined
+  /** How long after a value has expired it is still served when the load fails, or takes longer than `softTimeout`. None by default. */
+  readonly grace?: Duration.DurationInput | undefined
+  /** How long a caller waits for a load when there is a value in `grace`. The load goes on. Without end by default. */
+  readonly softTimeout?: Duration.DurationInput | undefined
+  /** How long a load may take: then it is interrupted, and those who wait fail with what `onTimeout` makes, or die with `LoadTimedOut`. Without end by default. */
+  readonly hardTimeout?: Duration.DurationInput | undefined
+  /** The failure of a load that took longer than `hardTimeout`. */
+  readonly onTimeout?: ((key: K) => E) | undefined
+  /**
+   * Looks a key up again before its `max` ends, in the background, when it is read so shortly before that as a load usually takes: this many times that, on average,
+   * and by chance, so that not all processes do at once (XFetch). 1 is a good choice; never by default.
+   */
+  readonly refreshAhead?: number | undefined
   /** How many values are held at most, at every instant. Unbounded by default. */
   readonly capacity?: number | undefined
+  /** What a value weighs, in whatever unit `maxWeight` is: nothing by default. */
+  readonly weight?: ((value: V, key: K) => number) | undefined
+  /** How much all values weigh together at most, at every instant. A value that is heavier by itself is not kept. */
+  readonly maxWeight?: number | undefined
   /**
    * Which value gives way when the cache is full. `"tinyLfu"` (the default) keeps what is used often and lets a scan pass by (adaptive W-TinyLFU); `"lru"` lets
-   * the least recently used one go. Either way the value that was written last is held.
+   * the least recently used one go, and is the only one for a `maxWeight` without a `capacity`. Either way the value that was written last is held, if only
+   * entries are bounded.
    */
   readonly policy?: "tinyLfu" | "lru" | undefined
+  /** What a value is invalidated by beside its key: see `invalidateTag`. */
+  readonly tags?: ((value: V, key: K) => Iterable<string>) | undefined
   /** What runs before and after each command: see `before`, `after` and `replace`. */
   readonly hooks?: ReadonlyArray<Hook<K, V, E, R>> | undefined
+  /**
+   * Told once of each value that goes, with the cause, one after the other in the order in which they went: afterwards and in a fiber of the cache, so it may use the
+   * cache. Its failures are logged. The cache's scope waits for it to have been told of everything. Should be quick: what it has not been told yet is held.
+   */
+  readonly onRemoval?: ((removal: Removal<K, V>) => Effect.Effect<void, never, R>) | undefined
+  /** Fills the cache before it is ready: `make` and `layer` wait for it, and fail as it does. */
+  readonly warm?: ((cache: Cache<K, V, E>) => Effect.Effect<unknown, W, R>) | undefined
+  /**
+   * What becomes of the content when the cache is restarted: dropped (`"empty"`, the default), or handed to the successor with the lifetimes it has left (`"keep"`).
+   * Evictions that come in between reach it. What is kept stays in memory for as long as the effect of `make`, or the layer.
+   */
+  readonly onRestart?: "empty" | "keep" | undefined
 }
 
 /**
@@ -208,7 +316,7 @@ export interface Options<K, V, E = never, R = never> {
  * other, and everyone else that this effect has made and who still lives. So build a supervised cache with `layer`, or with one effect made outside of what is
  * restarted; an effect that is made anew by each restart leads to caches that know nothing of each other.
  *
- * Dies with a `RangeError` if a lifetime is no duration of zero or more, or the capacity no whole number above zero.
+ * Dies with a `RangeError` for an option that makes no sense: a lifetime that is no duration of zero or more, a capacity that is no whole number above zero.
  *
  * @since 0.1.0
  * @category constructors
@@ -230,30 +338,15 @@ export interface Options<K, V, E = never, R = never> {
  * Effect.runPromise(Effect.scoped(program)).then((answer) => console.log(Option.getOrNull(answer))) // 49
  * ```
  */
-export const make = <K, V, E = never, R = never>(
-  options: Options<K, V, E, R>
-): Effect.Effect<Cache<K, V, E>, never, R | Scope.Scope> => {
+export const make = <K, V, E = never, R = never, W = never>(
+  options: Options<K, V, E, R, W>
+): Effect.Effect<Cache<K, V, E>, W, R | Scope.Scope> => {
   const succession = new Succession<K>()
   return Effect.gen(function* () {
-    const span = toSpan({ idle: options.idle, max: options.max }, `cache ${JSON.stringify(options.name)}`)
-    const capacity = options.capacity
-    if (capacity !== undefined && !(Number.isSafeInteger(capacity) && capacity > 0)) {
-      throw new RangeError(
-        `cache ${JSON.stringify(options.name)} cannot have a capacity of ${capacity}: give a whole number above zero, or leave it out for none`
-      )
-    }
-    const service = yield* start<K, V, E>(
-      {
-        name: options.name,
-        span,
-        policy:
-          capacity === undefined ? undefined : options.policy === "lru" ? new Recency(capacity) : new TinyLfu(capacity),
-        // Sound: what runs for the cache runs in the context of `make`, which has all that R asks for.
-        lookup: options.lookup as ((key: K) => Effect.Effect<Option.Option<V>, E>) | undefined
-      },
-      succession
-    )
-    return commandsOf(service, (options.hooks ?? []) as ReadonlyArray<Hook<K, V, E>>) // sound: as above
+    const service = yield* start<K, V, E>(settingsOf(options), succession)
+    const cache = commandsOf(service, (options.hooks ?? []) as ReadonlyArray<Hook<K, V, E>>) // sound: it runs in the context of `make`
+    if (options.warm !== undefined) yield* options.warm(cache)
+    return cache
   })
 }
 
@@ -280,10 +373,10 @@ export const make = <K, V, E = never, R = never>(
  * Effect.runPromise(program.pipe(Effect.provide(GreetingsLive))).then(console.log) // hello, ada
  * ```
  */
-export const layer = <I, K, V, E, R = never>(
+export const layer = <I, K, V, E, R = never, W = never>(
   tag: Context.Tag<I, Cache<K, V, E>>,
-  options: Options<K, V, E, R>
-): Layer.Layer<I, never, Exclude<R, Scope.Scope>> => Layer.scoped(tag, make(options))
+  options: Options<K, V, E, R, W>
+): Layer.Layer<I, W, Exclude<R, Scope.Scope>> => Layer.scoped(tag, make(options))
 
 /**
  * Adds to a number that is kept, counting from zero where there is none, and answers the sum. As with `update`, what was there keeps its lifetime, and a

@@ -38,6 +38,23 @@ export class CacheClosed extends Data.TaggedError("CacheClosed")<{
 }
 
 /**
+ * A load took longer than the cache's `hardTimeout`. It was interrupted; nothing is kept. A defect, unless `onTimeout` makes a failure of it.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class LoadTimedOut extends Data.TaggedError("LoadTimedOut")<{
+  readonly cache: string
+  readonly keys: ReadonlyArray<unknown>
+  readonly millis: number
+}> {
+  override get message() {
+    const keys = this.keys.slice(0, 3).map(showKey).join(", ") + (this.keys.length > 3 ? ", …" : "")
+    return `cache ${JSON.stringify(this.cache)} gave up loading ${keys} after ${this.millis} ms: raise hardTimeout, or make the load quicker`
+  }
+}
+
+/**
  * A load waits for itself: it asked, directly or through other loads, for the key that it is loading. A defect: without it all of them would wait for
  * ever. `path` names the keys in the order in which they were asked for, the first one again at the end.
  *

@@ -17,7 +17,7 @@
  *
  * @since 0.1.0
  */
-import type { Duration, Effect, Option } from "effect"
+import type { Duration, Effect, Exit, Option } from "effect"
 import type { Cache } from "./Cache.js"
 
 /**
@@ -29,7 +29,10 @@ import type { Cache } from "./Cache.js"
 export type Command<K, V> =
   | { readonly action: "get"; readonly key: K }
   | { readonly action: "getOption"; readonly key: K }
+  | { readonly action: "getAll"; readonly keys: ReadonlyArray<K> }
+  | { readonly action: "getEach"; readonly keys: ReadonlyArray<K> }
   | { readonly action: "getOrLoad"; readonly key: K }
+  | { readonly action: "refresh"; readonly key: K }
   | { readonly action: "put"; readonly key: K; readonly value: V }
   | { readonly action: "putIfAbsent"; readonly key: K; readonly value: V }
   | { readonly action: "update"; readonly key: K }
@@ -38,6 +41,7 @@ export type Command<K, V> =
   | { readonly action: "delete"; readonly key: K }
   | { readonly action: "deleteAll"; readonly keys: ReadonlyArray<K> }
   | { readonly action: "clear" }
+  | { readonly action: "invalidateTag"; readonly tag: string }
   | { readonly action: "has"; readonly key: K }
   | { readonly action: "touch"; readonly key: K }
   | { readonly action: "ttl"; readonly key: K }
@@ -55,7 +59,10 @@ export type Command<K, V> =
 export interface Results<K, V> {
   readonly get: Option.Option<V>
   readonly getOption: Option.Option<V>
+  readonly getAll: ReadonlyArray<Option.Option<V>>
+  readonly getEach: ReadonlyArray<Exit.Exit<Option.Option<V>, unknown>>
   readonly getOrLoad: V
+  readonly refresh: Option.Option<V>
   // biome-ignore lint/suspicious/noConfusingVoidType: what an Effect<void> succeeds with
   readonly put: void
   readonly putIfAbsent: boolean
@@ -66,6 +73,7 @@ export interface Results<K, V> {
   readonly deleteAll: number
   // biome-ignore lint/suspicious/noConfusingVoidType: as above
   readonly clear: void
+  readonly invalidateTag: number
   readonly has: boolean
   readonly touch: boolean
   readonly ttl: Option.Option<Duration.Duration>
@@ -146,7 +154,7 @@ export type Hook<K, V, E = never, R = never> =
  * @since 0.1.0
  * @category models
  */
-export type Failure<E, A extends Action> = A extends "get" | "getOrLoad" ? E : never
+export type Failure<E, A extends Action> = A extends "get" | "getAll" | "getOrLoad" | "refresh" ? E : never
 
 /**
  * Runs before each command. With `"sync"` a defect of the hook ends the command before it has done anything, `evicting` excepted.

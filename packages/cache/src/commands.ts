@@ -1,9 +1,10 @@
 /** A service as what its callers see: the commands, and the hooks around them. */
 import * as Supervised from "@effecto/core/Supervised"
-import { Duration, Effect, Option } from "effect"
+import { Duration, Effect, Exit, Option } from "effect"
 import type { Cache } from "./Cache.js"
 import type { Action, After, Command, Hook, Results } from "./CommandHook.js"
 import type { Entry } from "./entry.js"
+import { evictAfter } from "./evicting.js"
 import { type Lifetime, type Span, toSpan } from "./lifetime.js"
 import { orNotCached, readsOf } from "./read.js"
 import type { Service } from "./service.js"
@@ -24,41 +25,62 @@ const spanBy = <V>(
 const valueOf = <K, V>(entry: Entry<K, V> | undefined): Option.Option<V> =>
   entry === undefined ? Option.none() : Option.some(entry.value)
 
+/** All values, or else the failure of the first key that has one. */
+const everyValue = <V, E>(
+  exits: ReadonlyArray<Exit.Exit<Option.Option<V>, E>>
+): Effect.Effect<ReadonlyArray<Option.Option<V>>, E> => {
+  const values: Array<Option.Option<V>> = []
+  for (const exit of exits) {
+    if (Exit.isFailure(exit)) return Effect.failCause(exit.cause)
+    values.push(exit.value)
+  }
+  return Effect.succeed(values)
+}
+
 export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyArray<Hook<K, V, E>>): Cache<K, V, E> => {
   const { name, span } = service.settings
   const label = `the lifetime given to cache ${JSON.stringify(name)}`
   const reads = readsOf(service)
   const spanOf = (lifetime: Lifetime | undefined) => (lifetime === undefined ? span : toSpan(lifetime, label))
 
+  const written = (key: K, value: V, span: Span, now: number): ((store: Store<K, V, E>) => void) => {
+    // The user's functions come first: if one throws, nothing has happened yet.
+    const extra = service.extraOf(key, value)
+    const chosen = service.jittered(span)
+    return (store) => store.put(key, value, chosen, now, extra)
+  }
+
   const changed = (
     held: Entry<K, V> | undefined,
     key: K,
     value: Option.Option<V>,
     now: number
-  ): ((store: Store<K, V, E>) => void) =>
-    Option.isNone(value)
-      ? (store) => store.remove(key)
-      : held === undefined
-        ? (store) => store.put(key, value.value, span, now)
-        : (store) => store.replace(held, value.value, now)
+  ): ((store: Store<K, V, E>) => void) => {
+    if (Option.isNone(value)) return (store) => store.remove(key)
+    if (held === undefined) return written(key, value.value, span, now)
+    const extra = service.extraOf(key, value.value)
+    return (store) => store.replace(held, value.value, now, extra)
+  }
 
   const plain: Cache<K, V, E> = {
     name,
     get: reads.get,
     fetch: reads.fetch,
     getOption: reads.getOption,
-    getOrLoad: (key, effect, lifetime) =>
+    getAll: (keys) => Effect.flatMap(service.loader.all([...keys]), everyValue),
+    getEach: (keys) => service.loader.all([...keys]),
+    getOrLoad: (key, effect, lifetime, options) =>
       // Sound: the services that the effect asks for are those of the fiber that will run the returned effect.
-      reads.getOrLoad(key, effect as Effect.Effect<V, E>, () => spanBy(label, span, lifetime)),
+      reads.getOrLoad(key, effect as Effect.Effect<V, E>, () => spanBy(label, span, lifetime), options?.tags),
+    refresh: (key) => Effect.withFiberRuntime((fiber) => service.loader.refresh(fiber, key)),
     put: (key, value, lifetime) =>
       service.modify(key, (_, now) => {
-        const chosen = spanOf(lifetime)
-        return [undefined, (store) => store.put(key, value, chosen, now)]
+        return [undefined, written(key, value, spanOf(lifetime), now)]
       }),
     putIfAbsent: (key, value, lifetime) =>
       service.modify(key, (held, now) => {
         const chosen = spanOf(lifetime)
-        return held === undefined ? [true, (store) => store.put(key, value, chosen, now)] : [false]
+        return held === undefined ? [true, written(key, value, chosen, now)] : [false]
       }),
     update: (key, f) =>
       service.modify(key, (held, now) => {
@@ -74,6 +96,7 @@ export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyAr
     delete: (key) => service.remove(key),
     deleteAll: (keys) => service.removeAll(keys),
     clear: service.clear,
+    invalidateTag: (tag) => service.invalidateTag(tag),
     has: (key) => service.look(key, (held) => held !== undefined),
     touch: (key) =>
       service.look(key, (held, now, store) => {
@@ -96,9 +119,17 @@ export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyAr
     size: service.size,
     keys: service.list((entry) => entry.key),
     entries: service.list((entry) => [entry.key, entry.value] as const),
-    stats: service.step((store, now) => ({ size: store.size(now), ...store.counters })),
+    stats: service.step((store, now) => {
+      service.meter.read(store)
+      return { size: store.size(now), weight: store.weight, absences: store.absences.size, ...store.counters }
+    }),
+    events: service.notices.events,
+    unsafePeek: (key) => {
+      const { clock } = service.timeline
+      return valueOf(service.store.peek(key, service.timeline.now(clock)))
+    },
     // The write is the caller's: a crash of the cache must not end it.
-    evicting: (key) => (self) => Supervised.detach(service.evicting(self, key))
+    evicting: (key) => (self) => Supervised.detach(evictAfter(service, self, key))
   }
   return hooks.length === 0 ? plain : hooked(service, plain, hooks)
 }
@@ -147,8 +178,18 @@ const hooked = <K, V, E>(
     get: (key) => around({ action: "get", key }, plain.get(key)),
     fetch: (key) => Effect.flatMap(cache.get(key), orNotCached(plain.name, key)),
     getOption: (key) => around({ action: "getOption", key }, plain.getOption(key)),
-    getOrLoad: (key, effect, lifetime) =>
-      around({ action: "getOrLoad", key }, plain.getOrLoad(key, effect as Effect.Effect<V, E>, lifetime)), // sound: as in the plain one
+    getAll: (some) => {
+      const keys = [...some]
+      return around({ action: "getAll", keys }, plain.getAll(keys))
+    },
+    getEach: (some) => {
+      const keys = [...some]
+      // Sound: a hook that replaces this result keeps to the cache's own error, as its type says.
+      return around({ action: "getEach", keys }, plain.getEach(keys)) as ReturnType<typeof plain.getEach>
+    },
+    getOrLoad: (key, effect, lifetime, options) =>
+      around({ action: "getOrLoad", key }, plain.getOrLoad(key, effect as Effect.Effect<V, E>, lifetime, options)), // sound: as in the plain one
+    refresh: (key) => around({ action: "refresh", key }, plain.refresh(key)),
     put: (key, value, lifetime) => around({ action: "put", key, value }, plain.put(key, value, lifetime)),
     putIfAbsent: (key, value, lifetime) =>
       around({ action: "putIfAbsent", key, value }, plain.putIfAbsent(key, value, lifetime)),
@@ -161,6 +202,7 @@ const hooked = <K, V, E>(
       return around({ action: "deleteAll", keys }, plain.deleteAll(keys))
     },
     clear: around({ action: "clear" }, plain.clear),
+    invalidateTag: (tag) => around({ action: "invalidateTag", tag }, plain.invalidateTag(tag)),
     has: (key) => around({ action: "has", key }, plain.has(key)),
     touch: (key) => around({ action: "touch", key }, plain.touch(key)),
     ttl: (key) => around({ action: "ttl", key }, plain.ttl(key)),
@@ -169,6 +211,8 @@ const hooked = <K, V, E>(
     keys: around({ action: "keys" }, plain.keys),
     entries: around({ action: "entries" }, plain.entries),
     stats: plain.stats,
+    events: plain.events,
+    unsafePeek: plain.unsafePeek,
     evicting: plain.evicting
   }
   service.told = (key, had) => around({ action: "delete", key }, Effect.succeed(had))

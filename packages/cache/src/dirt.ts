@@ -16,12 +16,22 @@ export class Dirt<K> {
   private readonly marks = new KeyMap<K, Mark<K>>()
   private all = 0
 
-  /** How many marks there are, on keys and on everything. */
+  private readonly tags = new Map<string, number>()
+
+  /** How many marks there are, on keys, tags and everything. */
   open = 0
 
-  /** How many keys are marked: for tests. */
+  /** How many keys and tags are marked: for tests. */
   get size(): number {
-    return this.marks.size
+    return this.marks.size + this.tags.size
+  }
+
+  get hasTags(): boolean {
+    return this.tags.size > 0
+  }
+
+  hasTag(tag: string): boolean {
+    return this.tags.has(tag)
   }
 
   has(key: K): boolean {
@@ -38,6 +48,18 @@ export class Dirt<K> {
       this.open -= 1
       mark.writers -= 1
       if (mark.writers === 0) this.marks.remove(mark)
+    })
+  }
+
+  /** Marks whatever carries the tag. */
+  tag(tag: string): () => void {
+    this.tags.set(tag, (this.tags.get(tag) ?? 0) + 1)
+    this.open += 1
+    return once(() => {
+      this.open -= 1
+      const writers = (this.tags.get(tag) ?? 1) - 1
+      if (writers === 0) this.tags.delete(tag)
+      else this.tags.set(tag, writers)
     })
   }
 

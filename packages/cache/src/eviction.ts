@@ -13,6 +13,7 @@ export class BoundedEntry<K, V> extends Entry<K, V> {
   queue: Queue<K, V> | undefined = undefined
   /** Of the key, for policies that remember more keys than there are entries. */
   hash = 0
+  weight = 0
 }
 
 export interface Policy<K, V> {

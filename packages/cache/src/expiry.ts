@@ -49,13 +49,16 @@ export class Expiry {
   /** The buckets, soonest first. Few, and a new one nearly always belongs at the end. */
   private order: Array<Bucket> = []
 
+  /** `grace`: how long after its deadline something stays filed. */
+  constructor(private readonly grace = 0) {}
+
   /** When the next bucket is due, `Infinity` if nothing is filed. */
   get due(): number {
     return this.order[0]?.due ?? Number.POSITIVE_INFINITY
   }
 
   file(entry: Timed, now: number): void {
-    const deadline = entry.deadline
+    const deadline = entry.deadline + this.grace
     if (deadline === Number.POSITIVE_INFINITY) return
     const step = grain(deadline - now)
     const due = Math.ceil(deadline / step) * step
@@ -93,7 +96,7 @@ export class Expiry {
         if (left === 0) return false
         left -= 1
         this.unfile(entry)
-        if (entry.deadline <= now) expired(entry)
+        if (entry.deadline + this.grace <= now) expired(entry)
         else this.file(entry, now)
       }
       this.order.shift()
@@ -108,7 +111,7 @@ export class Expiry {
       if (bucket.low > now) continue
       for (let entry = bucket.after; entry !== bucket; ) {
         const next: Timed = entry.after ?? bucket
-        if (entry.deadline <= now) {
+        if (entry.deadline + this.grace <= now) {
           this.unfile(entry)
           expired(entry)
         }

@@ -31,7 +31,7 @@ const isBelowZero = (input: Duration.DurationInput): boolean => {
   return Array.isArray(input) && !(input[0] * 1_000_000_000 + input[1] >= 0)
 }
 
-const millis = (name: string, input: Duration.DurationInput | undefined): number => {
+export const millisOf = (name: string, input: Duration.DurationInput | undefined): number => {
   if (input === undefined) return Number.POSITIVE_INFINITY
   let decoded: number
   try {
@@ -50,5 +50,5 @@ const millis = (name: string, input: Duration.DurationInput | undefined): number
 /** @throws RangeError for what is not a duration, with the option's name in front. */
 export const toSpan = (lifetime: Lifetime, name: string): Span =>
   isDurationInput(lifetime)
-    ? { idle: millis(name, lifetime), max: Number.POSITIVE_INFINITY }
-    : { idle: millis(`${name}.idle`, lifetime.idle), max: millis(`${name}.max`, lifetime.max) }
+    ? { idle: millisOf(name, lifetime), max: Number.POSITIVE_INFINITY }
+    : { idle: millisOf(`${name}.idle`, lifetime.idle), max: millisOf(`${name}.max`, lifetime.max) }

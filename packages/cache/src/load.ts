@@ -5,7 +5,7 @@
  * between the two; a wait that would close a circle is refused. The check is made in the same step that adds the edge, so of two fibers that
  * close a circle from both ends, the later one is refused.
  */
-import { type Exit, type Fiber, FiberRef, GlobalValue, type Option } from "effect"
+import { type Exit, type Fiber, FiberRef, GlobalValue, type Option, type Tracer } from "effect"
 import { CyclicLoad } from "./CacheError.js"
 import type { Keyed } from "./keyMap.js"
 import type { Span } from "./lifetime.js"
@@ -17,17 +17,68 @@ export interface Waiting {
   readonly waitsFor: Array<Waiting>
 }
 
+/** No tags: the same for all that have none. */
+const NONE: ReadonlyArray<string> = []
+
 export class Load<K, V, E> implements Keyed<K>, Waiting {
   readonly waitsFor: Array<Waiting> = []
   readonly waiters = new Set<(exit: Exit.Exit<Option.Option<V>, E>) => void>()
   exit: Exit.Exit<Option.Option<V>, E> | undefined = undefined
   fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined = undefined
+  /** Where on the cache's time line it began. */
+  began = 0
+  /** Nobody waited for it when it began. */
+  inBackground = false
+  private traced: Tracer.Span | undefined = undefined
+  private links: Array<Tracer.SpanLink> | undefined = undefined
+  /** Tags that were invalidated while it ran, each with its turn. Only for loads whose value may yet turn out to carry them. */
+  private shaken: Map<string, number> | undefined = undefined
+  /** The turn of the last invalidation that overtook it: whoever joined after that must not be served by it. */
+  overtakenAt = 0
 
   constructor(
     readonly cache: string,
     readonly key: K,
-    readonly span: (value: V) => Span
+    readonly span: (value: V) => Span,
+    /** What its value depends on, as far as that is known beforehand. */
+    readonly tags: ReadonlyArray<string> = NONE,
+    /** Whether the value will tell of further tags. */
+    readonly mayHaveMore = false
   ) {}
+
+  /** Links the span of who asked for it to its own. */
+  link(asking: Tracer.AnySpan | undefined): void {
+    if (asking === undefined) return
+    const link: Tracer.SpanLink = { _tag: "SpanLink", span: asking, attributes: {} }
+    if (this.traced !== undefined) this.traced.addLinks([link])
+    else {
+      this.links ??= []
+      this.links.push(link)
+    }
+  }
+
+  get isAskedForInSpan(): boolean {
+    return this.links !== undefined
+  }
+
+  trace(span: Tracer.Span): void {
+    if (this.links !== undefined) span.addLinks(this.links)
+    this.links = undefined
+    this.traced = span
+  }
+
+  /** Notes that a tag was invalidated. */
+  shake(tag: string, turn: number): void {
+    this.shaken ??= new Map()
+    this.shaken.set(tag, turn)
+  }
+
+  /** Whether one of these tags was invalidated while it ran. */
+  overtake(tags: ReadonlyArray<string>): boolean {
+    if (this.shaken === undefined) return false
+    for (const tag of tags) this.overtakenAt = Math.max(this.overtakenAt, this.shaken.get(tag) ?? 0)
+    return this.overtakenAt > 0
+  }
 
   settle(exit: Exit.Exit<Option.Option<V>, E>): void {
     if (this.exit !== undefined) return

@@ -129,7 +129,8 @@ class LoadingRead<K, V, E> extends Read<K, V, E, V, E> {
     key: K,
     readonly load: Effect.Effect<V, E>,
     /** Decodes the lifetime, so throws if that is none. */
-    readonly span: () => (value: V) => Span
+    readonly span: () => (value: V) => Span,
+    readonly tags: ReadonlyArray<string> | undefined
   ) {
     super(reader, key)
   }
@@ -148,9 +149,9 @@ const grants = (fiber: Running): boolean => {
   return counted.currentOpCount % ASKED_EVERY !== 0 || fiber.currentScheduler.shouldYield(fiber) === false
 }
 
-const lookUp = <K, V, E>(service: Service<K, V, E>, key: K, fiber: Running) => {
-  const { lookup, span } = service.settings
-  return lookup === undefined ? Effect.succeedNone : service.load(fiber, key, lookup, () => span)
+const lookUp = <K, V, E>(service: Service<K, V, E>, key: K, fiber: Running): Effect.Effect<Option.Option<V>, E> => {
+  const { loader } = service
+  return loader.usual === undefined ? Effect.succeedNone : loader.load(fiber, key, loader.usual)
 }
 
 export const orNotCached =
@@ -184,10 +185,11 @@ export const readsOf = <K, V, E>(service: Service<K, V, E>) => {
     store,
     option: false,
     miss: (read, fiber) => {
-      const { load, span } = read as LoadingRead<K, V, E> // no other kind has this reader
+      const { load, span, tags } = read as LoadingRead<K, V, E> // no other kind has this reader
       const effect = Effect.asSome(load)
+      const request = { effect: () => effect, span: span(), tags, services: fiber.currentContext }
       return Effect.flatMap(
-        service.load(fiber, read.key, () => effect, span(), fiber.currentContext),
+        service.loader.load(fiber, read.key, request),
         // A `lookup` of the same key that was already under way may bring nothing: then it is this effect's turn.
         (found) =>
           Option.isSome(found) ? Effect.succeed(found.value) : Effect.withFiberRuntime((fiber) => read.again(fiber))
@@ -198,7 +200,11 @@ export const readsOf = <K, V, E>(service: Service<K, V, E>) => {
     get: (key: K) => new Read(get, key).effect,
     fetch: (key: K) => new Read(fetch, key).effect,
     getOption: (key: K) => new Read(getOption, key).effect,
-    getOrLoad: (key: K, load: Effect.Effect<V, E>, span: () => (value: V) => Span) =>
-      new LoadingRead(getOrLoad, key, load, span).effect
+    getOrLoad: (
+      key: K,
+      load: Effect.Effect<V, E>,
+      span: () => (value: V) => Span,
+      tags?: ReadonlyArray<string> | undefined
+    ) => new LoadingRead(getOrLoad, key, load, span, tags).effect
   }
 }

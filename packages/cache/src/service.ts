@@ -8,17 +8,13 @@
  * some twenty times as much, and in JavaScript nobody else runs within such a step. So it is a MutableRef, which needs no effect to be looked into, and the store
  * in it is changed in place: a Ref of an immutable map would copy a path of it, and allocate an effect, for every hit that renews a lifetime.
  *
- * The service fiber sweeps: it sleeps until the next bucket of expired entries is due and removes them in slices. It is the cache's process in the
- * supervision tree: when it dies the cache is closed, and whoever supervises it sees the fiber's own failure.
- *
- * Loads run in fibers of the cache and not of the callers. Nothing of the first caller is theirs: not its interruption, not its transaction, not its
- * FiberRefs. Only a load that the caller brought (`getOrLoad`) has the caller's services, for those are what it asks for.
+ * The service fiber is the cache's process in the supervision tree: when it dies the cache is closed, and whoever supervises it sees the fiber's own failure.
+ * It sweeps (`sweeper.ts`). What loads is in `loader.ts`, what evicts after a write in `evicting.ts`.
  */
 import {
   Cause,
   type Clock,
   Context,
-  Duration,
   Effect,
   Exit,
   Fiber,
@@ -26,21 +22,28 @@ import {
   FiberRef,
   FiberRefs,
   MutableRef,
-  Option,
+  Random,
   Runtime,
   type Scope,
-  Tracer
+  Utils
 } from "effect"
 import { CacheClosed } from "./CacheError.js"
 import type { Dirt } from "./dirt.js"
 import type { Entry } from "./entry.js"
-import type { Policy } from "./eviction.js"
 import type { Span } from "./lifetime.js"
-import { circle, currentLoad, Load, leave, type Waiting } from "./load.js"
-import { Store } from "./store.js"
+import { currentLoad } from "./load.js"
+import { Loader } from "./loader.js"
+import { Meter } from "./meter.js"
+import { Notices } from "./notices.js"
+import type { Settings } from "./settings.js"
+import { type Extra, Store } from "./store.js"
 import { type Member, Succession } from "./succession.js"
-import { isLive, Timeline } from "./timeline.js"
-import { inTransaction, mayHaveWritten, settle, startedInTransaction, withoutTransaction } from "./transactions.js"
+import { Sweeper } from "./sweeper.js"
+import { Timeline } from "./timeline.js"
+import { isTraced } from "./trace.js"
+import { detached, inTransaction, settle, startedInTransaction } from "./transactions.js"
+
+export type { Settings } from "./settings.js"
 
 export interface Closed {
   readonly _tag: "Closed"
@@ -49,31 +52,16 @@ export interface Closed {
 
 export type State<K, V, E> = Store<K, V, E> | Closed
 
-export interface Settings<K, V, E> {
-  readonly name: string
-  readonly span: Span
-  /** Who leaves when the cache is full; none if it is unbounded. */
-  readonly policy: Policy<K, V> | undefined
-  readonly lookup: ((key: K) => Effect.Effect<Option.Option<V>, E>) | undefined
-}
-
 /** What to answer for the entry that may be served, and what to write if anything. A function of the caller's that throws in here has changed nothing. */
 export type Decide<K, V, E, A> = (
   held: Entry<K, V> | undefined,
   now: number
 ) => readonly [answer: A, write?: ((store: Store<K, V, E>) => void) | undefined]
 
-/** Entries looked at in one go; a few hundred microseconds of work. */
-const SLICE = 1_000
-/** The longest wait a JavaScript timer can be set to. */
-const LONGEST_TIMER = 2 ** 31 - 1
-/** A load is started on the caller's own stack so that one that needs no waiting costs none; loads inside of loads only so deep. */
-const DEEPEST = 16
-let depth = 0
-
-/** A context for what outlives the moment it was taken at: without the transaction and the span of then. */
-const detached = (context: Context.Context<never>): Context.Context<never> =>
-  Context.omit(Tracer.ParentSpan)(withoutTransaction(context)) as Context.Context<never> // it lost some tags, and promised none
+interface Kept<K, V, E> {
+  readonly store: Store<K, V, E>
+  readonly timeline: Timeline
+}
 
 export class Service<K, V, E> implements Member<K> {
   /** What open transactions have written: under this instance, or one before it. */
@@ -83,29 +71,59 @@ export class Service<K, V, E> implements Member<K> {
   readonly timeline: Timeline
   /** The cache's own context, for what runs in a caller's fiber and for what runs in ours. */
   readonly context: Context.Context<never>
-  private readonly runtime: Runtime.Runtime<never>
-  /** Loads that have not ended, those that have lost the right to publish included. */
-  readonly inFlight = new Set<Load<K, V, E>>()
+  readonly runtime: Runtime.Runtime<never>
   readonly background = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
+  readonly random: () => number
+  /** Whether spans go anywhere. */
+  readonly isTraced: boolean
+  readonly loader: Loader<K, V, E>
+  readonly notices: Notices<K, V>
+  readonly meter: Meter
+  readonly sweeper: Sweeper<K, V, E>
 
   constructor(
     readonly settings: Settings<K, V, E>,
     clock: Clock.Clock,
     context: Context.Context<never>,
     fiberRefs: FiberRefs.FiberRefs,
+    seed: number,
     readonly succession: Succession<K>
   ) {
     this.dirt = succession.dirt
-    this.store = new Store(settings.policy)
+    const kept = settings.onRestart === "keep" ? Service.inherit<K, V, E>(succession, clock) : undefined
+    this.store =
+      kept?.store ??
+      new Store(settings.policy, {
+        grace: Math.max(settings.grace ?? 0, settings.staleWhileRevalidate ?? 0),
+        maxWeight: settings.maxWeight
+      })
+    this.timeline = kept?.timeline ?? new Timeline(clock)
     this.state = MutableRef.make<State<K, V, E>>(this.store)
-    this.timeline = new Timeline(clock)
     this.context = detached(context)
+    // What a load fails with belongs to those who wait for it: its fiber is no process of the tree that the cache is supervised in.
+    const refs = FiberRefs.delete(FiberRefs.delete(fiberRefs, currentLoad), FiberRef.currentSupervisor)
     this.runtime = Runtime.make({
       context: this.context,
       runtimeFlags: Runtime.defaultRuntimeFlags,
-      // What a load fails with belongs to those who wait for it: its fiber is no process of the tree that the cache is supervised in.
-      fiberRefs: FiberRefs.delete(FiberRefs.delete(fiberRefs, currentLoad), FiberRef.currentSupervisor)
+      fiberRefs: refs
     })
+    this.isTraced = isTraced(refs)
+    const generator = new Utils.PCGRandom(seed)
+    this.random = settings.random ?? (() => generator.number())
+    this.loader = new Loader(this)
+    this.notices = new Notices(settings.name, this.runtime, settings.onRemoval, (isHeard) => {
+      this.store.removed = isHeard ? (entry, cause) => this.notices.removed(entry, cause) : undefined
+    })
+    this.meter = new Meter(settings.name)
+    this.sweeper = new Sweeper(this)
+  }
+
+  /** What an instance before this one has left, if its times can be read on this clock. */
+  private static inherit<K, V, E>(succession: Succession<K>, clock: Clock.Clock): Kept<K, V, E> | undefined {
+    const kept = succession.kept
+    succession.kept = undefined
+    // Sound: what is in a succession was left by an instance that was made by the same effect, so with the same types.
+    return kept?.timeline.isOf(clock) ? (kept as unknown as Kept<K, V, E>) : undefined
   }
 
   /** The time by the fiber's own Clock. */
@@ -113,119 +131,33 @@ export class Service<K, V, E> implements Member<K> {
     return this.timeline.nowBy(fiber.currentDefaultServices)
   }
 
-  // -- loads ----------------------------------------------------------------------------------------------------------------------------------
-
-  /**
-   * Waits for the load of this key, after starting one if there is none. In an open transaction the caller loads for itself: what it finds may depend on
-   * what it has not committed yet. `services` are those of a caller that brought the effect.
-   */
-  load(
-    fiber: Fiber.RuntimeFiber<unknown, unknown>,
-    key: K,
-    effect: (key: K) => Effect.Effect<Option.Option<V>, E>,
-    span: (value: V) => Span,
-    services?: Context.Context<never>
-  ): Effect.Effect<Option.Option<V>, E> {
-    if (!startedInTransaction(fiber)) return this.share(fiber, key, effect, span, services)
-    return Effect.flatMap(inTransaction, (inside) =>
-      inside
-        ? services === undefined
-          ? this.inline(Effect.suspend(() => effect(key)))
-          : effect(key)
-        : Effect.withFiberRuntime((fiber) => this.share(fiber, key, effect, span, services))
-    )
+  /** The entry that this fiber may be served, read: its lifetime begins anew, and it counts. */
+  hit(key: K, fiber: Fiber.RuntimeFiber<unknown, unknown>): Entry<K, V> | undefined {
+    const entry = this.store.entries.get(key)
+    if (entry === undefined || this.isDirty(key, fiber) || !this.store.use(entry, this.now(fiber))) return undefined
+    this.store.counters.hits += 1
+    return entry
   }
 
-  /** Synchronous up to the wait: between looking for a load and starting one nobody else runs. */
-  private share(
-    fiber: Fiber.RuntimeFiber<unknown, unknown>,
-    key: K,
-    effect: (key: K) => Effect.Effect<Option.Option<V>, E>,
-    span: (value: V) => Span,
-    services: Context.Context<never> | undefined
-  ): Effect.Effect<Option.Option<V>, E> {
-    const state = this.state.current
-    if (state._tag === "Closed") return Effect.die(state.error)
-    const waiter = fiber.getFiberRef(currentLoad)
-    let load = state.loads.get(key)
-    if (load === undefined) {
-      load = new Load<K, V, E>(this.settings.name, key, span)
-      state.loads.set(load)
-      state.counters.loads += 1
-      const own = services === undefined ? undefined : detached(services)
-      // The edge is there while the load's first steps run on this very stack.
-      waiter?.waitsFor.push(load)
-      this.start(load, own === undefined ? effect : (key) => Effect.mapInputContext(effect(key), () => own))
-      if (waiter !== undefined) leave(waiter, load)
-    }
-    return load.exit ?? this.join(load, waiter)
+  /** A lifetime with a chance part taken off, so that what was written together does not end together. */
+  jittered(span: Span): Span {
+    const { jitter } = this.settings
+    return jitter === undefined || span.max === Number.POSITIVE_INFINITY
+      ? span
+      : { idle: span.idle, max: Math.floor(span.max * (1 - jitter * this.random())) }
   }
 
-  private join(load: Load<K, V, E>, waiter: Waiting | undefined): Effect.Effect<Option.Option<V>, E> {
-    return Effect.async((resume) => {
-      if (load.exit !== undefined) return resume(load.exit)
-      if (waiter !== undefined) {
-        const cyclic = circle(waiter, load)
-        if (cyclic !== undefined) return resume(Effect.die(cyclic))
-        waiter.waitsFor.push(load)
-      }
-      const settled = (exit: Exit.Exit<Option.Option<V>, E>) => {
-        if (waiter !== undefined) leave(waiter, load)
-        resume(exit)
-      }
-      load.waiters.add(settled)
-      return Effect.sync(() => {
-        load.waiters.delete(settled)
-        if (waiter !== undefined) leave(waiter, load)
-      })
-    })
-  }
-
-  private start(load: Load<K, V, E>, effect: (key: K) => Effect.Effect<Option.Option<V>, E>): void {
-    this.inFlight.add(load)
-    depth += 1
-    try {
-      load.fiber = Runtime.runFork(
-        this.runtime,
-        // The fiber itself always succeeds: a failed load is nobody's crash and no line in the log.
-        Effect.exit(Effect.suspend(() => effect(load.key))),
-        {
-          immediate: depth <= DEEPEST,
-          updateRefs: (refs, fiberId) => FiberRefs.updateAs(refs, { fiberId, fiberRef: currentLoad, value: load })
-        }
+  /** What a value is filed under beside its key. Runs the user's functions, so before anything is changed. */
+  extraOf(key: K, value: V, declared: ReadonlyArray<string> = []): Extra | undefined {
+    const { name, tags, weight } = this.settings
+    if (tags === undefined && weight === undefined && declared.length === 0) return undefined
+    const weighs = weight === undefined ? 0 : weight(value, key)
+    if (!(weighs >= 0)) {
+      throw new RangeError(
+        `cache ${JSON.stringify(name)} cannot weigh a value: weight answered ${weighs}, and a weight is a number of zero or more`
       )
-    } finally {
-      depth -= 1
     }
-    load.fiber.addObserver((exit) => this.finish(load, Exit.flatten(exit as Exit.Exit<Exit.Exit<Option.Option<V>, E>>)))
-  }
-
-  /** The end of a load, whatever its end is: the one place where it can publish. */
-  private finish(load: Load<K, V, E>, exit: Exit.Exit<Option.Option<V>, E>): void {
-    this.inFlight.delete(load)
-    const state = this.state.current
-    if (state._tag === "Open") exit = this.commit(state, load, exit)
-    load.settle(exit)
-  }
-
-  private commit(
-    store: Store<K, V, E>,
-    load: Load<K, V, E>,
-    exit: Exit.Exit<Option.Option<V>, E>
-  ): Exit.Exit<Option.Option<V>, E> {
-    try {
-      if (Exit.isSuccess(exit) && Option.isSome(exit.value)) {
-        // The caller's function comes first: if it throws, nothing has happened yet.
-        const span = load.span(exit.value.value)
-        store.publish(load, exit.value.value, span, this.timeline.now(this.timeline.clock))
-        return exit
-      }
-    } catch (thrown) {
-      exit = Exit.die(thrown)
-    }
-    if (Exit.isFailure(exit)) store.counters.loadFailures += 1
-    store.loads.remove(load)
-    return exit
+    return { tags: tags === undefined ? declared : [...new Set([...declared, ...tags(value, key)])], weight: weighs }
   }
 
   // -- writes ---------------------------------------------------------------------------------------------------------------------------------
@@ -267,7 +199,7 @@ export class Service<K, V, E> implements Member<K> {
   /** What the function makes of every entry that this fiber may be served. */
   list<A>(f: (entry: Entry<K, V>) => A): Effect.Effect<Array<A>> {
     return this.step((store, now, fiber) =>
-      this.readsAround(fiber) ? store.list(now, f, (key) => !this.dirt.has(key)) : store.list(now, f)
+      this.readsAround(fiber) ? store.list(now, f, (key) => !this.isMarked(key)) : store.list(now, f)
     )
   }
 
@@ -279,7 +211,7 @@ export class Service<K, V, E> implements Member<K> {
         ? store.list(
             now,
             () => 0,
-            (key) => !this.dirt.has(key)
+            (key) => !this.isMarked(key)
           ).length
         : all
     })
@@ -316,7 +248,7 @@ export class Service<K, V, E> implements Member<K> {
   )
 
   /** Without a way for the caller's interruption to get in between a transaction's writes and what is registered for its end. */
-  private inOrOutside<A>(outside: Effect.Effect<A>, inside: Effect.Effect<A>): Effect.Effect<A> {
+  inOrOutside<A>(outside: Effect.Effect<A>, inside: Effect.Effect<A>): Effect.Effect<A> {
     return Effect.withFiberRuntime((fiber) =>
       startedInTransaction(fiber)
         ? Effect.uninterruptible(Effect.flatMap(inTransaction, (open) => (open ? inside : outside)))
@@ -324,7 +256,29 @@ export class Service<K, V, E> implements Member<K> {
     )
   }
 
-  private forgetOne(key: K): Effect.Effect<void> {
+  /** Removes what carries the tag, and answers how many there were to serve. */
+  invalidateTag(tag: string): Effect.Effect<number> {
+    return this.inOrOutside(
+      this.step((store, now) => store.invalidateTag(tag, now)),
+      Effect.flatMap(
+        this.step(
+          (store, now) =>
+            this.store.tags.with(tag).filter((thing) => now < thing.deadline && store.entries.get(thing.key) === thing)
+              .length
+        ),
+        (count) =>
+          Effect.as(
+            this.forget(
+              () => this.dirt.tag(tag),
+              () => this.succession.evictTag(tag)
+            ),
+            count
+          )
+      )
+    )
+  }
+
+  forgetOne(key: K): Effect.Effect<void> {
     return this.forget(
       () => this.dirt.one(key),
       () => this.succession.evict(key)
@@ -344,7 +298,14 @@ export class Service<K, V, E> implements Member<K> {
 
   /** Whether the fiber must not be served this key, because some transaction has written it: its own, for all we know. */
   isDirty(key: K, fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean {
-    return this.readsAround(fiber) && this.dirt.has(key)
+    return this.readsAround(fiber) && this.isMarked(key)
+  }
+
+  private isMarked(key: K): boolean {
+    if (this.dirt.has(key)) return true
+    if (!this.dirt.hasTags) return false
+    const entry = this.store.entries.get(key)
+    return entry !== undefined && this.store.tags.of(entry).some((tag) => this.dirt.hasTag(tag))
   }
 
   private readsAround(fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean {
@@ -359,56 +320,11 @@ export class Service<K, V, E> implements Member<K> {
     this.store.clear()
   }
 
+  evictTag(tag: string): void {
+    this.store.invalidateTag(tag, this.timeline.now(this.timeline.clock))
+  }
+
   told: ((key: K, had: boolean) => Effect.Effect<unknown>) | undefined = undefined
-
-  /**
-   * Evicts a key after a write. The write has succeeded, so nothing in here fails it: neither that this instance is closed, where there may be a successor that
-   * has read what was there before the write, nor what hooks do.
-   */
-  evicting<A, E2, R>(self: Effect.Effect<A, E2, R>, key: K): Effect.Effect<A, E2, R> {
-    const evicted = this.inOrOutside(
-      Effect.withFiberRuntime<boolean>((fiber) => {
-        const had = this.holds(key, fiber)
-        this.succession.evict(key)
-        return Effect.succeed(had)
-      }),
-      Effect.withFiberRuntime<boolean>((fiber) => Effect.as(this.forgetOne(key), this.holds(key, fiber)))
-    )
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.onExit(restore(self), (exit) =>
-        Exit.isSuccess(exit) || mayHaveWritten(exit.cause)
-          ? Effect.flatMap(evicted, (had) => this.tell(key, had, exit, restore))
-          : Effect.void
-      )
-    )
-  }
-
-  /** Whether there is something that this fiber could be served. A closed cache holds nothing. */
-  private holds(key: K, fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean {
-    return !this.isDirty(key, fiber) && this.store.peek(key, this.now(fiber)) !== undefined
-  }
-
-  /** Lets the hooks know of an eviction. A caller that was interrupted waits for none of them. */
-  private tell(
-    key: K,
-    had: boolean,
-    exit: Exit.Exit<unknown, unknown>,
-    restore: <A, E2, R>(effect: Effect.Effect<A, E2, R>) => Effect.Effect<A, E2, R>
-  ): Effect.Effect<void> {
-    const member: Member<K> | undefined = this.state.current._tag === "Closed" ? this.succession.newest : this
-    if (member?.told === undefined) return Effect.void
-    const hooks = member.told(key, had)
-    return Exit.isInterrupted(exit)
-      ? Effect.sync(() => member.fork(hooks))
-      : Effect.catchAllCause(Effect.asVoid(restore(hooks)), (cause) =>
-          Cause.isInterruptedOnly(cause)
-            ? Effect.void
-            : Effect.logWarning(
-                `a hook of cache ${JSON.stringify(this.settings.name)} failed after an eviction: the write before it stands`,
-                cause
-              )
-        )
-  }
 
   /** Runs in the caller's fiber what was given to `make`: with the caller's transaction, and the services of `make`. */
   inline<A, E2>(effect: Effect.Effect<A, E2>): Effect.Effect<A, E2> {
@@ -431,105 +347,33 @@ export class Service<K, V, E> implements Member<K> {
     fiber.addObserver(() => this.background.delete(fiber))
   }
 
-  /** The service fiber's whole life. */
-  readonly serve: Effect.Effect<never> = Effect.suspend(() => this.rest).pipe(
-    Effect.zipRight(Effect.suspend(() => this.sweep)),
-    Effect.forever,
-    Effect.onExit((exit) =>
-      Effect.sync(() => {
-        const cause = Exit.isFailure(exit) ? exit.cause : undefined
-        this.close(
-          new CacheClosed({
-            cache: this.settings.name,
-            reason: "its service fiber has ended",
-            ...(cause === undefined ? {} : { cause })
-          })
-        )
-      })
-    )
-  )
-
-  private readonly sweep: Effect.Effect<void> = Effect.suspend(() => {
-    const state = this.state.current
-    if (state._tag === "Closed" || state.sweep(this.timeline.now(this.timeline.clock), SLICE)) return Effect.void
-    return Effect.zipRight(this.pause, this.sweep)
-  })
-
-  /** Lets timers and sockets have their turn between two slices. */
-  private readonly pause: Effect.Effect<void> = Effect.suspend(() =>
-    isLive(this.timeline.clock)
-      ? Effect.async<void>((resume) => {
-          const handle = setImmediate(() => resume(Effect.void))
-          return Effect.sync(() => clearImmediate(handle))
-        })
-      : Effect.yieldNow()
-  )
-
-  /** Sleeps until something is due. One timer at most, and a process with nothing else to do may end. */
-  private readonly rest: Effect.Effect<void> = Effect.async<void>((resume) => {
-    const state = this.state.current
-    if (state._tag === "Closed") return
-    const due = state.expiry.due
-    const stop = () => {
-      state.armed = Number.NEGATIVE_INFINITY
-      state.wake = undefined
-      cancel?.()
-    }
-    const wake = (end: Effect.Effect<void>) => {
-      stop()
-      resume(end)
-    }
-    state.armed = due
-    state.wake = () => wake(Effect.void)
-    const cancel =
-      due === Number.POSITIVE_INFINITY ? undefined : this.after(due - this.timeline.now(this.timeline.clock), wake)
-    return Effect.sync(stop)
-  })
-
-  /** Calls `done` that much later, with the failure of a Clock that cannot sleep; the answer calls it off. */
-  private after(millis: number, done: (end: Effect.Effect<void>) => void): () => void {
-    // Rounded up: a timer that fires a fraction of a millisecond early would find nothing due and be set again.
-    const wait = Math.min(Math.max(Math.ceil(millis), 0), LONGEST_TIMER)
-    if (isLive(this.timeline.clock)) {
-      const timer = setTimeout(() => done(Effect.void), wait)
-      timer.unref?.()
-      return () => clearTimeout(timer)
-    }
-    let calledOff = false
-    const fiber = Runtime.runFork(this.runtime, Effect.exit(this.timeline.clock.sleep(Duration.millis(wait))), {
-      immediate: false
-    })
-    fiber.addObserver((exit) => {
-      if (!calledOff) done(Exit.flatten(exit))
-    })
-    return () => {
-      calledOff = true
-      fiber.unsafeInterruptAsFork(FiberId.none)
-    }
-  }
-
   // -- the end ----------------------------------------------------------------------------------------------------------------------------------
 
   /** Closes once: nobody is served from here on, everybody who waits is told, and what runs for the cache is asked to stop. */
   close(error: CacheClosed): ReadonlyArray<Fiber.RuntimeFiber<unknown, unknown>> {
     const state = this.state.current
     if (state._tag === "Closed") return []
+    this.meter.read(state)
     MutableRef.set(this.state, { _tag: "Closed", error })
     this.succession.living.delete(this)
     const running = [...this.background]
-    for (const load of this.inFlight) {
+    for (const load of this.loader.inFlight) {
       load.settle(Exit.die(error))
       if (load.fiber !== undefined) running.push(load.fiber)
     }
-    state.clear()
+    if (this.settings.onRestart === "keep") this.succession.kept = { store: state.handOver(), timeline: this.timeline }
+    state.clear("closed")
     for (const fiber of running) fiber.unsafeInterruptAsFork(FiberId.none)
     return running
   }
 
   /** The scope's finalizer: as `close`, and waits until what runs for the cache has stopped. */
   readonly shutdown: Effect.Effect<void> = Effect.suspend(() =>
-    Fiber.awaitAll(
-      this.close(new CacheClosed({ cache: this.settings.name, reason: "the scope that owns it has ended" }))
+    Effect.zipRight(
+      Fiber.awaitAll(
+        this.close(new CacheClosed({ cache: this.settings.name, reason: "the scope that owns it has ended" }))
+      ),
+      this.notices.end
     )
   )
 }
@@ -547,10 +391,11 @@ export const start = <K, V, E>(
         yield* Effect.clock,
         yield* Effect.context<never>(),
         yield* Effect.getFiberRefs,
+        yield* Random.nextInt,
         succession
       )
       succession.living.add(service)
-      yield* Effect.forkScoped(Effect.interruptible(service.serve))
+      yield* Effect.forkScoped(Effect.interruptible(service.sweeper.serve))
       // After the fiber, so that it runs before that is interrupted.
       yield* Effect.addFinalizer(() => service.shutdown)
       return service

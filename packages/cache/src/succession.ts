@@ -13,18 +13,32 @@
  */
 import type { Effect } from "effect"
 import { Dirt } from "./dirt.js"
+import type { Timeline } from "./timeline.js"
 
 export interface Member<K> {
   readonly evict: (key: K) => void
   readonly evictAll: () => void
+  readonly evictTag: (tag: string) => void
   /** Tells the hooks that a key was evicted, if there are any. */
   readonly told: ((key: K, had: boolean) => Effect.Effect<unknown>) | undefined
   readonly fork: (effect: Effect.Effect<unknown>) => void
 }
 
+/** What an instance held when it ended: nothing that was evicted since. */
+export interface Kept<K> {
+  readonly store: {
+    readonly remove: (key: K) => void
+    readonly clear: () => void
+    readonly invalidateTag: (tag: string, now: number) => number
+  }
+  readonly timeline: Timeline
+}
+
 export class Succession<K> {
   /** What open transactions have written. */
   readonly dirt = new Dirt<K>()
+  /** What the last one has left to the next. */
+  kept: Kept<K> | undefined = undefined
   /** Those who live, in the order in which they came. */
   readonly living = new Set<Member<K>>()
 
@@ -35,10 +49,17 @@ export class Succession<K> {
   }
 
   evict(key: K): void {
+    this.kept?.store.remove(key)
     for (const member of this.living) member.evict(key)
   }
 
   evictAll(): void {
+    this.kept?.store.clear()
     for (const member of this.living) member.evictAll()
+  }
+
+  evictTag(tag: string): void {
+    this.kept?.store.invalidateTag(tag, Number.POSITIVE_INFINITY)
+    for (const member of this.living) member.evictTag(tag)
   }
 }

@@ -31,6 +31,11 @@ export class Timeline {
     this.origin = read(clock)
   }
 
+  /** Whether it goes on unbroken on this clock. */
+  isOf(clock: Clock.Clock): boolean {
+    return clock === this.clock || (this.live && isLive(clock))
+  }
+
   now(clock: Clock.Clock): number {
     return clock === this.clock || (this.live && isLive(clock))
       ? Math.floor(read(clock) - this.origin)

@@ -2,10 +2,10 @@
 import { SqlClient } from "@effect/sql"
 import { CommitFailed } from "@effecto/core/RepoError"
 import * as Transaction from "@effecto/core/Transaction"
-import { Cause, Chunk, Context, Effect, type Fiber } from "effect"
+import { Cause, Chunk, Context, Effect, type Fiber, Tracer } from "effect"
 
 /** A context in which nothing finds the transaction of whoever it was taken from. */
-export const withoutTransaction = <R>(context: Context.Context<R>): Context.Context<R> =>
+const withoutTransaction = <R>(context: Context.Context<R>): Context.Context<R> =>
   // Sound for what runs outside of that transaction: nothing of the sort can require it.
   Context.omit(
     Transaction.Transaction,
@@ -13,6 +13,10 @@ export const withoutTransaction = <R>(context: Context.Context<R>): Context.Cont
   )(
     context as Context.Context<R | Transaction.Transaction | SqlClient.TransactionConnection>
   ) as unknown as Context.Context<R>
+
+/** A context for what outlives the moment it was taken at: without the transaction and the span of then. */
+export const detached = (context: Context.Context<never>): Context.Context<never> =>
+  Context.omit(Tracer.ParentSpan)(withoutTransaction(context)) as Context.Context<never> // it lost some tags, and promised none
 
 /** Whether the fiber was started in a transaction, which may have ended since: for a quick look on the way to a hit. */
 export const startedInTransaction = (fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean =>

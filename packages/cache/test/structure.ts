@@ -21,7 +21,7 @@ export const open = <K, V, E>(
 /** What there is of each kind, counted anew. A closed cache has nothing of anything. */
 export const structure = <K, V, E>(service: Service<K, V, E>) => {
   const state = service.state.current
-  const inFlight = [...service.inFlight]
+  const inFlight = [...service.loader.inFlight]
   const beside = {
     inFlight: inFlight.length,
     waiters: inFlight.reduce((sum, load) => sum + load.waiters.size, 0),
@@ -29,12 +29,17 @@ export const structure = <K, V, E>(service: Service<K, V, E>) => {
     background: service.background.size,
     dirty: service.dirt.open + service.dirt.size
   }
-  if (state._tag === "Closed") return { entries: 0, filed: 0, ordered: 0, loads: 0, ...beside }
+  if (state._tag === "Closed")
+    return { entries: 0, filed: 0, ordered: 0, loads: 0, absences: 0, tagged: 0, tags: 0, weight: 0, ...beside }
   return {
     entries: [...state.entries.values()].length,
     filed: state.expiry.count(),
     ordered: state.policy?.count() ?? 0,
     loads: [...state.loads.values()].length,
+    absences: [...state.absences.values()].length,
+    tagged: state.tags.size,
+    tags: state.tags.count,
+    weight: state.weight,
     ...beside
   }
 }

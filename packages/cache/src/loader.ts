@@ -1,0 +1,490 @@
+/**
+ * The loads of a cache: how they begin, who waits for them, and what becomes of what they bring.
+ *
+ *        a read finds nothing ──▶ is it known to be absent? is there something in grace?
+ *                                   │ no
+ *                                   ▼
+ *        one load for the key: alone, or in a batch ──▶ finish ──▶ claim ──┬─▶ published, or kept as absent
+ *             ▲ others join                                │               └─▶ overtaken: only those who waited get it
+ *             └────── who joined after it was overtaken ◀──┘
+ *
+ * Loads run in fibers of the cache and not of the callers. Nothing of the first caller is theirs: not its interruption, not its transaction, not its
+ * FiberRefs. Only a load that the caller brought (`getOrLoad`) has the caller's services, for those are what it asks for.
+ */
+import { Cause, type Context, Duration, Effect, Either, Exit, type Fiber, FiberRefs, Option, Runtime } from "effect"
+import { LoadTimedOut } from "./CacheError.js"
+import type { Entry } from "./entry.js"
+import { KeyMap } from "./keyMap.js"
+import type { Span } from "./lifetime.js"
+import { circle, currentLoad, Load, leave, type Waiting } from "./load.js"
+import type { Service } from "./service.js"
+import type { Store } from "./store.js"
+import { traced } from "./trace.js"
+import { detached, inTransaction, startedInTransaction } from "./transactions.js"
+
+type Running = Fiber.RuntimeFiber<unknown, unknown>
+
+/** How a missing key is to be loaded. */
+export interface Request<K, V, E> {
+  /** None: together with others, by `lookupAll`. */
+  readonly effect: ((key: K) => Effect.Effect<Option.Option<V>, E>) | undefined
+  readonly span: (value: V) => Span
+  /** What the value depends on. */
+  readonly tags?: ReadonlyArray<string> | undefined
+  /** Those of a caller that brought the effect. */
+  readonly services?: Context.Context<never> | undefined
+}
+
+/** A load is started on the caller's own stack so that one that needs no waiting costs none; loads inside of loads only so deep. */
+const DEEPEST = 16
+let depth = 0
+/** How much a load counts in the usual time of loads. */
+const WEIGHT_OF_ONE = 0.2
+/** So many times the average is the farthest that chance refreshes ahead: beyond is one time in three thousand. */
+const FARTHEST = 8
+
+export class Loader<K, V, E> {
+  /** Loads that have not ended, those that have lost the right to publish included. */
+  readonly inFlight = new Set<Load<K, V, E>>()
+  /** How a key is loaded that nobody has brought an effect for. */
+  readonly usual: Request<K, V, E> | undefined
+  private readonly together: Request<K, V, E> | undefined
+  private pending: Array<Load<K, V, E>> = []
+  /** Milliseconds that a load usually takes. */
+  private usualTime = 0
+
+  constructor(private readonly service: Service<K, V, E>) {
+    const { lookup, lookupAll, refreshAhead, span } = service.settings
+    this.together = lookupAll === undefined ? undefined : { effect: undefined, span: () => span }
+    this.usual = lookup === undefined ? this.together : { effect: lookup, span: () => span }
+    if (refreshAhead !== undefined) {
+      const random = service.random
+      service.store.ending = ({ key }, left) => {
+        if (left <= this.usualTime * refreshAhead * -Math.log(random())) this.renew(key)
+      }
+    }
+  }
+
+  /**
+   * Waits for the load of this key, after starting one if there is none. In an open transaction the caller loads for itself: what it finds may depend on
+   * what it has not committed yet.
+   */
+  load(fiber: Running, key: K, request: Request<K, V, E>): Effect.Effect<Option.Option<V>, E> {
+    if (!startedInTransaction(fiber)) return this.share(fiber, key, request)
+    return Effect.flatMap(inTransaction, (inside) =>
+      inside ? this.around(key, request) : Effect.withFiberRuntime((fiber) => this.share(fiber, key, request))
+    )
+  }
+
+  /** Around the cache: by the caller's own fiber, and for it alone. */
+  around(key: K, { effect, services }: Request<K, V, E>): Effect.Effect<Option.Option<V>, E> {
+    if (effect === undefined) return Effect.flatMap(this.allAround([key]), (found) => resultOf(found, key))
+    return services === undefined ? this.service.inline(Effect.suspend(() => effect(key))) : effect(key)
+  }
+
+  private allAround(keys: ReadonlyArray<K>): Effect.Effect<Found<K, V, E>, E> {
+    const { lookupAll } = this.service.settings
+    return lookupAll === undefined
+      ? Effect.succeed(new KeyMap())
+      : Effect.map(this.service.inline(Effect.suspend(() => lookupAll(keys))), found)
+  }
+
+  /** Loads anew, whatever is held or being loaded: what is held is served until then, and for good if the load fails. */
+  refresh(fiber: Running, key: K): Effect.Effect<Option.Option<V>, E> {
+    const request = this.usual
+    if (request === undefined) return Effect.succeedNone
+    const fresh = (fiber: Running): Effect.Effect<Option.Option<V>, E> => {
+      const state = this.service.state.current
+      if (state._tag === "Closed") return Effect.die(state.error)
+      state.revoke(key)
+      state.counters.refreshes += 1
+      const waiter = fiber.getFiberRef(currentLoad)
+      const load = this.begin(state, key, request, waiter, fiber)
+      this.flush()
+      return load.exit ?? this.join(state, load, waiter, request)
+    }
+    return startedInTransaction(fiber)
+      ? Effect.flatMap(inTransaction, (inside) =>
+          inside ? this.around(key, request) : Effect.withFiberRuntime((fiber) => fresh(fiber))
+        )
+      : fresh(fiber)
+  }
+
+  /** What each of the keys comes to: those that are missing are loaded together, where there is a `lookupAll`. */
+  all(keys: ReadonlyArray<K>): Effect.Effect<Array<Exit.Exit<Option.Option<V>, E>>> {
+    const ask = (fiber: Running): Effect.Effect<Array<Exit.Exit<Option.Option<V>, E>>> => {
+      const state = this.service.state.current
+      if (state._tag === "Closed") return Effect.die(state.error)
+      const request = this.together ?? this.usual
+      const answers = keys.map((key): Effect.Effect<Option.Option<V>, E> => {
+        const held = this.service.hit(key, fiber)
+        if (held !== undefined) return Exit.succeed(Option.some(held.value))
+        state.counters.misses += 1
+        return request === undefined ? Exit.succeed(Option.none()) : this.share(fiber, key, request)
+      })
+      this.flush()
+      return Effect.forEach(answers, (answer) => Effect.exit(answer))
+    }
+    return Effect.withFiberRuntime((fiber) =>
+      startedInTransaction(fiber)
+        ? Effect.flatMap(inTransaction, (inside) =>
+            inside
+              ? Effect.withFiberRuntime((fiber) => this.allInside(keys, fiber))
+              : Effect.withFiberRuntime((fiber) => ask(fiber))
+          )
+        : ask(fiber)
+    )
+  }
+
+  private allInside(keys: ReadonlyArray<K>, fiber: Running): Effect.Effect<Array<Exit.Exit<Option.Option<V>, E>>> {
+    const state = this.service.state.current
+    if (state._tag === "Closed") return Effect.die(state.error)
+    const held = keys.map((key) => this.service.hit(key, fiber))
+    const missing = keys.filter((_, place) => held[place] === undefined)
+    state.counters.misses += missing.length
+    if (this.together === undefined) {
+      const request = this.usual
+      return Effect.forEach(keys, (key, place) => {
+        const entry = held[place]
+        return entry !== undefined || request === undefined
+          ? Effect.succeed(Exit.succeed(Option.map(Option.fromNullable(entry), ({ value }) => value)))
+          : Effect.exit(this.around(key, request))
+      })
+    }
+    return Effect.map(
+      missing.length === 0
+        ? Effect.succeed(Exit.succeed<Found<K, V, E>>(new KeyMap()))
+        : Effect.exit(this.allAround(distinct(missing))),
+      (found) =>
+        keys.map((key, place) => {
+          const entry = held[place]
+          if (entry !== undefined) return Exit.succeed(Option.some(entry.value))
+          return Exit.flatMap(found, (found) => resultOf(found, key))
+        })
+    )
+  }
+
+  /** Synchronous up to the wait: between looking for a load and starting one nobody else runs. */
+  private share(fiber: Running, key: K, request: Request<K, V, E>): Effect.Effect<Option.Option<V>, E> {
+    const state = this.service.state.current
+    if (state._tag === "Closed") return Effect.die(state.error)
+    const { counters } = state
+    let stale: Entry<K, V> | undefined
+    if (state.grace > 0 || state.absences.size > 0) {
+      const now = this.service.now(fiber)
+      // A fiber in a transaction that has written the key is served nothing: it never comes here.
+      const known = state.absent(key, now)
+      // That a lookup found nothing is no answer for who brings an effect.
+      const absent =
+        known !== undefined && request.services !== undefined && Exit.isSuccess(known.exit) ? undefined : known
+      stale = state.stale(key, now)
+      if (
+        stale !== undefined &&
+        (absent !== undefined || now < stale.deadline + (this.service.settings.staleWhileRevalidate ?? 0))
+      ) {
+        if (absent === undefined) this.renew(key, request)
+        counters.misses -= 1 // counted on the way here
+        counters.staleServes += 1
+        return Exit.succeed(Option.some(stale.value))
+      }
+      if (absent !== undefined) {
+        counters.misses -= 1
+        counters.hits += 1
+        return absent.exit
+      }
+    }
+    const waiter = fiber.getFiberRef(currentLoad)
+    const there = state.loads.get(key)
+    there?.link(fiber.currentSpan)
+    const load = there ?? this.begin(state, key, request, waiter, fiber)
+    const answer = load.exit ?? this.join(state, load, waiter, request)
+    return stale === undefined ? answer : this.orStale(state, answer, stale)
+  }
+
+  /** Starts a load that nobody waits for, unless there is one. */
+  private renew(key: K, request: Request<K, V, E> | undefined = this.usual): void {
+    const state = this.service.state.current
+    if (state._tag === "Closed" || request === undefined || state.loads.get(key) !== undefined) return
+    state.counters.refreshes += 1
+    this.begin(state, key, request, undefined, undefined, true)
+  }
+
+  private begin(
+    store: Store<K, V, E>,
+    key: K,
+    { effect, services, span, tags }: Request<K, V, E>,
+    waiter: Waiting | undefined,
+    first?: Running,
+    inBackground = false
+  ): Load<K, V, E> {
+    const { settings, timeline } = this.service
+    const load = new Load<K, V, E>(settings.name, key, span, tags, settings.tags !== undefined)
+    load.began = timeline.now(timeline.clock)
+    load.inBackground = inBackground
+    load.link(first?.currentSpan)
+    store.loads.set(load)
+    store.counters.loads += 1
+    this.inFlight.add(load)
+    if (effect === undefined) {
+      this.gather(load)
+      return load
+    }
+    const own = services === undefined ? undefined : detached(services)
+    const loading: Effect.Effect<Option.Option<V>, E> = own === undefined
+      ? Effect.suspend(() => effect(key))
+      : Effect.mapInputContext(
+          Effect.suspend(() => effect(key)),
+          () => own
+        )
+    // The edge is there while the load's first steps run on this very stack.
+    waiter?.waitsFor.push(load)
+    this.run([load], load, loading, !inBackground, (exit) => this.finish(load, exit))
+    if (waiter !== undefined) leave(waiter, load)
+    return load
+  }
+
+  /** Runs what loads, and hands over what came of it. */
+  private run<A>(
+    loads: ReadonlyArray<Load<K, V, E>>,
+    node: Waiting,
+    loading: Effect.Effect<A, E>,
+    immediate: boolean,
+    done: (exit: Exit.Exit<A, E>) => void
+  ): void {
+    const { hardTimeout } = this.service.settings
+    const effect = traced(
+      this.service.settings.name,
+      loads,
+      this.service.isTraced,
+      hardTimeout === undefined ? loading : this.limited(loads, loading, hardTimeout)
+    )
+    let fiber: Fiber.RuntimeFiber<Exit.Exit<A, E>>
+    depth += 1
+    try {
+      // The fiber itself always succeeds: a failed load is nobody's crash and no line in the log.
+      fiber = Runtime.runFork(this.service.runtime, Effect.exit(effect), {
+        immediate: immediate && depth <= DEEPEST,
+        updateRefs: (refs, fiberId) => FiberRefs.updateAs(refs, { fiberId, fiberRef: currentLoad, value: node })
+      })
+    } finally {
+      depth -= 1
+    }
+    for (const load of loads) load.fiber = fiber
+    fiber.addObserver((exit) => done(Exit.flatten(exit)))
+  }
+
+  /** Ends a load that takes too long; what it is still doing is interrupted and not waited for. */
+  private limited<A>(
+    loads: ReadonlyArray<Load<K, V, E>>,
+    loading: Effect.Effect<A, E>,
+    millis: number
+  ): Effect.Effect<A, E> {
+    const { name, onTimeout } = this.service.settings
+    return Effect.timeoutFailCause(Effect.disconnect(loading), {
+      duration: Duration.millis(millis),
+      onTimeout: () => {
+        const [load] = loads
+        if (onTimeout !== undefined && load !== undefined) return Cause.fail(onTimeout(load.key))
+        return Cause.die(new LoadTimedOut({ cache: name, keys: loads.map(({ key }) => key), millis }))
+      }
+    })
+  }
+
+  // -- batches ----------------------------------------------------------------------------------------------------------------------------------
+
+  /** Adds a load to the batch that is asked for at the end of this turn. */
+  private gather(load: Load<K, V, E>): void {
+    this.pending.push(load)
+    if (this.pending.length > 1) return
+    Runtime.runFork(
+      this.service.runtime,
+      Effect.zipRight(
+        Effect.yieldNow(),
+        Effect.sync(() => this.flush())
+      )
+    )
+  }
+
+  /** Asks for all that has gathered. */
+  private flush(): void {
+    const loads = this.pending.filter((load) => load.exit === undefined)
+    this.pending = []
+    const size = this.service.settings.batchSize ?? loads.length
+    for (let from = 0; from < loads.length; from += size) this.runBatch(loads.slice(from, from + size))
+  }
+
+  private runBatch(loads: ReadonlyArray<Load<K, V, E>>): void {
+    const { lookupAll, name } = this.service.settings
+    if (lookupAll === undefined) return
+    const keys = loads.map(({ key }) => key)
+    // Whoever waits for one of them waits for all of them.
+    const node: Waiting = { cache: name, key: keys, waitsFor: [] }
+    for (const load of loads) load.waitsFor.push(node)
+    const loading = Effect.map(
+      Effect.suspend(() => lookupAll(keys)),
+      found
+    )
+    this.run(loads, node, loading, true, (exit) => {
+      for (const load of loads)
+        this.finish(
+          load,
+          Exit.flatMap(exit, (found) => resultOf(found, load.key))
+        )
+    })
+  }
+
+  // -- the end of a load ------------------------------------------------------------------------------------------------------------------------
+
+  /** The one place where a load can publish. */
+  private finish(load: Load<K, V, E>, exit: Exit.Exit<Option.Option<V>, E>): void {
+    this.inFlight.delete(load)
+    const state = this.service.state.current
+    if (state._tag === "Open") exit = this.commit(state, load, exit)
+    if (load.inBackground && load.waiters.size === 0 && Exit.isFailure(exit) && state._tag === "Open") {
+      this.service.fork(
+        Effect.logWarning(
+          `cache ${JSON.stringify(this.service.settings.name)} could not refresh a value: what it holds is served until it ends`,
+          exit.cause
+        )
+      )
+    }
+    if (state._tag === "Open") this.service.meter.read(state)
+    load.settle(exit)
+  }
+
+  private commit(
+    store: Store<K, V, E>,
+    load: Load<K, V, E>,
+    exit: Exit.Exit<Option.Option<V>, E>
+  ): Exit.Exit<Option.Option<V>, E> {
+    const { service } = this
+    const { absent, failed } = service.settings
+    const now = service.timeline.now(service.timeline.clock)
+    this.measure(store, now - load.began)
+    try {
+      if (Exit.isSuccess(exit)) {
+        if (Option.isSome(exit.value)) {
+          const value = exit.value.value
+          // The caller's functions come first: if one throws, nothing has happened yet.
+          const span = service.jittered(load.span(value))
+          const extra = service.extraOf(load.key, value, load.tags)
+          if (
+            extra === undefined ? store.publish(load, value, span, now) : store.publish(load, value, span, now, extra)
+          )
+            service.notices.loaded(load.key, now - load.began)
+          return exit
+        }
+        const millis = absent?.(load.key) ?? 0
+        if (store.claim(load)) {
+          store.dropOf(load.key)
+          store.deny(load.key, exit, millis, now, load.tags)
+        }
+        return exit
+      }
+      store.counters.loadFailures += 1
+      service.notices.loadFailed(load.key, exit.cause)
+      const error = Cause.failureOption(exit.cause)
+      const millis = failed !== undefined && Option.isSome(error) ? failed(error.value) : 0
+      if (store.claim(load) && millis > 0) store.deny(load.key, exit, millis, now, load.tags)
+      return exit
+    } catch (thrown) {
+      if (Exit.isSuccess(exit)) store.counters.loadFailures += 1
+      store.loads.remove(load)
+      return Exit.die(thrown)
+    }
+  }
+
+  private measure(store: Store<K, V, E>, took: number): void {
+    store.counters.loadTime += took
+    const { refreshAhead } = this.service.settings
+    if (refreshAhead === undefined) return
+    this.usualTime = this.usualTime === 0 ? took : this.usualTime + WEIGHT_OF_ONE * (took - this.usualTime)
+    store.early = Math.ceil(this.usualTime * refreshAhead * FARTHEST)
+  }
+
+  // -- waiting ----------------------------------------------------------------------------------------------------------------------------------
+
+  private join(
+    store: Store<K, V, E>,
+    load: Load<K, V, E>,
+    waiter: Waiting | undefined,
+    request: Request<K, V, E>
+  ): Effect.Effect<Option.Option<V>, E> {
+    const turn = store.turn
+    return Effect.async((resume) => {
+      if (load.exit !== undefined) return resume(load.exit)
+      if (waiter !== undefined) {
+        const cyclic = circle(waiter, load)
+        if (cyclic !== undefined) return resume(Effect.die(cyclic))
+        waiter.waitsFor.push(load)
+      }
+      const settled = (exit: Exit.Exit<Option.Option<V>, E>) => {
+        if (waiter !== undefined) leave(waiter, load)
+        // Whoever came after the invalidation that overtook this load must not be served what was read before it.
+        resume(load.overtakenAt > 0 && turn >= load.overtakenAt ? this.again(load.key, request) : exit)
+      }
+      load.waiters.add(settled)
+      return Effect.sync(() => {
+        load.waiters.delete(settled)
+        if (waiter !== undefined) leave(waiter, load)
+      })
+    })
+  }
+
+  private again(key: K, request: Request<K, V, E>): Effect.Effect<Option.Option<V>, E> {
+    return Effect.withFiberRuntime((fiber) => {
+      const held = this.service.store.peek(key, this.service.now(fiber))
+      return held === undefined ? this.share(fiber, key, request) : Effect.succeedSome(held.value)
+    })
+  }
+
+  /** Serves what has expired when the load fails or takes too long, as long as it is still held: what was invalidated meanwhile is not. */
+  private orStale(
+    store: Store<K, V, E>,
+    answer: Effect.Effect<Option.Option<V>, E>,
+    stale: Entry<K, V>
+  ): Effect.Effect<Option.Option<V>, E> {
+    const { softTimeout } = this.service.settings
+    const otherwise = (last: Effect.Effect<Option.Option<V>, E>): Effect.Effect<Option.Option<V>, E> =>
+      Effect.withFiberRuntime((fiber) => {
+        if (store.stale(stale.key, this.service.now(fiber)) !== stale) return last
+        store.counters.misses -= 1
+        store.counters.staleServes += 1
+        return Effect.succeedSome(stale.value)
+      })
+    const patient = Effect.catchAllCause(answer, (cause) =>
+      isOutage(cause) ? otherwise(Effect.failCause(cause)) : Effect.failCause(cause)
+    )
+    return softTimeout === undefined
+      ? patient
+      : Effect.flatMap(
+          Effect.timeoutOption(patient, Duration.millis(softTimeout)),
+          Option.match({ onSome: Effect.succeed, onNone: () => otherwise(patient) })
+        )
+  }
+}
+
+/** What `lookupAll` has brought, by key. */
+type Found<K, V, E> = KeyMap<K, { readonly key: K; readonly result: Either.Either<V, E> }>
+
+const found = <K, V, E>(pairs: Iterable<readonly [key: K, result: Either.Either<V, E>]>): Found<K, V, E> => {
+  const found: Found<K, V, E> = new KeyMap()
+  for (const [key, result] of pairs) found.set({ key, result })
+  return found
+}
+
+const resultOf = <K, V, E>(found: Found<K, V, E>, key: K): Exit.Exit<Option.Option<V>, E> => {
+  const there = found.get(key)
+  if (there === undefined) return Exit.succeed(Option.none())
+  return Either.isRight(there.result) ? Exit.succeed(Option.some(there.result.right)) : Exit.fail(there.result.left)
+}
+
+const distinct = <K>(keys: ReadonlyArray<K>): ReadonlyArray<K> => {
+  const seen = new KeyMap<K, { readonly key: K }>()
+  for (const key of keys) seen.set({ key })
+  return Array.from(seen.values(), ({ key }) => key)
+}
+
+/** A load that failed or took too long; a bug in it is no reason to serve something old. */
+const isOutage = (cause: Cause.Cause<unknown>): boolean =>
+  Cause.isFailure(cause) || Option.exists(Cause.dieOption(cause), (defect) => defect instanceof LoadTimedOut)
