@@ -54,6 +54,8 @@ export class Child {
   orphaned = 0
   /** Number of the last instance that ended by itself. */
   lastExit = 0
+  /** When the last instance began to stop, in milliseconds of the supervisor's clock. */
+  downSince = 0
   /** When it may be started again, in milliseconds of the supervisor's clock. */
   resumeAt = 0
   /** Why the last instance ended, or the last start failed. */

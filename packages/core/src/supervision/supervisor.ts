@@ -16,7 +16,9 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
 import type * as Layer from "effect/Layer"
+import type * as MetricLabel from "effect/MetricLabel"
 import * as PubSub from "effect/PubSub"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
@@ -31,6 +33,7 @@ import { Mailbox } from "./mailbox.js"
 import * as Report from "./report.js"
 import { ChildDown, type ControlError, SupervisorConfigError, SupervisorShutdown } from "./SupervisionError.js"
 import type { TreeNode } from "./TreeNode.js"
+import * as Telemetry from "./telemetry.js"
 
 /**
  * The supervisor that a supervised layer registers with. It is provided by `SupervisionTree.layer` alone: a supervised layer
@@ -78,6 +81,9 @@ export class Supervisor {
   /** Whose slot it is, for those that were ever started here. */
   private readonly owners = new WeakMap<Slot, Child>()
   private readonly waiting: Waiting
+  private readonly meters: Telemetry.Meters
+  /** Whose exit is being answered with starts; nobody's if they were asked for. */
+  private because: Child | undefined
   /** Until when somebody was waiting whose delay the machine has just cancelled. */
   private heldUntil = 0
   private readonly mailbox = new Mailbox<Letter>()
@@ -93,12 +99,14 @@ export class Supervisor {
     runtime: Runtime.Runtime<never>,
     /** The instance that it was built in, if it is nested. */
     readonly parent: Instance | undefined,
-    readonly events: PubSub.PubSub<Report.SupervisionEvent>
+    readonly events: PubSub.PubSub<Report.SupervisionEvent>,
+    labels: ReadonlyArray<MetricLabel.MetricLabel>
   ) {
     this.machine = Machine.make(settings)
     this.waiting = new Waiting(settings, runtime)
     this.path = parent === undefined ? settings.name : parent.slot.path
     if (parent !== undefined) parent.nested = this
+    this.meters = new Telemetry.Meters(this.path, labels)
   }
 
   /** Starts an empty supervisor that lives as long as the scope. */
@@ -106,10 +114,11 @@ export class Supervisor {
     return Effect.gen(function* () {
       const runtime = yield* Effect.runtime<never>()
       const parent = yield* CurrentInstance
+      const labels = yield* FiberRef.get(FiberRef.currentMetricLabels)
       const events = yield* PubSub.sliding<Report.SupervisionEvent>(256)
       return yield* Effect.acquireRelease(
         Effect.sync(() => {
-          const self = new Supervisor(settings, runtime, parent, events)
+          const self = new Supervisor(settings, runtime, parent, events, labels)
           fork(runtime, self.loop())
           return self
         }),
@@ -325,7 +334,7 @@ export class Supervisor {
     this.send(letter)
     const stop = Effect.forEach(
       Array.from(this.children.values()).reverse(),
-      (child) => (child.instance === undefined ? Effect.void : child.close(child.instance, Exit.failCause(cause))),
+      (child) => (child.instance === undefined ? Effect.void : this.stop(child, child.instance, Exit.failCause(cause))),
       { discard: true }
     )
     return Effect.zipRight(Effect.logFatal(error.message, cause), stop)
@@ -392,6 +401,7 @@ export class Supervisor {
     const self = this
     return Effect.gen(function* () {
       let next: Machine.Event | undefined = event
+      self.because = event._tag === "Resume" ? self.children.get(event.id) : undefined
       while (next !== undefined) {
         self.heldUntil = 0
         const actions: ReadonlyArray<Machine.Action> = Machine.handle(self.machine, next, yield* now)
@@ -474,6 +484,7 @@ export class Supervisor {
     const onUp = (instance: Instance): void => {
       this.name(child, instance)
       if (child.starts === 1) this.started.push(child)
+      this.meters.activeBy(1)
       this.emit({ _tag: "Started", path: child.slot.path, instance: number })
     }
     const onExit = (instance: Instance, ending: Ending): void => {
@@ -482,12 +493,36 @@ export class Supervisor {
       this.changed()
       this.send({ _tag: "Exited", child, instance, ending })
     }
-    return Effect.map(child.open(this, number, onUp, onExit), (exit) => {
+    const start = child.open(this, number, onUp, onExit)
+    const isFirst = child.starts === 0
+    return Effect.map(isFirst ? start : this.restarted(child, number, start), (exit) => {
       if (Exit.isSuccess(exit)) return { _tag: "Started" }
       this.emit({ _tag: "StartFailed", path: child.slot.path, instance: number, cause: exit.cause })
       child.happened = "failed to start"
       return { _tag: "StartFailed" }
     })
+  }
+
+  /** A start that replaces an instance is seen from outside: by its span, and by how long the child was down. */
+  private restarted<A>(
+    child: Child,
+    number: number,
+    start: Effect.Effect<Exit.Exit<A, unknown>>
+  ): Effect.Effect<Exit.Exit<A, unknown>> {
+    const { because } = this
+    const options = {
+      path: child.slot.path,
+      instance: number,
+      attempt: number - (child.slot.last?.number ?? 0),
+      because: because === undefined ? undefined : { path: because.slot.path, cause: because.cause }
+    }
+    const whole = Telemetry.restarting(options, start)
+    return because === undefined
+      ? whole
+      : Effect.zipWith(whole, now, (exit, time) => {
+          if (Exit.isSuccess(exit)) this.meters.wasDown(child.slot.path, time - child.downSince)
+          return exit
+        })
   }
 
   /** The default id is made of what the layer provides, which is known only now. */
@@ -515,7 +550,12 @@ export class Supervisor {
   }
 
   private stop(child: Child, instance: Instance, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
-    return Effect.flatMap(child.close(instance, exit), (result) => {
+    if (instance.state !== "building") this.meters.activeBy(-1)
+    const closed = Effect.flatMap(now, (time) => {
+      child.downSince = time
+      return child.close(instance, exit)
+    })
+    return Effect.flatMap(closed, (result) => {
       const { path } = child.slot
       if (this.machine.closed) child.slot.end(() => this.ending ?? this.ended("closed", undefined, Cause.empty))
       this.emit({ _tag: result === "closed" ? "Stopped" : "Orphaned", path, instance: instance.number })
@@ -531,9 +571,13 @@ export class Supervisor {
       this.ending = ending
       // Its callers do not have to wait until the siblings have stopped.
       child.slot.end(() => ending)
-      if (decision === "give up") this.emit({ _tag: "GaveUp", path: this.path, childId: child.id, restarts: used })
+      if (decision === "give up") {
+        this.meters.gaveUp()
+        this.emit({ _tag: "GaveUp", path: this.path, childId: child.id, restarts: used })
+      }
     }
     return Effect.flatMap(now, (time) => {
+      if (decision === "restart") this.because = child
       const delay = decision === "restart" ? this.waiting.delayOf(child, time) : 0
       child.resumeAt = time + delay
       return Report.decision({
