@@ -34,26 +34,38 @@ import {
 } from "./repository.js"
 import type { CountOptions, LockError, ReadOptions, StrictError } from "./rowlock.js"
 import type * as Table from "./Table.js"
-import { type TimeoutError, type TransactError, type TransactOptions, transactOn } from "./transact.js"
+import type { TimeoutError, TransactError, TransactOptions } from "./transact.js"
 
+export type { Aggregate, Aggregated, AggregateField } from "./aggregate.js"
+export { type Everything, everything } from "./bulk.js"
 export type { Around, Call, Changed } from "./chain.js"
 export { annotate, disableHooks, enableHooks, hooksEnabled, inHook } from "./hookstate.js"
 export { middleware } from "./middleware.js"
 export type { OnConflict } from "./onconflict.js"
+export type { OrderBy, Page, PageOptions } from "./paging.js"
+export { aggregate, decode, page, reload, stream } from "./reads.js"
 export type {
+  BulkOptions,
   Condition,
+  InsertAllOptions,
   Inserted,
   InsertOptions,
+  ModifyContext,
+  ModifyError,
+  ModifyOptions,
   NoOptions,
+  Predicate,
   PreloadContext,
   PreloadError,
   Preloaded,
   Reached,
   ReadContext,
   ReadError,
+  Reloaded,
   Service,
   Where,
-  WriteError
+  WriteError,
+  Written
 } from "./repository.js"
 export {
   /**
@@ -81,6 +93,7 @@ export {
    */
   queriesOf
 } from "./statementlog.js"
+export { deleteAll, insertAll, modify, updateAll } from "./writes.js"
 
 /**
  * The row with that key, or none. A key that does not fit its field is no row's key: none, without asking the database.

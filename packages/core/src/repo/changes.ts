@@ -37,7 +37,7 @@ export interface Changed {
 const maximalKeys = 1000
 
 /** Keys that are stored alike are one key: dates, bigints and keys of several fields are different objects each time. */
-const identity = (key: unknown): unknown =>
+export const identity = (key: unknown): unknown =>
   typeof key === "object" && key !== null
     ? JSON.stringify(key, (_, value: unknown) => (typeof value === "bigint" ? `${value}n` : value))
     : key

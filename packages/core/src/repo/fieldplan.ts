@@ -56,7 +56,7 @@ const digitsOf = (text: string): string => {
 }
 
 /** int8 and numeric come as text. What a number cannot hold stays text, and is refused. */
-const numberFrom = (value: unknown): unknown => {
+export const numberFrom = (value: unknown): unknown => {
   if (typeof value !== "string") return value
   if (!decimal.test(value)) return notFinite.get(value) ?? value
   const number = Number(value)

@@ -1,8 +1,10 @@
 /** What the Repo's functions do, for one database. */
-import { Statement } from "@effect/sql"
-import { Effect, Function, Option } from "effect"
+import { SqlError, Statement } from "@effect/sql"
+import { Effect, Function, Option, Stream } from "effect"
+import { type Aggregate, aggregate } from "./aggregate.js"
 import { announced } from "./announcing.js"
 import type { Associations } from "./association.js"
+import { type Bulk, deleteAll, insertAll, updateAll } from "./bulk.js"
 import { chained, type Middleware } from "./chain.js"
 import { quoted } from "./columnnames.js"
 import { type Asked, asked, equalities, misfitIn } from "./condition.js"
@@ -10,6 +12,7 @@ import type { Database } from "./database.js"
 import { frameOf } from "./frame.js"
 import { choosing, type Hooks, hooksOf, noteChange, throughAfter, throughBefore } from "./hookrun.js"
 import type { Conflict } from "./onconflict.js"
+import { type Asking, page } from "./paging.js"
 import { preload, type Reading } from "./preload.js"
 import {
   type InvalidInput,
@@ -19,11 +22,13 @@ import {
   type StatementError,
   TransactionClosed
 } from "./RepoError.js"
+import { decodeRows, reload } from "./reload.js"
 import type { Service } from "./repository.js"
 import { isRow, keyOf, notFound } from "./rowkey.js"
 import { bounded, type CountOptions, lockText, type ReadOptions } from "./rowlock.js"
 import { spanned } from "./span.js"
 import { statementError } from "./sqlstate.js"
+import { stream } from "./streaming.js"
 import type { Any, Operation } from "./Table.js"
 import { implementationOf, type TableImplementation } from "./tableimplementation.js"
 import type { Reads } from "./tableplan.js"
@@ -244,7 +249,12 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
                 // Sound: the table, or the same one narrowed.
                 const self = implementationOf(narrowed as Any)
                 // Sound: what fails here is in the type of the preload.
-                return read(self, `${self.plan.selectText}${where.text}`, where.parameters, true) as Effect.Effect<unknown>
+                return read(
+                  self,
+                  `${self.plan.selectText}${where.text}`,
+                  where.parameters,
+                  true
+                ) as Effect.Effect<unknown>
               })
         // Sound: rows, whatever middleware stands around.
       ) as Effect.Effect<ReadonlyArray<object>>,
@@ -285,6 +295,54 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
       return Array.isArray(rows)
         ? preload(reading, self, rows, associations)
         : Effect.map(preload(reading, self, [rows], associations), ([row]) => row)
+    },
+
+    reload: (table: Any, rows: object | ReadonlyArray<object>) => {
+      const self = implementationOf(table)
+      const list: ReadonlyArray<object> = Array.isArray(rows) ? rows : [rows]
+      const found = reload(
+        self,
+        list,
+        (where) => read(self, `${self.plan.selectText}${where.text}`, where.parameters, typeof self.key === "string"),
+        (loaded) => hooked(self, Effect.succeed(loaded), "reload", rows, { record: rows })
+      )
+      return Array.isArray(rows) ? found : Effect.map(found, ([row]) => row)
+    },
+
+    decode: (table: Any, rows: Effect.Effect<ReadonlyArray<unknown>, unknown> | ReadonlyArray<unknown>) => {
+      const self = implementationOf(table)
+      return Effect.isEffect(rows)
+        ? Effect.flatMap(
+            Effect.mapError(rows, (error) =>
+              error instanceof SqlError.SqlError ? statementError(error, `read ${self.name}`) : error
+            ),
+            (found) => decodeRows(self, found)
+          )
+        : decodeRows(self, rows)
+    },
+
+    page: (table: Any, options: Asking) => {
+      const self = implementationOf(table)
+      const reads = readsOf(self, options)
+      const count = operations.count(self, options.where, { withDeleted: options.withDeleted })
+      return page(database, self, reads, options, count, (rows) =>
+        hooked(self, Effect.succeed(rows), "page", options.where ?? table, { options })
+      )
+    },
+
+    aggregate: (table: Any, word: Aggregate, field: string, condition?: unknown, options?: CountOptions) => {
+      const self = implementationOf(table)
+      return aggregate(database, self, readsOf(self, options), word, field, condition)
+    },
+
+    /** The effect that gives the stream: what stands around it is done when it begins. */
+    stream: (table: Any, condition?: unknown, options?: CountOptions) => {
+      const self = implementationOf(table)
+      return Effect.succeed(
+        stream(database, self, readsOf(self, options), condition, (rows) =>
+          hooked(self, Effect.succeed(rows), "stream", condition ?? table, { options })
+        )
+      )
     },
 
     exists: (table: Any, condition?: unknown, options?: CountOptions) => {
@@ -353,6 +411,33 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
       return withHooks(self, "delete", "delete from", key, target, () => writing.delete(self, target))
     },
 
+    modify: (
+      table: Any,
+      key: unknown,
+      change: (row: object) => Effect.Effect<object, unknown>,
+      options?: Pick<ReadOptions, "wait" | "strict">
+    ) => {
+      const self = implementationOf(table)
+      const locked = service.fetch(self, key as never, { ...options, lock: "no key update" as const })
+      // Sound: whatever it needs is in the type of the call.
+      const changed = Effect.flatMap(locked as Effect.Effect<object, unknown>, (row) =>
+        Effect.flatMap(
+          Effect.suspend(() => change(row)),
+          (patch) => service.update(self, row as never, patch as never)
+        )
+      )
+      return transactFor(database, changed, (failure) => commitError(self, "update", failure))
+    },
+
+    insertAll: (table: Any, rows: ReadonlyArray<unknown>, options?: Bulk) =>
+      insertAll(database, writing, implementationOf(table), rows, options),
+
+    updateAll: (table: Any, condition: unknown, patch: unknown, options?: Bulk) =>
+      updateAll(database, writing, implementationOf(table), condition, patch, options),
+
+    deleteAll: (table: Any, condition: unknown, options?: Bulk) =>
+      deleteAll(database, writing, implementationOf(table), condition, options),
+
     restore: (table: Any, target: unknown) => writing.restore(implementationOf(table), target),
 
     touch: (table: Any, keys?: ReadonlyArray<unknown>) => {
@@ -392,7 +477,12 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
   )
   // Sound: each operation does what its type in Service says. Rows, keys and hooks are unknown here because they are the table's, and their types are
   // worked out from the table's type at the call.
-  const service = { ...traced, transact, announcer: database.announcer } as unknown as Service
+  const streamed = (table: Any, ...rest: ReadonlyArray<unknown>) =>
+    // Sound: the call of that name gives a stream.
+    Stream.unwrap(
+      (traced.stream as (...all: ReadonlyArray<unknown>) => Effect.Effect<Stream.Stream<object>>)(table, ...rest)
+    )
+  const service = { ...traced, stream: streamed, transact, announcer: database.announcer } as unknown as Service
   built.set(service, { database, middlewares })
   return service
 }

@@ -1,10 +1,13 @@
 /** The Repo's service: its tag, and what it promises. */
-import type { Statement } from "@effect/sql"
-import { Context, type Effect, type Option } from "effect"
+import type { SqlError, Statement } from "@effect/sql"
+import { Context, type Effect, type Option, type Stream } from "effect"
+import type { Aggregate, Aggregated, AggregateField } from "./aggregate.js"
 import type { Associations, Loaded } from "./association.js"
+import type { Everything } from "./bulk.js"
 import type { Announcer } from "./changes.js"
 import type { Transaction } from "./frame.js"
 import type { OnConflict } from "./onconflict.js"
+import type { Page, PageOptions } from "./paging.js"
 import type { InvalidInput, MultipleResults, NotFound, StatementError } from "./RepoError.js"
 import type { CountOptions, LockContext, LockError, ReadOptions, StrictError } from "./rowlock.js"
 import type * as Table from "./Table.js"
@@ -31,6 +34,61 @@ type ListOf<Value> = [Extract<Value, ReadonlyArray<unknown>>] extends [never] ? 
  * @category models
  */
 export type Condition<T extends Table.Any> = Where<T> | Statement.Fragment
+
+/**
+ * What a write of many rows is about: equalities of one field at least, a fragment, or `Repo.everything`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Predicate<T extends Table.Any> = SomeField<Where<T>> | Statement.Fragment | Everything
+
+type SomeField<W> = W & { [Field in keyof W]-?: Required<Pick<W, Field>> }[keyof W]
+
+/**
+ * How many rows are written: `returning` gives them back, instead of their number.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface BulkOptions {
+  readonly returning?: boolean
+}
+
+/**
+ * How many rows are inserted.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface InsertAllOptions<T extends Table.Any> extends BulkOptions, InsertOptions<T> {}
+
+/** What a write of many rows gives. */
+export type Written<T extends Table.Any, O> = O extends { readonly returning: true }
+  ? ReadonlyArray<Table.Row<T>>
+  : number
+
+/** For how long `modify` waits for its row. */
+export type ModifyOptions = Pick<ReadOptions, "wait" | "strict">
+
+/** What `modify` can fail with beside what its function does. */
+export type ModifyError<T extends Table.Any, O> =
+  | NotFound<T["name"]>
+  | InvalidInput<T["name"]>
+  | ReadError<T>
+  | Table.VersionError<T>
+  | WriteError<T, "update">
+  | LockError<O>
+
+/** What `modify` needs: its function gets the transaction. */
+export type ModifyContext<T extends Table.Any, R> =
+  | Exclude<R, Transaction>
+  | Table.HookContext<T, "get">
+  | Table.HookContext<T, "update">
+
+/** Rows that were read again: none for one that is gone. */
+export type Reloaded<T extends Table.Any, Rows> =
+  Rows extends ReadonlyArray<unknown> ? ReadonlyArray<Option.Option<Table.Row<T>>> : Option.Option<Table.Row<T>>
 
 // The aliases below that look like conditions are always true. An editor shows what such a type comes to, and not the alias with a whole table in it.
 
@@ -165,6 +223,41 @@ export interface Service {
     associations: A
   ) => Effect.Effect<Preloaded<Rows, A>, PreloadError<T, A>, PreloadContext<T, A>>
 
+  readonly reload: <T extends Table.Any, Rows extends Table.Row<T> | ReadonlyArray<Table.Row<T>>>(
+    table: T,
+    rows: Rows
+  ) => Effect.Effect<Reloaded<T, Rows>, ReadError<T>, ReadContext<T, NoOptions>>
+
+  readonly decode: {
+    <T extends Table.Any, E, R>(
+      table: T,
+      rows: Effect.Effect<ReadonlyArray<object>, E, R>
+    ): Effect.Effect<ReadonlyArray<Table.Row<T>>, Exclude<E, SqlError.SqlError> | StatementError, R>
+    <T extends Table.Any>(
+      table: T,
+      rows: ReadonlyArray<object>
+    ): Effect.Effect<ReadonlyArray<Table.Row<T>>, StatementError>
+  }
+
+  readonly page: <T extends Table.Any>(
+    table: T,
+    options: PageOptions<T>
+  ) => Effect.Effect<Page<Table.Row<T>>, InvalidInput<T["name"]> | ReadError<T>, ReadContext<T, NoOptions>>
+
+  readonly aggregate: <T extends Table.Any, A extends Aggregate, Field extends AggregateField<T, A>>(
+    table: T,
+    aggregate: A,
+    field: Field,
+    condition?: Condition<T>,
+    options?: CountOptions
+  ) => Effect.Effect<Aggregated<T, A, Field & keyof Table.Row<T>>, StatementError>
+
+  readonly stream: <T extends Table.Any>(
+    table: T,
+    condition?: Condition<T>,
+    options?: CountOptions
+  ) => Stream.Stream<Table.Row<T>, ReadError<T>, ReadContext<T, NoOptions>>
+
   readonly exists: <T extends Table.Any>(
     table: T,
     condition?: Condition<T>,
@@ -201,6 +294,32 @@ export interface Service {
     NotFound<T["name"]> | Table.VersionError<T> | WriteError<T, "delete">,
     Table.HookContext<T, "delete">
   >
+
+  readonly modify: <T extends Table.Any, E, R, const O extends ModifyOptions = NoOptions>(
+    table: T,
+    key: Table.Key<T>,
+    change: (row: Table.Row<T>) => Effect.Effect<Table.Update<T>, E, R>,
+    options?: O
+  ) => Effect.Effect<Table.Row<T>, E | ModifyError<T, O>, ModifyContext<T, R>>
+
+  readonly insertAll: <T extends Table.Any, const O extends InsertAllOptions<T> = NoOptions>(
+    table: T,
+    rows: ReadonlyArray<Table.Insert<T>>,
+    options?: O
+  ) => Effect.Effect<Written<T, O>, InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError>
+
+  readonly updateAll: <T extends Table.Any, const O extends BulkOptions = NoOptions>(
+    table: T,
+    condition: Predicate<T>,
+    patch: Table.Update<T>,
+    options?: O
+  ) => Effect.Effect<Written<T, O>, InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError>
+
+  readonly deleteAll: <T extends Table.Any, const O extends BulkOptions = NoOptions>(
+    table: T,
+    condition: Predicate<T>,
+    options?: O
+  ) => Effect.Effect<Written<T, O>, Table.ConstraintError<T> | StatementError>
 
   readonly restore: <T extends Table.SoftlyDeleted>(
     table: T,

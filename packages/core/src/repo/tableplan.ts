@@ -201,6 +201,14 @@ export class TablePlan implements Reads {
     return this.standing.length === 0 ? key : `${key} and ${this.standingText}`
   }
 
+  /** What holds for every row that a write of many may reach; nothing where that is all of them. */
+  get reachText(): string {
+    return [
+      ...(this.softDelete === undefined ? [] : [this.liveText]),
+      ...(this.standing.length === 0 ? [] : [this.standingText])
+    ].join(" and ")
+  }
+
   get liveText(): string {
     return this.softDelete === undefined ? "true" : `${quoted(this.softDelete.column)} is null`
   }
@@ -350,9 +358,9 @@ export class TablePlan implements Reads {
     )
   }
 
-  /** What an update sets: these columns to the first parameters, and the version one up. */
-  assignments(columns: ReadonlyArray<string>): string {
-    const given = columns.map((column, at) => `${quoted(column)} = $${at + 1}`)
+  /** What an update sets: these columns to the parameters from `$first` on, and the version one up. */
+  assignments(columns: ReadonlyArray<string>, first = 1): string {
+    const given = columns.map((column, at) => `${quoted(column)} = $${first + at}`)
     return [...given, ...this.increment].join(", ")
   }
 

@@ -1,0 +1,188 @@
+/** Writes of many rows: in as few statements as there may be, and in one transaction. */
+import { Statement } from "@effect/sql"
+import { Effect } from "effect"
+import { quoted } from "./columnnames.js"
+import { asked } from "./condition.js"
+import type { Database } from "./database.js"
+import { type Conflict, conflictText } from "./onconflict.js"
+import type { InvalidInput } from "./RepoError.js"
+import { maximalParameters } from "./reload.js"
+import type { TableImplementation } from "./tableimplementation.js"
+import type { Values } from "./tableplan.js"
+import { transactFor } from "./transact.js"
+import { commitError } from "./violation.js"
+import { fieldsGiven, type Verb, type WriteFailure, type Writing } from "./writing.js"
+
+const everythingId: unique symbol = Symbol.for("@effecto/core/Repo/everything")
+
+/**
+ * The condition that holds for all rows: what `updateAll` and `deleteAll` want to hear before they touch a whole table.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Everything {
+  readonly [everythingId]: true
+}
+
+/**
+ * All rows of a table, for `Repo.updateAll` and `Repo.deleteAll`, which take no empty condition.
+ *
+ * @since 0.1.0
+ * @category writing
+ */
+export const everything: Everything = Object.freeze({ [everythingId]: true as const })
+
+/** Whether rows are wanted back, or only their number. */
+export interface Bulk {
+  readonly returning?: boolean | undefined
+  readonly onConflict?: Conflict | undefined
+}
+
+type Result = Effect.Effect<ReadonlyArray<object> | number, WriteFailure | InvalidInput>
+
+/** Rows with the same columns in one statement; where others have more, PostgreSQL fills in the defaults. */
+const valuesText = (table: TableImplementation, columns: ReadonlyArray<string>, rows: ReadonlyArray<Values>) => {
+  const parameters: Array<unknown> = []
+  const tuples = rows.map((row) => {
+    const places = columns.map((column) => {
+      const at = row.columns.indexOf(column)
+      if (at < 0) return "default"
+      parameters.push(row.parameters[at])
+      return `$${parameters.length}`
+    })
+    return `(${places.join(", ")})`
+  })
+  return {
+    text: `insert into ${table.plan.sqlName} (${columns.map(quoted).join(", ")}) values ${tuples.join(", ")}`,
+    parameters
+  }
+}
+
+/** No statement gets so large that it keeps the process, or the server, from other work. */
+const maximalRows = 2000
+
+export const insertAll = (
+  database: Database,
+  writing: Writing,
+  table: TableImplementation,
+  rows: ReadonlyArray<unknown>,
+  { onConflict, returning }: Bulk = {}
+): Result => {
+  const given = rows.map((row) => fieldsGiven(table, "insert into", row))
+  return Effect.flatMap(
+    Effect.forEach(given, (row) => table.plan.encodeInsert(row)),
+    (encoded): Result => {
+      const columns = [...new Set(encoded.flatMap((row) => row.columns))]
+      // A row of defaults alone needs a column to say so for.
+      const [first] = table.plan.keyFields.map((name) => table.plan.field(name)?.column ?? name)
+      const named = columns.length === 0 && first !== undefined ? [first] : columns
+      const size = Math.min(maximalRows, Math.floor(maximalParameters / named.length))
+      const statements: Array<Result> = []
+      for (let begin = 0; begin < encoded.length; begin += size) {
+        const { parameters, text } = valuesText(table, named, encoded.slice(begin, begin + size))
+        const whole = `${text}${conflictText(table, { columns: named }, onConflict)}`
+        statements.push(
+          returning === true
+            ? writing.rows(table, "insert into", `${whole}${table.plan.returning}`, parameters, "all", false)
+            : writing.number(table, "insert into", whole, parameters)
+        )
+      }
+      return together(database, table, "insert into", statements, returning === true)
+    }
+  )
+}
+
+/** In one transaction, if it takes more than one statement. */
+const together = (
+  database: Database,
+  table: TableImplementation,
+  verb: Verb,
+  statements: ReadonlyArray<Result>,
+  returning: boolean
+): Result => {
+  const [only] = statements
+  if (only === undefined) return Effect.succeed(returning ? [] : 0)
+  if (statements.length === 1) return only
+  const all = Effect.map(Effect.all(statements), (results): ReadonlyArray<object> | number =>
+    returning
+      ? results.flatMap((rows) => (typeof rows === "number" ? [] : rows))
+      : results.reduce<number>((sum, count) => sum + (typeof count === "number" ? count : 0), 0)
+  )
+  return transactFor(database, all, (failure) => commitError(table, verb, failure))
+}
+
+const isEverything = (condition: unknown): condition is Everything => condition === everything
+
+/** The rows that a bulk write is about; nothing when there can be none. */
+const reached = (database: Database, table: TableImplementation, call: string, condition: unknown) => {
+  const { plan } = table
+  const where = (text: string) => {
+    const tests = [...(text === "" ? [] : [text]), ...(plan.reachText === "" ? [] : [plan.reachText])]
+    return tests.length === 0 ? "" : ` where ${tests.join(" and ")}`
+  }
+  if (isEverything(condition)) return Effect.succeed({ text: where(""), parameters: [] })
+  const isEmpty =
+    condition === undefined ||
+    (typeof condition === "object" &&
+      condition !== null &&
+      !Statement.isFragment(condition) &&
+      Object.keys(condition).length === 0)
+  if (isEmpty)
+    throw new Error(
+      `${call} of ${table.name} got a condition without any field, which would be every row: say Repo.everything if that is meant`
+    )
+  return Effect.map(asked(database.client, table, condition), (found) =>
+    found === undefined
+      ? undefined
+      : { text: where(`(${found.text.replace(/^ where /, "")})`), parameters: found.parameters }
+  )
+}
+
+const bulk = (
+  writing: Writing,
+  table: TableImplementation,
+  verb: Verb,
+  text: string,
+  parameters: ReadonlyArray<unknown>,
+  returning: boolean
+): Result =>
+  returning
+    ? writing.rows(table, verb, `${text}${table.plan.returning}`, parameters, "all", false)
+    : writing.number(table, verb, text, parameters)
+
+export const updateAll = (
+  database: Database,
+  writing: Writing,
+  table: TableImplementation,
+  condition: unknown,
+  patch: unknown,
+  { returning = false }: Bulk = {}
+): Result => {
+  const fields = fieldsGiven(table, "updateAll of", patch)
+  const nothing: Result = Effect.succeed(returning ? [] : 0)
+  return Effect.flatMap(table.plan.encodeUpdate(fields), (values) =>
+    Effect.flatMap(reached(database, table, "updateAll", condition), (where): Result => {
+      if (where === undefined || table.plan.isEmpty(fields)) return nothing
+      const text = `update ${table.plan.sqlName} set ${table.plan.assignments(values.columns, where.parameters.length + 1)}${where.text}`
+      return bulk(writing, table, "update", text, [...where.parameters, ...values.parameters], returning)
+    })
+  )
+}
+
+export const deleteAll = (
+  database: Database,
+  writing: Writing,
+  table: TableImplementation,
+  condition: unknown,
+  { returning = false }: Bulk = {}
+): Result =>
+  Effect.flatMap(reached(database, table, "deleteAll", condition), (where): Result => {
+    if (where === undefined) return Effect.succeed(returning ? [] : 0)
+    const { plan } = table
+    const text =
+      plan.softDelete === undefined
+        ? `delete from ${plan.sqlName}${where.text}`
+        : `update ${plan.sqlName} set ${plan.marking}${where.text}`
+    return bulk(writing, table, "delete from", text, where.parameters, returning)
+  })

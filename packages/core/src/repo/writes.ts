@@ -1,0 +1,133 @@
+/** Writes that read first, and writes of many rows: functions of `Repo`. */
+import { Effect } from "effect"
+import type { InvalidInput, StatementError } from "./RepoError.js"
+import {
+  type BulkOptions,
+  type InsertAllOptions,
+  type ModifyContext,
+  type ModifyError,
+  type ModifyOptions,
+  type NoOptions,
+  type Predicate,
+  Repo,
+  type Written
+} from "./repository.js"
+import type * as Table from "./Table.js"
+
+/**
+ * Changes a row by what it holds: reads it under a lock (`for no key update`), hands it to a function and writes the fields that gives, all in one transaction
+ * (a savepoint, if one is open). Nobody else's change gets lost. A patch without fields changes nothing, and a failure rolls back. The function runs in
+ * the transaction, while others wait for the row. The hooks of a read and of an update run.
+ *
+ * `wait` says for how long to wait for the row; then it fails with `LockTimeout`.
+ *
+ * @since 0.1.0
+ * @category writing
+ * @example
+ * ```ts
+ * import { Model, SqlClient } from "@effect/sql"
+ * import { Repo, Table } from "@effecto/core"
+ * import { EmbeddedPostgres } from "@effecto/core/testing"
+ * import { Effect, Layer, Schema } from "effect"
+ *
+ * class Account extends Model.Class<Account>("Account")({ id: Schema.Number, balance: Schema.Number }) {}
+ *
+ * const Accounts = Table.make(Account, { name: "accounts", key: "id" })
+ *
+ * const withdraw = (id: number, amount: number) =>
+ *   Repo.modify(Accounts, id, ({ balance }) =>
+ *     balance < amount ? Effect.fail("not enough" as const) : Effect.succeed({ balance: balance - amount })
+ *   )
+ *
+ * const program = Effect.gen(function* () {
+ *   const sql = yield* SqlClient.SqlClient
+ *   yield* sql`create table accounts (id int primary key, balance int not null)`
+ *   yield* Repo.insert(Accounts, { id: 1, balance: 10 })
+ *   const all = yield* Effect.all([withdraw(1, 4), withdraw(1, 4), withdraw(1, 4)].map(Effect.either), { concurrency: 3 })
+ *   console.log(all.map(({ _tag }) => _tag).sort().join()) // Left,Right,Right
+ *   console.log((yield* Repo.fetch(Accounts, 1)).balance) // 2
+ * })
+ *
+ * Effect.runPromise(program.pipe(Effect.provide(Repo.layer().pipe(Layer.provide(EmbeddedPostgres)))))
+ * ```
+ */
+export const modify = <T extends Table.Any, E, R, const O extends ModifyOptions = NoOptions>(
+  table: T,
+  key: Table.Key<T>,
+  change: (row: Table.Row<T>) => Effect.Effect<Table.Update<T>, E, R>,
+  options?: O
+): Effect.Effect<Table.Row<T>, E | ModifyError<T, O>, Repo | ModifyContext<T, R>> =>
+  Effect.flatMap(Repo, (repo) => repo.modify(table, key, change, options))
+
+/**
+ * Inserts many rows, with as few statements as there may be (2,000 rows and 65,535 values in each) and in one transaction: all of them or none. Says how
+ * many, or with `returning` gives them back as the database holds them, in their order. A row may lack fields that have a default, whatever the others have.
+ *
+ * A value that does not fit its field is `InvalidInput`, and then nothing is sent. `onConflict` is that of {@link insert}; rows that met one with
+ * `"nothing"` are neither counted nor given back.
+ *
+ * Runs no hooks of rows unless a hook opts in; it is announced all the same.
+ *
+ * @since 0.1.0
+ * @category writing many
+ * @example
+ * ```ts
+ * import { Model, SqlClient } from "@effect/sql"
+ * import { Repo, Table } from "@effecto/core"
+ * import { EmbeddedPostgres } from "@effecto/core/testing"
+ * import { Effect, Layer, Schema } from "effect"
+ *
+ * class Person extends Model.Class<Person>("Person")({ id: Schema.Number, city: Schema.String }) {}
+ *
+ * const People = Table.make(Person, { name: "people", key: "id" })
+ *
+ * const program = Effect.gen(function* () {
+ *   const sql = yield* SqlClient.SqlClient
+ *   yield* sql`create table people (id int primary key, city text not null)`
+ *   const rows = Array.from({ length: 5000 }, (_, id) => ({ id, city: id % 2 === 0 ? "Berlin" : "Paris" }))
+ *   console.log(yield* Repo.insertAll(People, rows)) // 5000
+ *   console.log(yield* Repo.updateAll(People, { city: "Paris" }, { city: "Lyon" })) // 2500
+ *   console.log(yield* Repo.deleteAll(People, sql`id < ${4000}`)) // 4000
+ *   const left = yield* Repo.deleteAll(People, Repo.everything, { returning: true })
+ *   console.log(left.length) // 1000
+ * })
+ *
+ * Effect.runPromise(program.pipe(Effect.provide(Repo.layer().pipe(Layer.provide(EmbeddedPostgres)))))
+ * ```
+ */
+export const insertAll = <T extends Table.Any, const O extends InsertAllOptions<T> = NoOptions>(
+  table: T,
+  rows: ReadonlyArray<Table.Insert<T>>,
+  options?: O
+): Effect.Effect<Written<T, O>, InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError, Repo> =>
+  Effect.flatMap(Repo, (repo) => repo.insertAll(table, rows, options))
+
+/**
+ * Changes the given fields of all rows that a condition holds for, in one statement: equalities of one field at least, a fragment, or `Repo.everything`.
+ * Says how many, or with `returning` gives them back. Fields that the model makes on every update are written, and versions go up; rows that are deleted
+ * softly stay as they are. Runs no hooks of rows unless a hook opts in; it is announced all the same.
+ *
+ * @since 0.1.0
+ * @category writing many
+ */
+export const updateAll = <T extends Table.Any, const O extends BulkOptions = NoOptions>(
+  table: T,
+  condition: Predicate<T>,
+  patch: Table.Update<T>,
+  options?: O
+): Effect.Effect<Written<T, O>, InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError, Repo> =>
+  Effect.flatMap(Repo, (repo) => repo.updateAll(table, condition, patch, options))
+
+/**
+ * Deletes all rows that a condition holds for, in one statement, or marks them in a table with `softDelete`. Takes and gives what {@link updateAll}
+ * does. Runs no hooks of rows unless a hook opts in; it is announced all the same.
+ *
+ * @since 0.1.0
+ * @category writing many
+ */
+export const deleteAll = <T extends Table.Any, const O extends BulkOptions = NoOptions>(
+  table: T,
+  condition: Predicate<T>,
+  options?: O
+): Effect.Effect<Written<T, O>, Table.ConstraintError<T> | StatementError, Repo> =>
+  Effect.flatMap(Repo, (repo) => repo.deleteAll(table, condition, options))
