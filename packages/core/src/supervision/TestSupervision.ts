@@ -9,7 +9,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type { Child } from "./child.js"
 import type { ChildDown } from "./SupervisionError.js"
-import { render, SupervisionTree, type SupervisorShutdown, snapshot } from "./SupervisionTree.js"
+import { awaitShutdown, render, SupervisionTree, type SupervisorShutdown, snapshot } from "./SupervisionTree.js"
 
 /**
  * No child has this path.
@@ -63,6 +63,48 @@ export const crash = (path: string, defect?: unknown): Effect.Effect<void, never
       instance.exit({ exit: "abnormal", cause: Cause.die(defect ?? new CrashedOnPurpose({ path })) })
     })
   )
+
+/**
+ * Makes the next starts of a child fail, `times` of them (default 1), with a Cause, as if its layer had failed with it; the layer
+ * is not built. It does not matter who asks for the start: a restart, that of a group, or `SupervisionTree.start`. The failures of
+ * a second call follow those of the first; `times: 0` takes back all that are left. Dies with `NoSuchChild` for an unknown path.
+ *
+ * @example
+ * ```ts
+ * import { Supervised, SupervisionTree, TestSupervision } from "@effecto/core"
+ * import { Effect, Layer } from "effect"
+ *
+ * const app = Layer.empty.pipe(Supervised.layer({ id: "db" }), SupervisionTree.layer({ name: "app" }))
+ *
+ * const program = Effect.gen(function* () {
+ *   yield* TestSupervision.failNextStart("app/db", { times: 2 })
+ *   yield* TestSupervision.crash("app/db")
+ *   console.log(yield* TestSupervision.awaitRestart("app/db")) // 4: the instances 2 and 3 could not start
+ * })
+ *
+ * Effect.runPromise(program.pipe(Effect.provide(app)))
+ * ```
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const failNextStart = (
+  path: string,
+  options: { readonly times?: number; readonly cause?: Cause.Cause<unknown> } = {}
+): Effect.Effect<void, never, SupervisionTree> =>
+  Effect.map(childAt(path), (child) => {
+    const { cause = Cause.die(new CrashedOnPurpose({ path })), times = 1 } = options
+    if (times === 0) child.failures.length = 0
+    for (let n = 0; n < times; n++) child.failures.push(cause)
+  })
+
+/**
+ * Waits until the tree gives up or ends with its significant children, and answers with why. Answers at once if it has.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const awaitGiveUp: Effect.Effect<SupervisorShutdown, never, SupervisionTree> = Effect.flip(awaitShutdown)
 
 /**
  * Waits until a child that has crashed is up again, and answers with the number of its instance; at once if it already is.

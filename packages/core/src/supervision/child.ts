@@ -54,6 +54,8 @@ export class Child {
   orphaned = 0
   /** Number of the last instance that ended by itself. */
   lastExit = 0
+  /** Starts that are to fail, with these causes, instead of being tried: for tests. */
+  readonly failures: Array<Cause.Cause<unknown>> = []
   /** When the last instance began to stop, in milliseconds of the supervisor's clock. */
   downSince = 0
   /** When it may be started again, in milliseconds of the supervisor's clock. */
@@ -108,6 +110,11 @@ export class Child {
     onUp: (instance: Instance) => void,
     onExit: (instance: Instance, ending: Ending) => void
   ): Effect.Effect<Exit.Exit<Instance, unknown>> {
+    const failure = this.failures.shift()
+    if (failure !== undefined) {
+      this.cause = failure
+      return Effect.succeed(Exit.failCause(failure))
+    }
     return Effect.flatMap(Scope.make(), (scope) => {
       const instance = new Instance(owner, this.slot, number, scope, onExit)
       this.instance = instance
