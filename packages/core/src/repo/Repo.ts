@@ -11,12 +11,11 @@
  *
  * @since 0.1.0
  */
-import { SqlClient, SqlError } from "@effect/sql"
-import { Context, Effect, Layer, type Option } from "effect"
+import { SqlClient } from "@effect/sql"
+import { Effect, Layer, type Option } from "effect"
 import type { Associations } from "./association.js"
-import { clientFor, driverTag } from "./database.js"
 import type { Transaction } from "./frame.js"
-import { make } from "./operations.js"
+import { provided } from "./provided.js"
 import type { InvalidInput, MultipleResults, NotFound, StatementError } from "./RepoError.js"
 import {
   type Condition,
@@ -41,6 +40,7 @@ export { type Everything, everything } from "./bulk.js"
 export type { Around, Call, Changed } from "./chain.js"
 export { annotate, disableHooks, enableHooks, hooksEnabled, inHook } from "./hookstate.js"
 export { middleware } from "./middleware.js"
+export { sandbox } from "./sandbox.js"
 export type { OnConflict } from "./onconflict.js"
 export type { OrderBy, Page, PageOptions } from "./paging.js"
 export { aggregate, decode, page, reload, stream } from "./reads.js"
@@ -429,32 +429,9 @@ export const layer = (options?: {
   readonly prepare?: boolean | undefined
 }): Layer.Layer<Repo | SqlClient.SqlClient, never, SqlClient.SqlClient> =>
   Layer.effectContext(
-    Effect.map(SqlClient.SqlClient, (base) => {
-      const { client, database } = clientFor(
-        base,
-        { logParameters: options?.logParameters ?? false, prepare: options?.prepare ?? true },
-        (database) =>
-          <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError.SqlError, R> =>
-            // Sound: an effect that asks for the Transaction gets it, and keeps asking as far as this signature can tell.
-            Effect.mapError(
-              transactOn(
-                database,
-                Effect.mapError(self, (error) => new FromEffect(error)),
-                {}
-              ),
-              (error): E | SqlError.SqlError =>
-                error instanceof FromEffect
-                  ? error.error
-                  : new SqlError.SqlError({ cause: error, message: error.message })
-            ) as Effect.Effect<A, E | SqlError.SqlError, R>
-      )
-      const provided = Context.make(Repo, make(database)).pipe(Context.add(SqlClient.SqlClient, client))
-      const driver = driverTag(base)
-      return driver === undefined ? provided : Context.add(provided, driver, client)
-    })
+    Effect.map(
+      SqlClient.SqlClient,
+      (base) =>
+        provided(base, { logParameters: options?.logParameters ?? false, prepare: options?.prepare ?? true }).context
+    )
   )
-
-/** Tells an effect's own failure from the transaction's. */
-class FromEffect<E> {
-  constructor(readonly error: E) {}
-}

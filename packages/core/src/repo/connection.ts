@@ -3,7 +3,7 @@
  * refused once its frame has ended. They are ordinary `Connection`s of @effect/sql, so statements written by hand take the same way.
  */
 import { type SqlConnection, SqlError } from "@effect/sql"
-import { Chunk, Effect, Option, Stream } from "effect"
+import { Chunk, Effect, Exit, Option, Stream } from "effect"
 import { execute, executeValues, isOutsideOfTransaction, outsideReason } from "./driver.js"
 import type { Frame } from "./frame.js"
 import { preparedStatement } from "./prepared.js"
@@ -55,8 +55,14 @@ export const holding = <A, E, R>(
     const go = () => (ticket.state === "granted" ? Effect.ensuring(use, giveBack) : refused)
     if (ticket.state !== "waiting") return go()
     const turn = Effect.async<void>((resume) => {
-      if (ticket.state === "waiting") ticket.wake = () => resume(Effect.void)
-      else resume(Effect.void)
+      const wake = () => resume(Effect.void)
+      if (ticket.state !== "waiting") return wake()
+      const tired = ends ? undefined : session.whenStuck(() => resume(stuck))
+      ticket.wake = () => {
+        tired?.()
+        wake()
+      }
+      return tired === undefined ? undefined : Effect.sync(tired)
     })
     // An interruption can arrive after the turn was given and before the fiber runs: then the connection is handed on.
     return Effect.matchCauseEffect(restore(turn), {
@@ -64,6 +70,12 @@ export const holding = <A, E, R>(
       onSuccess: go
     })
   })
+
+const stuck = Effect.die(
+  new Error(
+    "a statement waits for the one connection of its sandbox, and nothing happens there: it is held by a transaction that waits for another fiber. In a sandbox only fibers forked inside of a transaction can go on while that is open."
+  )
+)
 
 const closed = Effect.suspend(() =>
   Effect.fail(
@@ -212,6 +224,23 @@ const controlled = refusal(
 
 const lost = refusal("The transaction of this statement is not open any more", outsideReason)
 
+/** A statement that fails, or is interrupted, undoes nothing but itself. */
+const alone = <A, E, R>(connection: Runs, statement: Effect.Effect<A, E, R>) =>
+  Effect.zipRight(
+    execute(connection, "savepoint effecto_statement", []),
+    Effect.onExit(statement, (exit) =>
+      Effect.ignore(
+        execute(
+          connection,
+          Exit.isSuccess(exit)
+            ? "release savepoint effecto_statement"
+            : "rollback to savepoint effecto_statement; release savepoint effecto_statement",
+          []
+        )
+      )
+    )
+  )
+
 /** Statements inside of a transaction: in turns, and only while the frame is open. */
 export class FrameChannel extends Channel {
   constructor(
@@ -219,6 +248,11 @@ export class FrameChannel extends Channel {
     options: ChannelOptions
   ) {
     super(options)
+  }
+
+  /** Whether its statements are in no transaction, as far as a test can tell. */
+  private get isSandbox(): boolean {
+    return this.frame === this.frame.session.database.ground
   }
 
   protected readonly on: On = (use) => {
@@ -229,7 +263,13 @@ export class FrameChannel extends Channel {
         false,
         restore,
         // Whatever ran now would be kept at once.
-        Effect.suspend(() => (isOutsideOfTransaction(connection) ? lost : restore(use(connection)))),
+        Effect.suspend(() =>
+          isOutsideOfTransaction(connection)
+            ? lost
+            : this.isSandbox
+              ? alone(connection, restore(use(connection)))
+              : restore(use(connection))
+        ),
         closed
       )
     )

@@ -118,6 +118,7 @@ export class Database {
     if (frame !== undefined) return this.channelOf(frame)
     const foreign = foreignConnection(context)
     if (foreign !== undefined) return new PoolChannel(on(foreign), this.options, this.reserveScoped)
+    if (this.ground !== undefined) return this.channelOf(this.ground)
     return this.constantPool
   }
 

@@ -68,6 +68,9 @@ export class Session {
   private savepoints = 0
   /** Set when a rollback failed: whatever the server would answer to COMMIT, it must not be sent. */
   broken = false
+  /** How long nothing may happen on the connection while somebody waits for it, in milliseconds of real time: in a sandbox that would be for ever. */
+  patience: number | undefined = undefined
+  private progress = performance.now()
   /** Set when tables may have changed: PostgreSQL refuses a prepared statement whose result would be another, and that aborts the transaction. */
   altered = false
 
@@ -91,12 +94,29 @@ export class Session {
   giveBack(ticket: Ticket): void {
     if (ticket.state === "granted") {
       this.busy = false
+      if (this.patience !== undefined) this.progress = performance.now()
       this.pump()
     } else if (ticket.state === "waiting") {
       const place = this.waiting.indexOf(ticket)
       if (place >= 0) this.waiting.splice(place, 1)
     }
     ticket.state = "refused"
+  }
+
+  /** Calls back when nothing has happened here for too long; gives back how to stop looking. */
+  whenStuck(tell: () => void): (() => void) | undefined {
+    const { patience } = this
+    if (patience === undefined) return undefined
+    const begun = performance.now()
+    let timer: ReturnType<typeof setTimeout>
+    const look = () => {
+      const still = patience - (performance.now() - Math.max(begun, this.progress))
+      // What is busy is PostgreSQL, which is for others to limit.
+      if (this.busy || still > 0) timer = setTimeout(look, this.busy ? patience : still)
+      else tell()
+    }
+    timer = setTimeout(look, patience)
+    return () => clearTimeout(timer)
   }
 
   /** Looks again at everybody who waits: something was given back, or a frame changed. */

@@ -76,10 +76,10 @@ export interface TransactOptions {
  */
 export type TimeoutError<O> = [O["timeout" & keyof O]] extends [undefined] ? never : TransactionTimeout
 
-type Restore = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+export type Restore = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /** Ending a frame is not interruptible, waiting for its turn included. */
-const stay: Restore = (self) => self
+export const stay: Restore = (self) => self
 
 /** What a transaction itself adds to the errors of its effect. */
 export type TransactError = CommitFailed | StatementError
@@ -88,9 +88,9 @@ export type TransactError = CommitFailed | StatementError
  * How long PostgreSQL may take for what begins a transaction or undoes it, in milliseconds of real time: it has nothing to wait for there, so no
  * answer means that there is no server any more. Then the connection is destroyed, and whoever is left of the server rolls back.
  */
-const limit = 5000
+export const limit = 5000
 
-const control = (connection: SqlConnection.Connection, text: string, within: number | undefined) =>
+export const control = (connection: SqlConnection.Connection, text: string, within: number | undefined) =>
   observed(execute(connection, text, [], within), transactionSource, text, undefined)
 
 const isolations: ReadonlyArray<unknown> = ["read committed", "repeatable read", "serializable"]
@@ -257,7 +257,7 @@ const commit = (frame: Frame): Effect.Effect<Ending> =>
     Effect.tap((ending) => (ending.outcome === "unknown" ? discard(frame.session.connection) : Effect.void))
   )
 
-const rollback = (frame: Frame): Effect.Effect<Ending> =>
+export const rollback = (frame: Frame): Effect.Effect<Ending> =>
   Effect.as(
     Effect.catchAll(control(frame.session.connection, "rollback", limit), () => discard(frame.session.connection)),
     { outcome: "rolledBack", failure: undefined }
