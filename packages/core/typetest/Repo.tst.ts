@@ -128,7 +128,7 @@ describe("Repo", () => {
     expect(Repo.get(People, id, unknownOptions)).type.toBe<
       Effect.Effect<
         Option.Option<Person>,
-        RepoError.LockTimeout | RepoError.StatementError,
+        RepoError.LockTimeout | RepoError.InvalidInput<"people"> | RepoError.StatementError,
         Repo.Repo | Transaction.Transaction
       >
     >()

@@ -93,7 +93,7 @@ export {
    */
   queriesOf
 } from "./statementlog.js"
-export { deleteAll, insertAll, modify, updateAll } from "./writes.js"
+export { deleteAll, insertAll, modify, updateAll, upsert } from "./writes.js"
 
 /**
  * The row with that key, or none. A key that does not fit its field is no row's key: none, without asking the database.

@@ -415,7 +415,7 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
       table: Any,
       key: unknown,
       change: (row: object) => Effect.Effect<object, unknown>,
-      options?: Pick<ReadOptions, "wait" | "strict">
+      options?: Pick<ReadOptions, "wait">
     ) => {
       const self = implementationOf(table)
       const locked = service.fetch(self, key as never, { ...options, lock: "no key update" as const })

@@ -9,7 +9,7 @@ import type { Transaction } from "./frame.js"
 import type { OnConflict } from "./onconflict.js"
 import type { Page, PageOptions } from "./paging.js"
 import type { InvalidInput, MultipleResults, NotFound, StatementError } from "./RepoError.js"
-import type { CountOptions, LockContext, LockError, ReadOptions, StrictError } from "./rowlock.js"
+import type { CountOptions, LockContext, LockError, ReadOptions, StrictError, Wait } from "./rowlock.js"
 import type * as Table from "./Table.js"
 import type { TimeoutError, TransactError, TransactOptions } from "./transact.js"
 
@@ -69,7 +69,9 @@ export type Written<T extends Table.Any, O> = O extends { readonly returning: tr
   : number
 
 /** For how long `modify` waits for its row. */
-export type ModifyOptions = Pick<ReadOptions, "wait" | "strict">
+export interface ModifyOptions {
+  readonly wait?: Wait | undefined
+}
 
 /** What `modify` can fail with beside what its function does. */
 export type ModifyError<T extends Table.Any, O> =

@@ -1,5 +1,6 @@
 /** Writes that read first, and writes of many rows: functions of `Repo`. */
 import { Effect } from "effect"
+import type { OnConflict } from "./onconflict.js"
 import type { InvalidInput, StatementError } from "./RepoError.js"
 import {
   type BulkOptions,
@@ -10,6 +11,7 @@ import {
   type NoOptions,
   type Predicate,
   Repo,
+  type WriteError,
   type Written
 } from "./repository.js"
 import type * as Table from "./Table.js"
@@ -58,6 +60,38 @@ export const modify = <T extends Table.Any, E, R, const O extends ModifyOptions 
   options?: O
 ): Effect.Effect<Table.Row<T>, E | ModifyError<T, O>, Repo | ModifyContext<T, R>> =>
   Effect.flatMap(Repo, (repo) => repo.modify(table, key, change, options))
+
+/**
+ * Inserts a row, or changes the one that is there already: `Repo.insert` with an `onConflict` that replaces. `target` are the fields of the unique index
+ * or constraint that tells whether it is there; `action` is `"replace"` unless it names the fields to take over, or to keep. The hooks of an insert run.
+ *
+ * @since 0.1.0
+ * @category writing
+ */
+export const upsert = <T extends Table.Any>(
+  table: T,
+  row: Table.Insert<T>,
+  conflict: Replacing<T>
+): Effect.Effect<
+  Table.Row<T>,
+  InvalidInput<T["name"]> | WriteError<T, "insert">,
+  Repo | Table.HookContext<T, "insert">
+> =>
+  Effect.flatMap(Repo, (repo) => {
+    // Sound: with an action that replaces, the result is the row.
+    const onConflict = { action: "replace", ...conflict } as unknown as OnConflict<T>
+    return repo.insert(table, row, { onConflict }) as Effect.Effect<
+      Table.Row<T>,
+      InvalidInput<T["name"]> | WriteError<T, "insert">,
+      Table.HookContext<T, "insert">
+    >
+  })
+
+/** A conflict that is answered by replacing. */
+type Replacing<T extends Table.Any> = {
+  readonly target: Extract<OnConflict<T>, { readonly action: "replace" | object }>["target"] & ReadonlyArray<unknown>
+  readonly action?: Exclude<OnConflict<T>["action"], "nothing">
+}
 
 /**
  * Inserts many rows, with as few statements as there may be (2,000 rows and 65,535 values in each) and in one transaction: all of them or none. Says how

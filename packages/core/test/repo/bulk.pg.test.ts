@@ -271,3 +271,29 @@ describe("deleteAll", () => {
     )
   })
 })
+
+describe("upsert", () => {
+  layer(TestRepo, { excludeTestServices: true })((it) => {
+    it.effect("inserts, or replaces what is there; told which fields, only those", () =>
+      Effect.gen(function* () {
+        yield* fresh
+        const target = ["name"] as const
+        expect(yield* Repo.upsert(Entries, { name: "a", amount: 1, comment: "x" }, { target })).toMatchObject({
+          id: 1,
+          lockVersion: 1
+        })
+        expect(yield* Repo.upsert(Entries, { name: "a", amount: 2, comment: "y" }, { target })).toMatchObject({
+          amount: 2,
+          comment: "y",
+          lockVersion: 2
+        })
+        const kept = yield* Repo.upsert(
+          Entries,
+          { name: "a", amount: 3, comment: "z" },
+          { target, action: { replaceAllExcept: ["comment"] } }
+        )
+        expect(kept).toMatchObject({ id: 1, amount: 3, comment: "y", lockVersion: 3 })
+      })
+    )
+  })
+})
