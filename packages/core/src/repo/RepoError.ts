@@ -225,6 +225,20 @@ export class LockTimeout extends Data.TaggedError("LockTimeout")<{
 }
 
 /**
+ * The connection that held a session lock has ended, and PostgreSQL has given the lock back: somebody else may hold it.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class LockLost extends Data.TaggedError("LockLost")<{
+  readonly resource: string
+}> {
+  override get message() {
+    return `the lock ${this.resource} was lost: the connection that held it has ended, and somebody else may hold it by now. Whoever held it was interrupted.`
+  }
+}
+
+/**
  * There is no open transaction where one is needed: a fiber outlived the transaction it was forked in, or the types were forced.
  *
  * @since 0.1.0

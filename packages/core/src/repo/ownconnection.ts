@@ -1,0 +1,129 @@
+/**
+ * A connection beside the pool, for what has to outlive statements and transactions and must not take a place from them: a lock of a session.
+ *
+ * It is made like the pool's own: by the driver's class, to the same server. What is needed for that is read off a connection that the pool has, once.
+ */
+import { type SqlClient, type SqlConnection, SqlError } from "@effect/sql"
+import { Deferred, Effect, Predicate, type Scope } from "effect"
+import { type Database, databaseOf } from "./database.js"
+import { discard, execute } from "./driver.js"
+import { frameOf } from "./frame.js"
+
+/** `pg`'s Client, as far as it is used here. */
+interface Client {
+  connect(done: (error: Error | null | undefined) => void): void
+  end(): Promise<void>
+  on(event: "error", listener: (error: unknown) => void): void
+  on(event: "end", listener: () => void): void
+}
+
+type MakeClient = () => Client
+
+const makers = new WeakMap<Database, MakeClient>()
+
+/** How to make another client like this one. */
+const makerOf = (connection: SqlConnection.Connection): MakeClient | undefined => {
+  const driver: unknown = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
+  if (!Predicate.hasProperty(driver, "connectionParameters") || typeof driver.connectionParameters !== "object")
+    return undefined
+  // Sound: what `pg` keeps of how a client was made, and the client's own class.
+  const { application_name, client_encoding, database, host, options, password, port, ssl, sslnegotiation, user } =
+    driver.connectionParameters as Readonly<Record<string, unknown>>
+  const Class = driver.constructor as new (options: Readonly<Record<string, unknown>>) => Client
+  const own = Predicate.hasProperty(driver, "password") ? driver.password : password
+  return () =>
+    new Class({
+      application_name,
+      client_encoding,
+      database,
+      host,
+      options,
+      password: own,
+      port,
+      ssl,
+      sslnegotiation,
+      user,
+      keepAlive: true,
+      connectionTimeoutMillis: 10_000
+    })
+}
+
+const unknownDriver = new SqlError.SqlError({
+  cause: new Error("the driver of this client is not `pg`, which a connection beside the pool is made with"),
+  message: "Failed to open a connection"
+})
+
+/** From the transaction the fiber is in, so that an exhausted pool is not waited for; or from the pool, the first time. */
+const maker = (database: Database): Effect.Effect<MakeClient, SqlError.SqlError> =>
+  Effect.withFiberRuntime((fiber) => {
+    const known = makers.get(database)
+    if (known !== undefined) return Effect.succeed(known)
+    const keep = (connection: SqlConnection.Connection) => {
+      const made = makerOf(connection)
+      if (made === undefined) return Effect.fail(unknownDriver)
+      makers.set(database, made)
+      return Effect.succeed(made)
+    }
+    const held = frameOf(fiber.currentContext, database.client) ?? database.ground
+    if (held !== undefined) return keep(held.session.connection)
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(database.take(restore), ({ connection, giveBack }) => Effect.zipLeft(keep(connection), giveBack))
+    )
+  })
+
+/** A connection that only its owner uses. */
+export interface OwnConnection {
+  readonly run: (
+    text: string,
+    parameters?: ReadonlyArray<unknown>,
+    limit?: number
+  ) => Effect.Effect<unknown, SqlError.SqlError>
+  readonly close: Effect.Effect<void>
+  /** Is done when the connection has ended, whoever ended it. */
+  readonly ended: Effect.Effect<void>
+}
+
+/** How long the server may take for a farewell, in milliseconds. */
+const farewell = 1000
+
+/** Opens a connection for the length of a scope; `before` is run on it when the scope is closed, if it still can be. */
+export const ownConnection = (
+  client: SqlClient.SqlClient,
+  before: string
+): Effect.Effect<OwnConnection, SqlError.SqlError, Scope.Scope> =>
+  Effect.flatMap(maker(databaseOf(client)), (make) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        const ended = yield* Deferred.make<void>()
+        const driver = make()
+        // Sound: what runs statements looks at the driver first, and finds it.
+        const connection = { pg: driver } as unknown as SqlConnection.Connection
+        const over = () => Deferred.unsafeDone(ended, Effect.void)
+        // Without a listener an error would end the process.
+        driver.on("error", over)
+        driver.on("end", over)
+        const connected = Effect.async<void, SqlError.SqlError>((resume) => {
+          driver.connect((cause) =>
+            resume(
+              cause
+                ? Effect.fail(new SqlError.SqlError({ cause, message: "Failed to open a connection" }))
+                : Effect.void
+            )
+          )
+        })
+        yield* Effect.onError(restore(connected), () => discard(connection))
+        yield* Effect.addFinalizer(() =>
+          Effect.flatMap(Deferred.isDone(ended), (isOver) =>
+            isOver
+              ? Effect.void
+              : Effect.zipRight(Effect.ignore(execute(connection, before, [], farewell)), discard(connection))
+          )
+        )
+        return {
+          run: (text, parameters = [], limit) => execute(connection, text, parameters, limit),
+          close: discard(connection),
+          ended: Deferred.await(ended)
+        } satisfies OwnConnection
+      })
+    )
+  )
