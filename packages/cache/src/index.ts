@@ -4,3 +4,4 @@
  * @since 0.1.0
  */
 export * as Cache from "./Cache.js"
+export * as RepoCache from "./RepoCache.js"

@@ -159,6 +159,13 @@ export const orNotCached =
   <V>(found: Option.Option<V>): Effect.Effect<V, NotCached> =>
     Option.isSome(found) ? Effect.succeed(found.value) : Effect.fail(new NotCached({ cache, key }))
 
+const orMissing = <K, V, E>({ settings: { missing, name } }: Service<K, V, E>, key: K) =>
+  missing === undefined
+    ? orNotCached(name, key)
+    : (found: Option.Option<V>): Effect.Effect<V, NotCached> =>
+        // Sound: whoever chooses another failure for what is missing says so in the type it gives out.
+        Option.isSome(found) ? Effect.succeed(found.value) : Effect.fail(missing(key) as NotCached)
+
 /** The reads of a cache: each makes an effect and does nothing else. */
 export const readsOf = <K, V, E>(service: Service<K, V, E>) => {
   const store = service.store
@@ -172,7 +179,7 @@ export const readsOf = <K, V, E>(service: Service<K, V, E>) => {
     service,
     store,
     option: false,
-    miss: ({ key }, fiber) => Effect.flatMap(lookUp(service, key, fiber), orNotCached(service.settings.name, key))
+    miss: ({ key }, fiber) => Effect.flatMap(lookUp(service, key, fiber), orMissing(service, key))
   }
   const getOption: Reader<K, V, E, Option.Option<V>, never> = {
     service,

@@ -199,7 +199,7 @@ export class Service<K, V, E> implements Member<K> {
   /** What the function makes of every entry that this fiber may be served. */
   list<A>(f: (entry: Entry<K, V>) => A): Effect.Effect<Array<A>> {
     return this.step((store, now, fiber) =>
-      this.readsAround(fiber) ? store.list(now, f, (key) => !this.isMarked(key)) : store.list(now, f)
+      this.readsAround(fiber) ? store.list(now, f, (key) => !this.isMarked(key, fiber)) : store.list(now, f)
     )
   }
 
@@ -211,7 +211,7 @@ export class Service<K, V, E> implements Member<K> {
         ? store.list(
             now,
             () => 0,
-            (key) => !this.isMarked(key)
+            (key) => !this.isMarked(key, fiber)
           ).length
         : all
     })
@@ -298,18 +298,20 @@ export class Service<K, V, E> implements Member<K> {
 
   /** Whether the fiber must not be served this key, because some transaction has written it: its own, for all we know. */
   isDirty(key: K, fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean {
-    return this.readsAround(fiber) && this.isMarked(key)
+    return this.readsAround(fiber) && this.isMarked(key, fiber)
   }
 
-  private isMarked(key: K): boolean {
+  private isMarked(key: K, fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean {
     if (this.dirt.has(key)) return true
-    if (!this.dirt.hasTags) return false
+    const changed = this.settings.changed?.(fiber)
+    if (changed?.key(key)) return true
+    if (!this.dirt.hasTags && changed === undefined) return false
     const entry = this.store.entries.get(key)
-    return entry !== undefined && this.store.tags.of(entry).some((tag) => this.dirt.hasTag(tag))
+    return entry !== undefined && this.store.tags.of(entry).some((tag) => this.dirt.hasTag(tag) || changed?.tag(tag))
   }
 
   private readsAround(fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean {
-    return this.dirt.open > 0 && startedInTransaction(fiber)
+    return (this.dirt.open > 0 || this.settings.changed !== undefined) && startedInTransaction(fiber)
   }
 
   evict(key: K): void {

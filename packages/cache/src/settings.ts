@@ -1,5 +1,5 @@
 /** What a cache was made with, decoded. Times are milliseconds. */
-import type { Effect, Either, Option } from "effect"
+import type { Effect, Either, Fiber, Option } from "effect"
 import type { Policy } from "./eviction.js"
 import type { Span } from "./lifetime.js"
 import type { Cause } from "./store.js"
@@ -15,6 +15,12 @@ export interface Removal<K, V> {
   readonly key: K
   readonly value: V
   readonly cause: Cause
+}
+
+/** What the transaction that a fiber stands in has changed, and nobody else can see yet. */
+export interface Changed<K> {
+  readonly key: (key: K) => boolean
+  readonly tag: (tag: string) => boolean
 }
 
 export interface Settings<K, V, E> {
@@ -46,5 +52,9 @@ export interface Settings<K, V, E> {
   readonly weight?: ((value: V, key: K) => number) | undefined
   readonly maxWeight?: number | undefined
   readonly onRemoval?: ((removal: Removal<K, V>) => Effect.Effect<void>) | undefined
+  /** What a fiber in a transaction must not be served, beside what was written through this cache. */
+  readonly changed?: ((fiber: Fiber.RuntimeFiber<unknown, unknown>) => Changed<K>) | undefined
+  /** What `fetch` fails with when there is no value, if not with `NotCached`. */
+  readonly missing?: ((key: K) => unknown) | undefined
   readonly onRestart?: "empty" | "keep" | undefined
 }

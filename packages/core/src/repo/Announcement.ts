@@ -117,3 +117,21 @@ export const pending: Effect.Effect<ReadonlyArray<Change>, never, Repo> = Effect
     return Effect.succeed(found)
   })
 )
+
+/**
+ * Whether the transaction that a fiber with this context stands in has changed a row of the table that nobody else can see yet; without a key, whether
+ * it has changed any. As {@link pending}, but at once and for one question: for a cache that decides about a hit.
+ *
+ * @since 0.1.0
+ * @category announcing
+ */
+export const unsafeHasPending = (
+  repo: Context.Tag.Service<typeof Repo>,
+  context: Context.Context<never>,
+  table: Table.Any,
+  key?: unknown
+): boolean => {
+  let frame = frameOf(context, repo.announcer.client)
+  for (; frame !== undefined; frame = frame.parent) if (frame.isOpen && frame.changes.has(table, key)) return true
+  return false
+}

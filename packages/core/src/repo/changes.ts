@@ -42,6 +42,9 @@ export const identity = (key: unknown): unknown =>
     ? JSON.stringify(key, (_, value: unknown) => (typeof value === "bigint" ? `${value}n` : value))
     : key
 
+const nameOf = (schema: string | undefined, table: string): string =>
+  schema === undefined ? table : `${schema}.${table}`
+
 interface Entry {
   readonly schema: string | undefined
   readonly table: string
@@ -66,6 +69,13 @@ export class Changes {
       this.into(schema, table, keys === "all" ? keys : keys.values())
   }
 
+  /** Whether this row of the table was changed; without a key, whether any was. */
+  has(table: Changed, key?: unknown): boolean {
+    if (this.tables.size === 0) return false
+    const entry = this.tables.get(nameOf(table.schema, table.name))
+    return entry !== undefined && (key === undefined || entry.keys === "all" || entry.keys.has(identity(key)))
+  }
+
   list(): ReadonlyArray<Change> {
     return [...this.tables.values()].map(({ keys, schema, table }) => ({
       schema,
@@ -77,7 +87,7 @@ export class Changes {
   private into(schema: string | undefined, table: string, given: Iterable<unknown> | "all"): void {
     const keys: ReadonlyArray<unknown> | "all" = given === "all" ? "all" : [...given]
     if (keys.length === 0) return
-    const name = schema === undefined ? table : `${schema}.${table}`
+    const name = nameOf(schema, table)
     let entry = this.tables.get(name)
     if (entry === undefined) {
       entry = { schema, table, keys: new Map() }

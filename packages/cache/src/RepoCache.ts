@@ -1,0 +1,359 @@
+/**
+ * A cache before a table: rows by their key and what was queried, never older than the last commit that was acknowledged before the read began.
+ *
+ * `layer(People, { idle: "10 minutes" })` is all there is to say. What is not held is read through the Repo, once for all who ask. What the Repo writes is
+ * forgotten after the outermost COMMIT, before `transact`, or the write, gives its result:
+ *
+ * ```text
+ *   write ─▶ in a transaction: its own reads of that row go round the cache; others are served what is committed
+ *     └─▶ COMMIT ──▶ forgotten: the rows by their keys, or all of them where those are not known; each query that depends on the table
+ *     └─▶ ROLLBACK, of it all or to a savepoint ──▶ nothing is forgotten
+ *     └─▶ nobody knows ──▶ all rows of the table are forgotten, and once more a little later, for the server may be late
+ * ```
+ *
+ * Nothing that was read inside of a transaction is kept for others, and no load that began before a commit is kept after it. Bulk writes forget by table as
+ * `Announcement` says them. What was written by hand is announced by `Announcement.touch`, or forgotten by `invalidate`.
+ *
+ * Rows are loaded in the cache's own context: with the hooks and the middleware of its Repo, and not with a caller's FiberRefs. So do not put it before tables
+ * whose rows depend on who asks. Inside of a transaction an unchanged row is served from the cache too; read with `Repo` what has to be of the transaction's
+ * own snapshot, or locked.
+ *
+ * It is *not* shared between processes: it knows what this process writes through the same client.
+ *
+ * @since 0.1.0
+ */
+import * as Announcement from "@effecto/core/Announcement"
+import type { NoOptions, ReadContext, ReadError } from "@effecto/core/Repo"
+import { Repo } from "@effecto/core/Repo"
+import { NotFound } from "@effecto/core/RepoError"
+import type * as Table from "@effecto/core/Table"
+import { Context, Data, Duration, Effect, Either, Layer, type Option, type Scope } from "effect"
+import type { Cache, Options as CacheOptions, Stats } from "./Cache.js"
+import { commandsOf } from "./commands.js"
+import type { Lifetime } from "./lifetime.js"
+import { settingsOf } from "./options.js"
+import { type Service, start } from "./service.js"
+import type { Settings } from "./settings.js"
+import { Succession } from "./succession.js"
+
+/**
+ * The cache of one table: see `layer`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RepoCache<in out T extends Table.Any> {
+  readonly table: T
+
+  /** The row with that key, or none. */
+  readonly get: (key: Table.Key<T>) => Effect.Effect<Option.Option<Table.Row<T>>, ReadError<T>>
+
+  /** The row with that key; fails with `NotFound` when there is none. */
+  readonly fetch: (key: Table.Key<T>) => Effect.Effect<Table.Row<T>, NotFound<T["name"]> | ReadError<T>>
+
+  /** The rows with these keys, in their order; those that are missing are read in one query where the key is one field. */
+  readonly getAll: (
+    keys: Iterable<Table.Key<T>>
+  ) => Effect.Effect<ReadonlyArray<Option.Option<Table.Row<T>>>, ReadError<T>>
+
+  /** Reads the row anew, whatever is held. */
+  readonly refresh: (key: Table.Key<T>) => Effect.Effect<Option.Option<Table.Row<T>>, ReadError<T>>
+
+  /**
+   * What a query brought, kept under a key of its own: one key for one query, its parameters included. It is forgotten when a row of this table changes, or of one
+   * that it `dependsOn`: name all that it reads. All who ask for the key meanwhile wait for one run, and share its failure.
+   */
+  readonly getOrLoad: <A, E, R>(
+    key: string,
+    query: Effect.Effect<A, E, R>,
+    options?: QueryOptions
+  ) => Effect.Effect<A, E, R>
+
+  /** Forgets all rows and queries: after changes that no Repo of this process has made. In a transaction, after its commit. */
+  readonly invalidate: Effect.Effect<void>
+
+  /** What the cache has done, for rows and for queries. */
+  readonly stats: Effect.Effect<{ readonly rows: Stats; readonly queries: Stats }>
+}
+
+/**
+ * How a query is kept.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface QueryOptions {
+  /** The other tables that the query reads. */
+  readonly dependsOn?: ReadonlyArray<Table.Any> | undefined
+  /** By default the one that the cache has for its rows. */
+  readonly lifetime?: Lifetime | undefined
+}
+
+/**
+ * How a table is cached: lifetimes, bounds and outages as for any cache. Lifetimes are there to give memory back, and for what others change: what this process
+ * writes is forgotten at once.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options<E = never>
+  extends Pick<
+    CacheOptions<unknown, unknown, E>,
+    | "idle"
+    | "max"
+    | "jitter"
+    | "capacity"
+    | "policy"
+    | "absent"
+    | "staleWhileRevalidate"
+    | "grace"
+    | "softTimeout"
+    | "hardTimeout"
+    | "refreshAhead"
+  > {
+  /** What the cache is called in errors, logs and metrics: by default the table's name, and that with `queries` behind it. */
+  readonly name?: string | undefined
+  /** How many queries are held at most. Unbounded by default. */
+  readonly queries?: number | undefined
+}
+
+const nameOf = (table: { readonly schema: string | undefined; readonly name: string }): string =>
+  table.schema === undefined ? table.name : `${table.schema}.${table.name}`
+
+/**
+ * The tag of a table's cache. Tables of the same name have the same.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export const of = <T extends Table.Any>(table: T): Context.Tag<RepoCache<T>, RepoCache<T>> =>
+  Context.GenericTag<RepoCache<T>>(`@effecto/cache/RepoCache/${nameOf(table)}`)
+
+/** Keys of several fields are other objects each time: equal ones are one key. */
+const comparable = (key: unknown): unknown =>
+  typeof key !== "object" || key === null || key instanceof Date
+    ? key
+    : Array.isArray(key)
+      ? Data.array(key)
+      : Data.struct(key as Record<string, unknown>) // an object, as was just looked
+
+/** So long after a COMMIT of unknown outcome the server is taken to have ended it. */
+const LATE = Duration.seconds(5)
+
+/**
+ * Makes the cache of a table that lives as long as its scope.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = <T extends Table.Any>(
+  table: T,
+  options: Options = {}
+): Effect.Effect<RepoCache<T>, never, Repo | ReadContext<T, NoOptions> | Scope.Scope> => {
+  // One for each effect: what one instance is to forget after a commit, its successor forgets.
+  const ofRows = new Succession<unknown>()
+  const ofQueries = new Succession<string>()
+  return Effect.gen(function* () {
+    type Row = Table.Row<T>
+    type E = ReadError<T>
+    const repo = yield* Repo
+    const name = options.name ?? nameOf(table)
+    const { absent, capacity, queries: most, ...common } = options
+    const field = typeof table.key === "string" ? table.key : undefined
+    /** Sound: keys come in by functions that take keys of the table, and `comparable` changes nothing of what they hold. */
+    const keyOf = (key: unknown) => key as Table.Key<T>
+    const tables = new Map<string, Table.Any>([[nameOf(table), table]])
+
+    const rows = yield* started<unknown, Row, E, ReadContext<T, NoOptions>>(
+      {
+        ...common,
+        absent,
+        capacity,
+        name,
+        lookup: (key) => repo.get(table, keyOf(key)),
+        lookupAll:
+          field === undefined
+            ? undefined
+            : (keys) =>
+                Effect.map(
+                  // Sound: an equality of the key's field with a list of keys is a condition of this table.
+                  repo.all(table, { [field]: keys } as never),
+                  (found) => found.map((row) => [(row as Record<string, unknown>)[field], Either.right(row)] as const)
+                )
+      },
+      {
+        changed: ({ currentContext }) => ({
+          key: (key) => Announcement.unsafeHasPending(repo, currentContext, table, key),
+          tag: () => false
+        }),
+        missing: (key) =>
+          new NotFound<T["name"]>({
+            table: table.name,
+            fields: typeof table.key === "string" ? [table.key] : table.key,
+            by: key
+          })
+      },
+      ofRows
+    )
+    const queries = yield* started<string, unknown, unknown, never>(
+      { ...common, name: `${name} queries`, capacity: most },
+      {
+        changed: ({ currentContext }) => ({
+          key: () => false,
+          tag: (tag) => {
+            const read = tables.get(tag)
+            return read !== undefined && Announcement.unsafeHasPending(repo, currentContext, read)
+          }
+        })
+      },
+      ofQueries
+    )
+    const forget = (change: Announcement.Change, outcome: Announcement.Announcement["outcome"]) => {
+      queries.service.succession.evictTag(nameOf({ schema: change.schema, name: change.table }))
+      if (change.table !== table.name || change.schema !== table.schema) return
+      if (change.keys === "all" || outcome === "unknown") rows.service.succession.evictAll()
+      else for (const key of change.keys) rows.service.succession.evict(comparable(key))
+    }
+    // Before the first read, so that none of them is missed.
+    yield* Announcement.listen(({ changes, outcome }) => {
+      for (const change of changes) forget(change, outcome)
+      if (outcome === "unknown") {
+        rows.service.fork(
+          Effect.delay(
+            Effect.sync(() => {
+              for (const change of changes) forget(change, outcome)
+            }),
+            LATE
+          )
+        )
+      }
+    })
+
+    const readQuery = <A, E2, R>(
+      key: string,
+      query: Effect.Effect<A, E2, R>,
+      { dependsOn = [], lifetime }: QueryOptions = {}
+    ) => {
+      for (const read of dependsOn) tables.set(nameOf(read), read)
+      const tags = [table, ...dependsOn].map(nameOf)
+      // Sound: one key is for one query, as its documentation says, so what is under it is what that query brings or fails with.
+      return queries.cache.getOrLoad(key, query, lifetime, { tags }) as Effect.Effect<A, E2, R>
+    }
+    const cache: RepoCache<T> = {
+      table,
+      get: (key) => rows.cache.get(comparable(key)),
+      // Sound: `missing` is what it fails with where there is no row.
+      fetch: (key) => rows.cache.fetch(comparable(key)) as Effect.Effect<Row, NotFound<T["name"]> | E>,
+      getAll: (keys) => rows.cache.getAll(Array.from(keys, comparable)),
+      refresh: (key) => rows.cache.refresh(comparable(key)),
+      getOrLoad: readQuery,
+      invalidate: Effect.zipRight(rows.cache.clear, queries.cache.clear),
+      stats: Effect.all({ rows: rows.cache.stats, queries: queries.cache.stats })
+    }
+    return cache
+  })
+}
+
+const started = <K, V, E, R>(
+  options: CacheOptions<K, V, E, R>,
+  more: Pick<Settings<K, V, E>, "changed" | "missing">,
+  succession: Succession<K>
+): Effect.Effect<{ readonly service: Service<K, V, E>; readonly cache: Cache<K, V, E> }, never, Scope.Scope | R> =>
+  Effect.suspend(() =>
+    Effect.map(start({ ...settingsOf(options), ...more }, succession), (service) => ({
+      service,
+      cache: commandsOf(service, [])
+    }))
+  )
+
+/**
+ * Provides the cache of a table under the tag `RepoCache.of(table)`.
+ *
+ * @since 0.1.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { Model, SqlClient } from "@effect/sql"
+ * import { RepoCache } from "@effecto/cache"
+ * import { Repo, Table } from "@effecto/core"
+ * import { EmbeddedPostgres } from "@effecto/core/testing"
+ * import { Effect, Layer, Schema } from "effect"
+ *
+ * class Person extends Model.Class<Person>("Person")({ id: Schema.Number, name: Schema.String }) {}
+ *
+ * const People = Table.make(Person, { name: "people", key: "id" })
+ *
+ * const program = Effect.gen(function* () {
+ *   const sql = yield* SqlClient.SqlClient
+ *   yield* sql`create table people (id int primary key, name text not null)`
+ *   yield* Repo.insert(People, { id: 1, name: "Ada" })
+ *
+ *   const people = yield* RepoCache.of(People)
+ *   yield* people.fetch(1) // reads the row; the next one does not
+ *   const ada = yield* people.fetch(1)
+ *   yield* Repo.update(People, ada, { name: "Ada Lovelace" }) // forgets it
+ *   console.log((yield* people.fetch(1)).name) // Ada Lovelace
+ * })
+ *
+ * const Live = RepoCache.layer(People, { idle: "10 minutes" }).pipe(
+ *   Layer.provideMerge(Repo.layer()),
+ *   Layer.provide(EmbeddedPostgres)
+ * )
+ *
+ * Effect.runPromise(program.pipe(Effect.provide(Live)))
+ * ```
+ */
+export const layer = <T extends Table.Any>(
+  table: T,
+  options?: Options
+): Layer.Layer<RepoCache<T>, never, Exclude<Repo | ReadContext<T, NoOptions>, Scope.Scope>> =>
+  Layer.scoped(of(table), make(table, options))
+
+/**
+ * `get` of the table's cache.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const get = <T extends Table.Any>(
+  table: T,
+  key: Table.Key<T>
+): Effect.Effect<Option.Option<Table.Row<T>>, ReadError<T>, RepoCache<T>> =>
+  Effect.flatMap(of(table), (cache) => cache.get(key))
+
+/**
+ * `fetch` of the table's cache.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const fetch = <T extends Table.Any>(
+  table: T,
+  key: Table.Key<T>
+): Effect.Effect<Table.Row<T>, NotFound<T["name"]> | ReadError<T>, RepoCache<T>> =>
+  Effect.flatMap(of(table), (cache) => cache.fetch(key))
+
+/**
+ * `getAll` of the table's cache.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const getAll = <T extends Table.Any>(
+  table: T,
+  keys: Iterable<Table.Key<T>>
+): Effect.Effect<ReadonlyArray<Option.Option<Table.Row<T>>>, ReadError<T>, RepoCache<T>> =>
+  Effect.flatMap(of(table), (cache) => cache.getAll(keys))
+
+/**
+ * `getOrLoad` of the table's cache.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const getOrLoad = <T extends Table.Any, A, E, R>(
+  table: T,
+  key: string,
+  query: Effect.Effect<A, E, R>,
+  options?: QueryOptions
+): Effect.Effect<A, E, R | RepoCache<T>> => Effect.flatMap(of(table), (cache) => cache.getOrLoad(key, query, options))
