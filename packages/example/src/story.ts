@@ -1,12 +1,14 @@
 /**
  * The story that `npm start` tells, in the order in which it is told.
  *
- *   PostgresServer            the server in DATABASE_URL, or an embedded one
- *     └─ a temporary database, its pool of connections (SqlClient)
- *          └─ Migrations      create people, create and load countries
- *               └─ Repo       rows in and out, transactions
- *                    └─ SupervisionTree "app", one_for_one
- *                         └─ people     the cache of people: one service fiber
+ *   PostgresServer                  the server in DATABASE_URL, or an embedded one
+ *     └─ a temporary database
+ *          └─ Migrations            create people, create and load countries
+ *               └─ SupervisionTree "app", rest_for_dependents
+ *                    ├─ repo        rows in and out, transactions; its pool of connections (SqlClient)
+ *                    ├─ people      the cache of people: one service fiber
+ *                    └─ ingest      a tree of its own (ingest.ts)
+ *                         └─ feed   reads lines of text, and crashes
  */
 
 import { SqlClient } from "@effect/sql"
@@ -27,6 +29,7 @@ import {
   TestClock,
   TestContext
 } from "effect"
+import { Ingest, theGiveUp } from "./ingest.js"
 import { Countries, type Country, Migrations, People, type Person } from "./tables.js"
 import { logging, print, step, tell } from "./transcript.js"
 
@@ -46,16 +49,28 @@ const databaseFallback = Cache.replace(
         )
 )
 
-const Database = Repo.layer().pipe(
-  Layer.provideMerge(Migrations),
+/** The database is made before the tree, and is there until the program ends, whatever dies in between. */
+const Database = Migrations.pipe(
   Layer.provideMerge(PostgresServer.temporaryDatabase()),
-  Layer.provide(PostgresServer.layer())
+  Layer.provideMerge(PostgresServer.layer())
 )
 
-export const App = Cache.layer(PeopleCache, { name: "people", hooks: [databaseFallback] }).pipe(
-  Supervised.layer({ id: "people" }),
-  SupervisionTree.layer({ name: "app", strategy: "one_for_one" }),
-  Layer.provideMerge(Database)
+/** The Repo and its pool of connections: one child, since a Repo is at home in the connections themselves. */
+const Data = Layer.unwrapEffect(
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    const [row] = yield* sql<{ readonly database: string }>`select current_database() as database`
+    return Repo.layer().pipe(Layer.provide(PostgresServer.client(row)), Supervised.layer({ id: "repo" }))
+  })
+)
+
+export const App = Ingest.pipe(
+  Layer.provideMerge(
+    Cache.layer(PeopleCache, { name: "people", hooks: [databaseFallback] }).pipe(Supervised.layer({ id: "people" }))
+  ),
+  Layer.provideMerge(Data),
+  SupervisionTree.layer({ name: "app", strategy: "rest_for_dependents" }),
+  Layer.provide(Database)
 )
 
 const theFallback = Effect.gen(function* () {
@@ -207,5 +222,7 @@ export const story = Effect.gen(function* () {
   yield* theLock
   const before = yield* Effect.flatMap(PeopleCache, (people) => people.stats)
   yield* theCrash
+  yield* theGiveUp
+  yield* drawTree
   yield* summary(before)
 }).pipe(Effect.provide(Layer.provideMerge(App, logging)))

@@ -109,8 +109,11 @@ const lock = [
 ]
 
 const ending = `# The cache lives in a fiber that is watched. Crash it on purpose:
-app one_for_one, 0 of 3 restarts in 5 s
-└─ people up #1
+app rest_for_dependents, 0 of 3 restarts in 5 s
+├─ repo up #1
+├─ people up #1
+└─ ingest up #1, one_for_one, 0 of 1 restarts in 60 s
+   └─ feed up #1
 
 effecto(17)> TestSupervision.crash("app/people")
 
@@ -125,14 +128,52 @@ effecto(19)> people.get(1)
 select "id", "first_name", "last_name", "age" from "people" where "id" = $1
 Person { id: 1, firstName: 'Carlos', lastName: 'Bolanos', age: 34 }
 
-app one_for_one, 1 of 3 restarts in 5 s
-└─ people up #2, restarted 1×
+app rest_for_dependents, 1 of 3 restarts in 5 s
+├─ repo up #1
+├─ people up #2, restarted 1×
+└─ ingest up #1, one_for_one, 0 of 1 restarts in 60 s
+   └─ feed up #1
+
+# People also come in as lines of text. A line that is nobody crashes the worker that reads it;
+# whoever waits for it is told, and the tree that the worker lives in starts another.
+effecto(20)> feed.take("Ada Lovelace 36")
+[debug] QUERY OK source="people" db=…
+insert into "people" ("first_name", "last_name", "age") values ($1, $2, $3) returning "id", "first_name", "last_name", "age"
+person 2
+
+effecto(21)> feed.take("nobody").pipe(Effect.catchAllDefect(Effect.succeed))
+[warn] "app/ingest/feed" (instance 1) crashed: restarting it, 1 of 1 restarts in 60000 ms
+instance 1 of "app/ingest/feed" died before it answered this call; a new call reaches the next instance
+
+effecto(22)> restarted("app/ingest/feed")
+instance 2
+
+# Once more within a minute is too much for that tree: it gives up. To the application's tree that is
+# the end of one child, which it starts anew; all others, and the handle, stay as they are.
+effecto(23)> feed.take("nobody").pipe(Effect.catchAllDefect(Effect.succeed))
+[error] "app/ingest/feed" (instance 2) crashed: giving up, 2 of 1 restarts in 60000 ms
+instance 1 of "app/ingest" died before it answered this call; a new call reaches the next instance
+
+effecto(24)> restarted("app/ingest")
+[warn] "app/ingest" (instance 1) ended: restarting it, 2 of 3 restarts in 5000 ms
+instance 2
+
+effecto(25)> feed.take("Grace Hopper 85")
+[debug] QUERY OK source="people" db=…
+insert into "people" ("first_name", "last_name", "age") values ($1, $2, $3) returning "id", "first_name", "last_name", "age"
+person 3
+
+app rest_for_dependents, 2 of 3 restarts in 5 s
+├─ repo up #1
+├─ people up #2, restarted 1×
+└─ ingest up #2, restarted 1×, one_for_one, 0 of 1 restarts in 60 s
+   └─ feed up #1
 
 # That was:
-queries   7 about people, 2 about countries
+queries   9 about people, 2 about countries
 hits      3
 misses    4
-restarts  1
+restarts  2
 `
 
 const expectOneLine = ({ exitCode, left, stderr }: Run, message: RegExp) => {
