@@ -1,5 +1,5 @@
 // @effect-diagnostics *:off
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, type Exit, Layer } from "effect"
 import { describe, expect, test } from "tstyche"
 import * as Supervised from "../src/supervision/Supervised.js"
 import * as SupervisionTree from "../src/supervision/SupervisionTree.js"
@@ -50,6 +50,24 @@ describe("Supervised.layer", () => {
   })
 })
 
+describe("heartbeat", () => {
+  const check = Effect.flatMap(Db, (db) => db.get)
+  const every = "1 second"
+
+  test("can use what the layer provides", () => {
+    const supervised = Supervised.layer(DbLive, { heartbeat: { check, every } })
+    expect(supervised).type.toBe<Layer.Layer<Db, DbError, Config | Supervised.CurrentSupervisor>>()
+    expect(DbLive.pipe(Supervised.layer({ id: "db", heartbeat: { check, every } }))).type.toBe<
+      Layer.Layer<Db, DbError, Config | Supervised.CurrentSupervisor>
+    >()
+  })
+
+  test("cannot use anything else", () => {
+    expect(Supervised.layer).type.not.toBeCallableWith(HttpLive, { heartbeat: { check, every } })
+    expect(HttpLive.pipe).type.not.toBeCallableWith(Supervised.layer({ heartbeat: { check, every } }))
+  })
+})
+
 describe("SupervisionTree", () => {
   const tree = HttpLive.pipe(
     Supervised.layer({ id: "http" }),
@@ -68,6 +86,15 @@ describe("SupervisionTree", () => {
     expect(Effect.map(Http, (http) => http.port).pipe(SupervisionTree.provide(tree))).type.toBe<
       Effect.Effect<number, DbError | SupervisionTree.SupervisorShutdown, Config>
     >()
+  })
+
+  test("runtime runs what the tree provides, and its exits hold SupervisorShutdown", () => {
+    const runtime = SupervisionTree.runtime(Layer.provide(tree, Layer.succeed(Config, { url: "" })))
+    expect(runtime.runPromiseExit(Effect.map(Http, (http) => http.port))).type.toBe<
+      Promise<Exit.Exit<number, DbError | SupervisionTree.SupervisorShutdown>>
+    >()
+    expect(runtime.runPromise).type.not.toBeCallableWith(Db)
+    expect(SupervisionTree.runtime).type.not.toBeCallableWith(tree)
   })
 
   test("provide leaves what the tree does not provide", () => {

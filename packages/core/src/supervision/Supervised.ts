@@ -29,7 +29,7 @@ import { carrierOf } from "./carrier.js"
 import { type ChildSettings, CurrentInstance } from "./child.js"
 import * as Linking from "./linking.js"
 import type { RestartType } from "./machine.js"
-import { ChildDown, InstanceDied, SupervisorConfigError } from "./SupervisionError.js"
+import { ChildDown, HeartbeatFailed, InstanceDied, SupervisorConfigError } from "./SupervisionError.js"
 import { CurrentSupervisor } from "./supervisor.js"
 
 export { detach } from "./detached.js"
@@ -44,6 +44,11 @@ export {
    * @category context
    */
   CurrentSupervisor,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  HeartbeatFailed,
   /**
    * @since 0.1.0
    * @category errors
@@ -68,6 +73,11 @@ export {
  *   wait with it. Restarts count when they are decided, so that a supervisor gives up without waiting. A Schedule under which it
  *   never could is refused: the longest delay, times `intensity + 1`, has to be shorter than the tree's `period`, for its first
  *   `intensity + 1` delays (with jitter at its worst); what grows later stops growing there. Not for `"temporary"`.
+ * - `heartbeat`: asks an instance whether it still answers; see `Heartbeat`. Default: nobody asks, and no timer runs.
+ * - `inFlight`: what becomes of calls that an instance has not answered when it ends: `"fail"` (default): they die with
+ *   `InstanceDied`. `"detach"`: they go on, and answer with what they come to; one that waits for the instance may wait for ever.
+ * - `link`: whether fibers that outlive the build belong to the instance: `"auto"` (default): if one fails, the instance has
+ *   crashed, and they are ended with it. `"manual"`: only those forked by `Supervised.fork` do.
  * - `dependsOn`: services whose children this one depends on. Under `"rest_for_dependents"` uses of a service are noticed by
  *   themselves, and this is for those that cannot be: through a layer between the two that is not supervised. They have to be
  *   provided by children started before.
@@ -75,7 +85,7 @@ export {
  * @since 0.1.0
  * @category models
  */
-export interface ChildOptions {
+export interface ChildOptions<out H = never> {
   readonly id?: string
   readonly restart?: RestartType
   readonly shutdown?: Duration.DurationInput | "brutalKill" | "infinity"
@@ -83,8 +93,35 @@ export interface ChildOptions {
   readonly whenDown?: "fail" | { readonly await: Duration.DurationInput }
   readonly significant?: boolean
   readonly backoff?: Schedule.Schedule<unknown, Cause.Cause<unknown>>
+  readonly heartbeat?: Heartbeat<H>
+  readonly inFlight?: "fail" | "detach"
+  readonly link?: "auto" | "manual"
   readonly dependsOn?: ReadonlyArray<{ readonly key: string }>
 }
+
+/**
+ * A question that is put to an instance again and again. One that fails, dies, or is not answered within `timeout` (default 5
+ * seconds) crashes the instance with `HeartbeatFailed`. The first comes `every` after the instance is up, and each next one as
+ * long after the answer before. `check` may use the services that the layer provides: of the instance itself, not handles.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Heartbeat<out H = never> {
+  readonly check: Effect.Effect<unknown, unknown, H>
+  readonly every: Duration.DurationInput
+  readonly timeout?: Duration.DurationInput
+}
+
+/**
+ * What a layer has to provide for the check of its heartbeat.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Provides<A, H> = [H] extends [A]
+  ? unknown
+  : { readonly "the heartbeat needs a service that the layer does not provide": H }
 
 /**
  * What the requirements of a layer must not hold: `CurrentSupervisor`. It would mean a supervised layer inside a supervised
@@ -125,11 +162,14 @@ export type NotNested<R> = CurrentSupervisor extends R
  * @category layers
  */
 export const layer: {
-  (
-    options?: ChildOptions
-  ): <A, E, R>(self: Layer.Layer<A, E, R> & NotNested<R>) => Layer.Layer<A, E, R | CurrentSupervisor>
-  <A, E, R>(self: Layer.Layer<A, E, R> & NotNested<R>, options?: ChildOptions): Layer.Layer<A, E, R | CurrentSupervisor>
-} = ((first?: Layer.Layer<unknown, unknown, unknown> | ChildOptions, options?: ChildOptions) =>
+  <H = never>(
+    options?: ChildOptions<H>
+  ): <A, E, R>(self: Layer.Layer<A, E, R> & NotNested<R> & Provides<A, H>) => Layer.Layer<A, E, R | CurrentSupervisor>
+  <A, E, R>(
+    self: Layer.Layer<A, E, R> & NotNested<R>,
+    options?: ChildOptions<NoInfer<A>>
+  ): Layer.Layer<A, E, R | CurrentSupervisor>
+} = ((first?: Layer.Layer<unknown, unknown, unknown> | ChildOptions<unknown>, options?: ChildOptions<unknown>) =>
   // The two forms are told apart by their first argument; each is checked against its signature above.
   Layer.isLayer(first)
     ? supervised(first, options ?? {})
@@ -137,7 +177,7 @@ export const layer: {
 
 const supervised = <A, E, R>(
   self: Layer.Layer<A, E, R>,
-  options: ChildOptions
+  options: ChildOptions<unknown>
 ): Layer.Layer<A, E, R | CurrentSupervisor> =>
   Layer.scopedContext(
     Effect.gen(function* () {
@@ -154,11 +194,14 @@ const supervised = <A, E, R>(
 
 const restartTypes: ReadonlyArray<RestartType> = ["permanent", "transient", "temporary"]
 
-const settingsOf = (path: string, options: ChildOptions): ChildSettings => {
+const settingsOf = (path: string, options: ChildOptions<unknown>): ChildSettings => {
   const {
     backoff,
     dependsOn,
+    heartbeat,
     id,
+    inFlight = "fail",
+    link = "auto",
     restart = "permanent",
     shutdown,
     significant = false,
@@ -182,6 +225,15 @@ const settingsOf = (path: string, options: ChildOptions): ChildSettings => {
   if (!restartTypes.includes(restart)) {
     refuse(`restart is "${restart}"; it has to be one of ${restartTypes.join(", ")}`)
   }
+  const choose = (name: string, value: string, known: ReadonlyArray<string>): void => {
+    if (!known.includes(value)) refuse(`${name} is "${value}"; it has to be one of ${known.join(", ")}`)
+  }
+  choose("inFlight", inFlight, ["fail", "detach"])
+  choose("link", link, ["auto", "manual"])
+  const every = heartbeat === undefined ? 0 : millis("heartbeat.every", heartbeat.every)
+  // One without a pause would never let the fiber go.
+  if (heartbeat !== undefined && every === 0) refuse("heartbeat.every is 0 ms; it has to be longer")
+  if (heartbeat !== undefined && !Effect.isEffect(heartbeat.check)) refuse("heartbeat.check is not an Effect")
   if (backoff !== undefined && !Schedule.isSchedule(backoff)) refuse("backoff is not a Schedule")
   for (const tag of dependsOn ?? []) {
     if (typeof tag?.key !== "string") refuse(`dependsOn holds ${String(tag)}, which is not the tag of a service`)
@@ -195,6 +247,12 @@ const settingsOf = (path: string, options: ChildOptions): ChildSettings => {
     restart,
     significant,
     backoff,
+    inFlight,
+    link,
+    heartbeat:
+      heartbeat === undefined
+        ? undefined
+        : { check: heartbeat.check, every, timeout: millis("heartbeat.timeout", heartbeat.timeout ?? "5 seconds") },
     dependsOn: dependsOn?.map((tag) => tag.key),
     shutdown:
       shutdown === "brutalKill" || shutdown === "infinity"

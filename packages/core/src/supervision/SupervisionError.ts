@@ -72,6 +72,27 @@ export class ChildDown extends Data.TaggedError("ChildDown")<{
 }
 
 /**
+ * What an instance has crashed of that did not pass the check of its `heartbeat`: it failed with `cause`, or took longer than
+ * `after`, in milliseconds.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class HeartbeatFailed extends Data.TaggedError("HeartbeatFailed")<{
+  readonly path: string
+  readonly instance: number
+  readonly after: number | undefined
+  readonly cause: Cause.Cause<unknown>
+}> {
+  override get message(): string {
+    const { after, cause, instance, path } = this
+    return after === undefined
+      ? `instance ${instance} of "${path}" failed its heartbeat: ${Cause.pretty(cause)}`
+      : `instance ${instance} of "${path}" did not answer its heartbeat within ${after} ms`
+  }
+}
+
+/**
  * The defect of a tree that was put together wrongly: a number outside its range, two children of one id.
  *
  * @since 0.1.0

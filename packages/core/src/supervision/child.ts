@@ -14,6 +14,7 @@ import * as Scope from "effect/Scope"
 import type { Backoff } from "./backoff.js"
 import { Carrier, carrierKey, viewOf } from "./carrier.js"
 import * as Handle from "./handle.js"
+import { beat, type Heartbeat } from "./heartbeat.js"
 import { type Ending, Instance, Slot, type WhenDown } from "./instance.js"
 import * as Linking from "./linking.js"
 import type { RestartType } from "./machine.js"
@@ -30,6 +31,9 @@ export interface ChildSettings {
   readonly startTimeout: number | undefined
   readonly whenDown: WhenDown
   readonly backoff?: Backoff | undefined
+  readonly inFlight?: "fail" | "detach" | undefined
+  readonly link?: "auto" | "manual" | undefined
+  readonly heartbeat?: Heartbeat | undefined
   /** Keys of services whose children this one depends on, whether it is seen to use them or not. */
   readonly dependsOn?: ReadonlyArray<string> | undefined
 }
@@ -70,6 +74,8 @@ export class Child {
   private unwanted = 0
   private abort: (() => void) | undefined = undefined
   private readonly runtime: Runtime.Runtime<never>
+  /** What asks the current instance whether it still answers. */
+  private heart: Fiber.RuntimeFiber<void> | undefined = undefined
 
   constructor(
     public id: string,
@@ -81,6 +87,7 @@ export class Child {
     onRead?: (slot: Slot) => void
   ) {
     this.slot = new Slot(path, settings.whenDown)
+    this.slot.detached = settings.inFlight === "detach"
     this.runtime = onRead ? Runtime.make({ ...runtime, context: viewOf(runtime.context, onRead) }) : runtime
   }
 
@@ -120,7 +127,7 @@ export class Child {
       this.instance = instance
       const build = Layer.buildWithScope(this.layer, scope).pipe(
         Effect.interruptible,
-        Linking.track(instance.tracker),
+        this.settings.link === "manual" ? (it) => it : Linking.track(instance.tracker),
         Effect.provideService(CurrentInstance, instance),
         // A failure is an answer here, and not that of a fiber nobody waits for, which would be logged.
         Effect.exit
@@ -137,6 +144,8 @@ export class Child {
         this.starts++
         onUp(instance)
         instance.up()
+        const { heartbeat } = this.settings
+        if (heartbeat !== undefined) this.heart = fork(this.runtime, beat(instance, heartbeat))
         return Effect.succeed(Exit.succeed(instance))
       })
     })
@@ -187,6 +196,8 @@ export class Child {
   ): Effect.Effect<"closed" | "orphaned"> {
     return Effect.suspend(() => {
       if (instance.state !== "exited") instance.state = "stopping"
+      this.heart?.unsafeInterruptAsFork(FiberId.none)
+      this.heart = undefined
       if (this.slot.current === instance) this.slot.current = undefined
       // Its turn may come late, or never if something before it is stuck; until then it would go on restarting.
       instance.nested?.beginClose()

@@ -86,6 +86,8 @@ const guards = new WeakMap<object, Guard>()
 const inFiber = (instance: Instance, effect: AnyEffect): AnyEffect =>
   Effect.withFiberRuntime<unknown, unknown, unknown>((caller, status) => {
     if (instance.dead !== undefined) return Effect.die(instance.dead)
+    // What a caller was promised by the option `inFlight`: it goes on, whatever becomes of the instance.
+    if (instance.slot.detached) return effect
     const outer = guards.get(caller.id())
     for (let guard = outer; guard !== undefined; guard = guard.outer) {
       // A call inside of a call: whoever waits is told by the guard of the outer one.

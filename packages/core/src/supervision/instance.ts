@@ -133,6 +133,8 @@ export class Slot {
   current: Instance | undefined = undefined
   /** The instance that answered last, for the shape of its services. */
   last: Instance | undefined = undefined
+  /** Calls of its instances are not ended with them. */
+  detached = false
   /** Set for good when no instance will follow. Made when it is needed: most children of a tree that closes are not called. */
   private gone: (() => SupervisorShutdown | ChildDown) | undefined = undefined
   private readonly waiters = new Set<() => void>()

@@ -287,7 +287,8 @@ export class Supervisor {
     return () => this.watchers.delete(watcher)
   }
 
-  private changed(): void {
+  /** Something that a picture of the tree shows is different. */
+  changed(): void {
     for (const watcher of this.watchers) watcher()
     if (this.parent !== undefined) Administration.ownerOf(this.parent).changed()
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Context, Effect, Exit, Layer, Stream, TestClock } from "effect"
+import { Cause, Context, Effect, Exit, Layer, type Scope, Stream, TestClock } from "effect"
 import * as Supervised from "../../src/supervision/Supervised.js"
 import * as SupervisionTree from "../../src/supervision/SupervisionTree.js"
 import * as TestSupervision from "../../src/supervision/TestSupervision.js"
@@ -11,10 +11,10 @@ interface Service {
 const tagOf = (id: string) => Context.GenericTag<Service>(id)
 
 /** A child that writes down its starts and stops, and runs `build` in its build. */
-const child = <R = never>(
+const child = (
   events: Array<string>,
   id: string,
-  build: Effect.Effect<unknown, never, R> = Effect.void as Effect.Effect<unknown, never, R>,
+  build: Effect.Effect<unknown, never, Service | Scope.Scope> = Effect.void,
   options: Supervised.ChildOptions = {}
 ) => {
   let instances = 0
@@ -27,7 +27,7 @@ const child = <R = never>(
       return { ask: Effect.succeed(`${id}${n}`) }
     })
   )
-  return Supervised.layer(bare, { id, ...options }) as Layer.Layer<Service, never, R | Supervised.CurrentSupervisor>
+  return Supervised.layer(bare, { id, ...options })
 }
 
 const note = (events: Array<string>, event: string) => Effect.sync(() => events.push(event))
@@ -147,8 +147,9 @@ describe("rest_for_dependents", () => {
       ).pipe(
         Layer.provide(pool),
         Layer.provide(child(events, "db")),
+        // All services of this test are of one type, so nothing is left to be seen in it of what is provided already.
         SupervisionTree.layer({ name: "app", strategy: "rest_for_dependents" })
-      )
+      ) as Layer.Layer<Service | SupervisionTree.SupervisionTree>
     return Effect.gen(function* () {
       yield* Effect.zipRight(crash("app/db"), reads).pipe(
         Effect.tap((found) => Effect.sync(() => expect(found).toEqual({ db: [], http: [] }))),
