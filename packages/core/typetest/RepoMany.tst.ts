@@ -1,6 +1,6 @@
 // @effect-diagnostics *:off
 import { Model, type SqlClient, type SqlError } from "@effect/sql"
-import { type BigDecimal, Effect, type Option, Schema, type Stream } from "effect"
+import { type BigDecimal, Context, Effect, type Option, Schema, type Stream } from "effect"
 import { describe, expect, it } from "tstyche"
 import * as Announcement from "../src/repo/Announcement.js"
 import * as Repo from "../src/repo/Repo.js"
@@ -90,6 +90,23 @@ describe("reading", () => {
       >
     >()
     expect(Repo.get).type.not.toBeCallableWith(People, 1, { withDelete: true })
+  })
+
+  it("preloads by request, with the errors and needs of the hooks it reaches", () => {
+    class Needed extends Context.Tag("Needed")<Needed, string>() {}
+    const Hooked = Seats.pipe(
+      Table.hooks({
+        afterGet: (rows) => Effect.flatMap(Needed, () => Effect.fail("hook" as const).pipe(Effect.as(rows)))
+      })
+    )
+    const seats = Table.hasMany(Hooked, "row")
+    const loaded = Repo.fetch(People, 1, { preload: { seats } })
+    expect<Effect.Effect.Success<typeof loaded>>().type.toBe<Person & { readonly seats: ReadonlyArray<Seat> }>()
+    expect<Effect.Effect.Error<typeof loaded>>().type.toBe<
+      RepoError.NotFound<"people"> | RepoError.StatementError | "hook"
+    >()
+    expect<Effect.Effect.Context<typeof loaded>>().type.toBe<Repo.Repo | Needed>()
+    expect(Repo.all(People)).type.toBe<Effect.Effect<ReadonlyArray<Person>, RepoError.StatementError, Repo.Repo>>()
   })
 
   it("reloads one row to one, and many to many", () => {

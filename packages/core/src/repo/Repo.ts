@@ -19,6 +19,7 @@ import { provided } from "./provided.js"
 import type { InvalidInput, MultipleResults, NotFound, StatementError } from "./RepoError.js"
 import {
   type Condition,
+  type Found,
   type Inserted,
   type InsertOptions,
   type NoOptions,
@@ -26,12 +27,12 @@ import {
   type PreloadError,
   type Preloaded,
   type ReadContext,
-  type ReadError,
+  type ReadFailure,
   Repo,
   type Where,
   type WriteError
 } from "./repository.js"
-import type { CountOptions, LockError, ReadOptions, StrictError } from "./rowlock.js"
+import type { CountOptions, ReadOptions } from "./rowlock.js"
 import type * as Table from "./Table.js"
 import type { TimeoutError, TransactError, TransactOptions } from "./transact.js"
 
@@ -47,6 +48,7 @@ export { aggregate, decode, page, reload, stream } from "./reads.js"
 export type {
   BulkOptions,
   Condition,
+  Found,
   InsertAllOptions,
   Inserted,
   InsertOptions,
@@ -61,6 +63,7 @@ export type {
   Reached,
   ReadContext,
   ReadError,
+  ReadFailure,
   Reloaded,
   Service,
   Where,
@@ -98,6 +101,9 @@ export { deleteAll, insertAll, modify, updateAll, upsert } from "./writes.js"
 /**
  * The row with that key, or none. A key that does not fit its field is no row's key: none, without asking the database.
  *
+ * With `{ preload }` it has the rows of other tables that belong to it, as {@link preload} loads them. With `{ strict: true }` a key that does not fit is
+ * `InvalidInput`. With `{ withDeleted: true }` rows that were deleted softly are seen.
+ *
  * With `{ lock }` the row is locked until the transaction ends, which is required then; `wait` says for how long to wait for it. An option that does not
  * exist, or a value of one that does not, is a defect: a misspelt lock would be none.
  *
@@ -108,11 +114,8 @@ export const get = <T extends Table.Any, const O extends ReadOptions = NoOptions
   table: T,
   key: Table.Key<T>,
   options?: O
-): Effect.Effect<
-  Option.Option<Table.Row<T>>,
-  ReadError<T> | LockError<O> | StrictError<T["name"], O>,
-  Repo | ReadContext<T, O>
-> => Effect.flatMap(Repo, (repo) => repo.get(table, key, options))
+): Effect.Effect<Option.Option<Found<T, O>>, ReadFailure<T, O>, Repo | ReadContext<T, O>> =>
+  Effect.flatMap(Repo, (repo) => repo.get(table, key, options))
 
 /**
  * The row with that key; fails with `NotFound` when there is none. Takes the options of {@link get}.
@@ -124,11 +127,8 @@ export const fetch = <T extends Table.Any, const O extends ReadOptions = NoOptio
   table: T,
   key: Table.Key<T>,
   options?: O
-): Effect.Effect<
-  Table.Row<T>,
-  NotFound<T["name"]> | ReadError<T> | LockError<O> | StrictError<T["name"], O>,
-  Repo | ReadContext<T, O>
-> => Effect.flatMap(Repo, (repo) => repo.fetch(table, key, options))
+): Effect.Effect<Found<T, O>, NotFound<T["name"]> | ReadFailure<T, O>, Repo | ReadContext<T, O>> =>
+  Effect.flatMap(Repo, (repo) => repo.fetch(table, key, options))
 
 /**
  * The one row whose fields have these values, or none; fails with `MultipleResults` when there are more. Takes the options of {@link get}.
@@ -141,8 +141,8 @@ export const getBy = <T extends Table.Any, const O extends ReadOptions = NoOptio
   where: Where<T>,
   options?: O
 ): Effect.Effect<
-  Option.Option<Table.Row<T>>,
-  MultipleResults<T["name"]> | ReadError<T> | LockError<O> | StrictError<T["name"], O>,
+  Option.Option<Found<T, O>>,
+  MultipleResults<T["name"]> | ReadFailure<T, O>,
   Repo | ReadContext<T, O>
 > => Effect.flatMap(Repo, (repo) => repo.getBy(table, where, options))
 
@@ -158,8 +158,8 @@ export const fetchBy = <T extends Table.Any, const O extends ReadOptions = NoOpt
   where: Where<T>,
   options?: O
 ): Effect.Effect<
-  Table.Row<T>,
-  NotFound<T["name"]> | MultipleResults<T["name"]> | ReadError<T> | LockError<O> | StrictError<T["name"], O>,
+  Found<T, O>,
+  NotFound<T["name"]> | MultipleResults<T["name"]> | ReadFailure<T, O>,
   Repo | ReadContext<T, O>
 > => Effect.flatMap(Repo, (repo) => repo.fetchBy(table, where, options))
 
@@ -175,8 +175,8 @@ export const one = <T extends Table.Any, const O extends ReadOptions = NoOptions
   condition: Condition<T>,
   options?: O
 ): Effect.Effect<
-  Option.Option<Table.Row<T>>,
-  MultipleResults<T["name"]> | ReadError<T> | LockError<O> | StrictError<T["name"], O>,
+  Option.Option<Found<T, O>>,
+  MultipleResults<T["name"]> | ReadFailure<T, O>,
   Repo | ReadContext<T, O>
 > => Effect.flatMap(Repo, (repo) => repo.one(table, condition, options))
 
@@ -194,11 +194,8 @@ export const all = <T extends Table.Any, const O extends ReadOptions = NoOptions
   table: T,
   condition?: Condition<T>,
   options?: O
-): Effect.Effect<
-  ReadonlyArray<Table.Row<T>>,
-  ReadError<T> | LockError<O> | StrictError<T["name"], O>,
-  Repo | ReadContext<T, O>
-> => Effect.flatMap(Repo, (repo) => repo.all(table, condition, options))
+): Effect.Effect<ReadonlyArray<Found<T, O>>, ReadFailure<T, O>, Repo | ReadContext<T, O>> =>
+  Effect.flatMap(Repo, (repo) => repo.all(table, condition, options))
 
 /**
  * Rows, one or many, with the rows of other tables that belong to them: one query for each association, whatever the number of rows, and for

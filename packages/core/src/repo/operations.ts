@@ -25,7 +25,7 @@ import {
 import { decodeRows, reload } from "./reload.js"
 import type { Service } from "./repository.js"
 import { isRow, keyOf, notFound } from "./rowkey.js"
-import { bounded, type CountOptions, lockText, type ReadOptions } from "./rowlock.js"
+import { bounded, type CountOptions, lockText, type ReadOptions, seesDeleted } from "./rowlock.js"
 import { spanned } from "./span.js"
 import { statementError } from "./sqlstate.js"
 import { stream } from "./streaming.js"
@@ -45,6 +45,10 @@ const one = (table: TableImplementation, key: unknown, row: object | undefined) 
 /** Rows that are not deleted, or all of them. */
 const readsOf = (table: TableImplementation, options: CountOptions | undefined): Reads =>
   options?.withDeleted === true ? table.plan.withDeleted : table.plan
+
+/** The same where there are no other options. */
+const countsOf = (table: TableImplementation, options: CountOptions | undefined): Reads =>
+  seesDeleted(table.name, options) ? table.plan.withDeleted : table.plan
 
 /** A fragment may end in an order and a limit of its own: then it is the rows it gives that are counted. */
 const countText = (table: TableImplementation, reads: Reads, condition: unknown, where: Asked): string =>
@@ -147,8 +151,36 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
       onFailure: (invalid): Effect.Effect<ReadonlyArray<object>, InvalidInput> =>
         options?.strict === true ? Effect.fail(invalid) : nothing(table, options),
       onSuccess: (encoded) =>
-        hooked(table, locking(table, readsOf(table, options).getText, encoded, options, true), call, key, { options })
+        associated(
+          table,
+          hooked(table, locking(table, readsOf(table, options).getText, encoded, options, true), call, key, {
+            options
+          }),
+          options
+        )
     })
+
+  /** Rows with what is to be loaded with them. Their own hooks have run already. */
+  const associated = <E>(
+    table: TableImplementation,
+    rows: Effect.Effect<ReadonlyArray<object>, E>,
+    options: ReadOptions | undefined
+  ): Effect.Effect<ReadonlyArray<object>, E | StatementError> => {
+    const wanted = options?.preload
+    return wanted === undefined
+      ? rows
+      : Effect.flatMap(rows, (found) =>
+          preload(
+            {
+              find: reading.find,
+              hook: (target, some) => (some === found ? Effect.succeed(some) : reading.hook(target, some))
+            },
+            table,
+            found,
+            wanted
+          )
+        )
+  }
 
   const byCondition = (
     table: TableImplementation,
@@ -178,7 +210,7 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
               `) as ${quoted(table.name)}${limit}`
             )
           : locking(table, text, where.parameters, options, !isFragment, limit)
-        return hooked(table, rows, call, condition ?? table, { options })
+        return associated(table, hooked(table, rows, call, condition ?? table, { options }), options)
       }
     )
 
@@ -332,14 +364,14 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
 
     aggregate: (table: Any, word: Aggregate, field: string, condition?: unknown, options?: CountOptions) => {
       const self = implementationOf(table)
-      return aggregate(database, self, readsOf(self, options), word, field, condition)
+      return aggregate(database, self, countsOf(self, options), word, field, condition)
     },
 
     /** The effect that gives the stream: what stands around it is done when it begins. */
     stream: (table: Any, condition?: unknown, options?: CountOptions) => {
       const self = implementationOf(table)
       return Effect.succeed(
-        stream(database, self, readsOf(self, options), condition, (rows) =>
+        stream(database, self, countsOf(self, options), condition, (rows) =>
           hooked(self, Effect.succeed(rows), "stream", condition ?? table, { options })
         )
       )
@@ -352,7 +384,7 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
           ? Effect.succeed(false)
           : Effect.mapBoth(
               database.query(
-                `select exists (${readsOf(self, options).rowsText}${where.text}) as "exists"`,
+                `select exists (${countsOf(self, options).rowsText}${where.text}) as "exists"`,
                 where.parameters,
                 self.plan.source
               ),
@@ -371,7 +403,7 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
           ? Effect.succeed(0)
           : Effect.mapBoth(
               database.query(
-                countText(self, readsOf(self, options), condition, where),
+                countText(self, countsOf(self, options), condition, where),
                 where.parameters,
                 self.plan.source
               ),
@@ -429,14 +461,29 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
       return transactFor(database, changed, (failure) => commitError(self, "update", failure))
     },
 
-    insertAll: (table: Any, rows: ReadonlyArray<unknown>, options?: Bulk) =>
-      insertAll(database, writing, implementationOf(table), rows, options),
+    insertAll: (table: Any, rows: ReadonlyArray<unknown>, options?: Bulk) => {
+      const self = implementationOf(table)
+      return manyWithHooks(self, "insertAll", rows, { source: rows, record: rows }, options, (prepared, chosen) =>
+        // Sound: hooks before it give rows.
+        insertAll(database, writing, self, prepared as ReadonlyArray<unknown>, chosen)
+      )
+    },
 
-    updateAll: (table: Any, condition: unknown, patch: unknown, options?: Bulk) =>
-      updateAll(database, writing, implementationOf(table), condition, patch, options),
+    updateAll: (table: Any, condition: unknown, patch: unknown, options?: Bulk) => {
+      const self = implementationOf(table)
+      const about = { source: condition, queryable: condition }
+      return manyWithHooks(self, "updateAll", patch, about, options, (prepared, chosen) =>
+        updateAll(database, writing, self, condition, prepared, chosen)
+      )
+    },
 
-    deleteAll: (table: Any, condition: unknown, options?: Bulk) =>
-      deleteAll(database, writing, implementationOf(table), condition, options),
+    deleteAll: (table: Any, condition: unknown, options?: Bulk) => {
+      const self = implementationOf(table)
+      const about = { source: condition, queryable: condition }
+      return manyWithHooks(self, "deleteAll", condition, about, options, (_, chosen) =>
+        deleteAll(database, writing, self, condition, chosen)
+      )
+    },
 
     restore: (table: Any, target: unknown) => writing.restore(implementationOf(table), target),
 

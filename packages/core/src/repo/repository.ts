@@ -159,39 +159,27 @@ export interface Service {
     table: T,
     key: Table.Key<T>,
     options?: O
-  ) => Effect.Effect<
-    Option.Option<Table.Row<T>>,
-    ReadError<T> | LockError<O> | StrictError<T["name"], O>,
-    ReadContext<T, O>
-  >
+  ) => Effect.Effect<Option.Option<Found<T, O>>, ReadFailure<T, O>, ReadContext<T, O>>
 
   readonly fetch: <T extends Table.Any, const O extends ReadOptions = NoOptions>(
     table: T,
     key: Table.Key<T>,
     options?: O
-  ) => Effect.Effect<
-    Table.Row<T>,
-    NotFound<T["name"]> | ReadError<T> | LockError<O> | StrictError<T["name"], O>,
-    ReadContext<T, O>
-  >
+  ) => Effect.Effect<Found<T, O>, NotFound<T["name"]> | ReadFailure<T, O>, ReadContext<T, O>>
 
   readonly getBy: <T extends Table.Any, const O extends ReadOptions = NoOptions>(
     table: T,
     where: Where<T>,
     options?: O
-  ) => Effect.Effect<
-    Option.Option<Table.Row<T>>,
-    MultipleResults<T["name"]> | ReadError<T> | LockError<O> | StrictError<T["name"], O>,
-    ReadContext<T, O>
-  >
+  ) => Effect.Effect<Option.Option<Found<T, O>>, MultipleResults<T["name"]> | ReadFailure<T, O>, ReadContext<T, O>>
 
   readonly fetchBy: <T extends Table.Any, const O extends ReadOptions = NoOptions>(
     table: T,
     where: Where<T>,
     options?: O
   ) => Effect.Effect<
-    Table.Row<T>,
-    NotFound<T["name"]> | MultipleResults<T["name"]> | ReadError<T> | LockError<O> | StrictError<T["name"], O>,
+    Found<T, O>,
+    NotFound<T["name"]> | MultipleResults<T["name"]> | ReadFailure<T, O>,
     ReadContext<T, O>
   >
 
@@ -199,21 +187,13 @@ export interface Service {
     table: T,
     condition: Condition<T>,
     options?: O
-  ) => Effect.Effect<
-    Option.Option<Table.Row<T>>,
-    MultipleResults<T["name"]> | ReadError<T> | LockError<O> | StrictError<T["name"], O>,
-    ReadContext<T, O>
-  >
+  ) => Effect.Effect<Option.Option<Found<T, O>>, MultipleResults<T["name"]> | ReadFailure<T, O>, ReadContext<T, O>>
 
   readonly all: <T extends Table.Any, const O extends ReadOptions = NoOptions>(
     table: T,
     condition?: Condition<T>,
     options?: O
-  ) => Effect.Effect<
-    ReadonlyArray<Table.Row<T>>,
-    ReadError<T> | LockError<O> | StrictError<T["name"], O>,
-    ReadContext<T, O>
-  >
+  ) => Effect.Effect<ReadonlyArray<Found<T, O>>, ReadFailure<T, O>, ReadContext<T, O>>
 
   readonly preload: <
     T extends Table.Any,
@@ -308,20 +288,32 @@ export interface Service {
     table: T,
     rows: ReadonlyArray<Table.Insert<T>>,
     options?: O
-  ) => Effect.Effect<Written<T, O>, InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError>
+  ) => Effect.Effect<
+    Written<T, O>,
+    InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError | Table.HookError<T, "updateAll">,
+    Table.HookContext<T, "updateAll">
+  >
 
   readonly updateAll: <T extends Table.Any, const O extends BulkOptions = NoOptions>(
     table: T,
     condition: Predicate<T>,
     patch: Table.Update<T>,
     options?: O
-  ) => Effect.Effect<Written<T, O>, InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError>
+  ) => Effect.Effect<
+    Written<T, O>,
+    InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError | Table.HookError<T, "insertAll">,
+    Table.HookContext<T, "insertAll">
+  >
 
   readonly deleteAll: <T extends Table.Any, const O extends BulkOptions = NoOptions>(
     table: T,
     condition: Predicate<T>,
     options?: O
-  ) => Effect.Effect<Written<T, O>, Table.ConstraintError<T> | StatementError>
+  ) => Effect.Effect<
+    Written<T, O>,
+    Table.ConstraintError<T> | StatementError | Table.HookError<T, "deleteAll">,
+    Table.HookContext<T, "deleteAll">
+  >
 
   readonly restore: <T extends Table.SoftlyDeleted>(
     table: T,

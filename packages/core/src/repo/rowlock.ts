@@ -1,6 +1,7 @@
 /** Row locks: the text behind a select, and waits that end in time without spoiling the transaction. */
 import type { SqlError } from "@effect/sql"
 import { Duration, Effect, Option } from "effect"
+import type { Associations } from "./association.js"
 import type { Database } from "./database.js"
 import type { Transaction } from "./frame.js"
 import { CommitFailed, DbError, type InvalidInput, LockTimeout, type StatementError } from "./RepoError.js"
@@ -32,6 +33,8 @@ export type Wait = "nowait" | Duration.DurationInput
  * @category locks
  */
 export interface ReadOptions extends CountOptions {
+  /** What belongs to the rows and is loaded with them: unlocked, and with a query for each association. */
+  readonly preload?: Associations | undefined
   readonly lock?: RowLock | undefined
   /** `"skip locked"` leaves out the rows that somebody else has locked. */
   readonly wait?: Wait | "skip locked" | undefined
@@ -73,7 +76,7 @@ const waits: ReadonlyMap<unknown, string> = new Map<ReadOptions["wait"], string>
   ["nowait", " nowait"],
   ["skip locked", " skip locked"]
 ])
-const names: ReadonlySet<string> = new Set<keyof ReadOptions>(["lock", "wait", "strict", "withDeleted"])
+const names: ReadonlySet<string> = new Set<keyof ReadOptions>(["lock", "wait", "strict", "withDeleted", "preload"])
 
 const shown = (value: unknown): string => (typeof value === "string" ? JSON.stringify(value) : String(value))
 const choice = (values: Iterable<unknown>): string =>
@@ -82,12 +85,26 @@ const choice = (values: Iterable<unknown>): string =>
     .map(shown)
     .join(", ")
 
+/** Throws for an option that there is not. */
+const onlyKnown = (table: string, options: object, known: ReadonlySet<string>) => {
+  for (const name of Object.keys(options))
+    if (!known.has(name))
+      throw new Error(`there is no option ${shown(name)} for reading ${table}: one of ${choice(known)}`)
+}
+
+const countNames: ReadonlySet<string> = new Set<keyof CountOptions>(["withDeleted"])
+
+/** Whether rows that were deleted softly are asked for too. Throws for what the types do not allow. */
+export const seesDeleted = (table: string, options: CountOptions | undefined): boolean => {
+  if (options === undefined) return false
+  onlyKnown(table, options, countNames)
+  return options.withDeleted === true
+}
+
 /** The lock as it stands behind a select, if one is asked for. Throws for what the types do not allow. */
 export const lockText = (table: string, options: ReadOptions | undefined): string | undefined => {
   if (options === undefined) return undefined
-  for (const name of Object.keys(options))
-    if (!names.has(name))
-      throw new Error(`there is no option ${shown(name)} for reading ${table}: one of ${choice(names)}`)
+  onlyKnown(table, options, names)
   const lock = locks.get(options.lock)
   if (lock === undefined && options.lock !== undefined)
     throw new Error(`there is no lock ${shown(options.lock)} on rows of ${table}: one of ${choice(locks.keys())}`)

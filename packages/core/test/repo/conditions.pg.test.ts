@@ -222,7 +222,7 @@ describe("an option", () => {
           `there is no lock "exclusive" on rows of guests: ${locks}`,
           `there is no lock "update of p nowait --" on rows of guests: ${locks}`,
           `there is no lock "toString" on rows of guests: ${locks}`,
-          'there is no option "lok" for reading guests: one of "lock", "wait", "strict", "withDeleted"',
+          'there is no option "lok" for reading guests: one of "lock", "wait", "strict", "withDeleted", "preload"',
           `there is no wait "no wait" for rows of guests: ${waits}`,
           `there is no wait "skip locked; drop table guests" for rows of guests: ${waits}`,
           `there is no lock true on rows of guests: ${locks}`
