@@ -99,10 +99,24 @@ export type ReadError<T extends Table.Any> = [T] extends [Table.Any]
   ? StatementError | Table.HookError<T, "get">
   : never
 
+/** What a read of these options can fail with. */
+export type ReadFailure<T extends Table.Any, O> =
+  | ReadError<T>
+  | LockError<O>
+  | StrictError<T["name"], O>
+  | HookErrorOf<ReachedBy<O>>
+
 /** What reading a table needs. */
 export type ReadContext<T extends Table.Any, O> = [T] extends [Table.Any]
-  ? Table.HookContext<T, "get"> | LockContext<O>
+  ? Table.HookContext<T, "get"> | LockContext<O> | HookContextOf<ReachedBy<O>>
   : never
+
+/** A row with what these options preload. */
+export type Found<T extends Table.Any, O> = O extends { readonly preload: infer A extends Associations }
+  ? Loaded<Table.Row<T>, A>
+  : Table.Row<T>
+
+type ReachedBy<O> = O extends { readonly preload: infer A extends Associations } ? Reached<A> : never
 
 /** Rows, one or many, with their associations. */
 export type Preloaded<Rows, A extends Associations> =
@@ -290,8 +304,8 @@ export interface Service {
     options?: O
   ) => Effect.Effect<
     Written<T, O>,
-    InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError | Table.HookError<T, "updateAll">,
-    Table.HookContext<T, "updateAll">
+    InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError | Table.HookError<T, "insertAll">,
+    Table.HookContext<T, "insertAll">
   >
 
   readonly updateAll: <T extends Table.Any, const O extends BulkOptions = NoOptions>(
@@ -301,8 +315,8 @@ export interface Service {
     options?: O
   ) => Effect.Effect<
     Written<T, O>,
-    InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError | Table.HookError<T, "insertAll">,
-    Table.HookContext<T, "insertAll">
+    InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError | Table.HookError<T, "updateAll">,
+    Table.HookContext<T, "updateAll">
   >
 
   readonly deleteAll: <T extends Table.Any, const O extends BulkOptions = NoOptions>(
