@@ -12,7 +12,7 @@
  * ```
  *
  * Nothing that was read inside of a transaction is kept for others, and no load that began before a commit is kept after it. Bulk writes forget by table as
- * `Announcement` says them. What was written by hand is announced by `Announcement.touch`, or forgotten by `invalidate`.
+ * `Announcement` says them. With `strict`, who reads a row that is being written reads the database from the first write to the end of the transaction. What was written by hand is announced by `Announcement.touch`, or forgotten by `invalidate`.
  *
  * Rows are loaded in the cache's own context: with the hooks and the middleware of its Repo, and not with a caller's FiberRefs. So do not put it before tables
  * whose rows depend on who asks. Inside of a transaction an unchanged row is served from the cache too; read with `Repo` what has to be of the transaction's
@@ -115,6 +115,12 @@ export interface Options<E = never>
   readonly name?: string | undefined
   /** How many queries are held at most. Unbounded by default. */
   readonly queries?: number | undefined
+  /**
+   * Serves nobody a row from the first write of it to the end of that transaction, nor a query that depends on it: who reads it meanwhile reads the database, and
+   * what is read so is not kept. Without it the old row is served until the commit was acknowledged, which for a moment is after others can read the new one. A
+   * write whose keys are not known beforehand, such as an insert, holds the whole table. False by default.
+   */
+  readonly strict?: boolean | undefined
 }
 
 const nameOf = (table: { readonly schema: string | undefined; readonly name: string }): string =>
@@ -158,7 +164,7 @@ export const make = <T extends Table.Any>(
     type E = ReadError<T>
     const repo = yield* Repo
     const name = options.name ?? nameOf(table)
-    const { absent, capacity, queries: most, ...common } = options
+    const { absent, capacity, queries: most, strict, ...common } = options
     const field = typeof table.key === "string" ? table.key : undefined
     /** Sound: keys come in by functions that take keys of the table, and `comparable` changes nothing of what they hold. */
     const keyOf = (key: unknown) => key as Table.Key<T>
@@ -228,6 +234,19 @@ export const make = <T extends Table.Any>(
         )
       }
     })
+
+    if (strict === true) {
+      yield* Announcement.guard((change) => {
+        const ends = [ofQueries.locks.tag(nameOf({ schema: change.schema, name: change.table }))]
+        if (change.table === table.name && change.schema === table.schema) {
+          if (change.keys === "all") ends.push(ofRows.locks.everything())
+          else for (const key of change.keys) ends.push(ofRows.locks.one(comparable(key)))
+        }
+        return () => {
+          for (const end of ends) end()
+        }
+      })
+    }
 
     const readQuery = <A, E2, R>(
       key: string,

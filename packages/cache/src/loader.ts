@@ -168,6 +168,8 @@ export class Loader<K, V, E> {
   private share(fiber: Running, key: K, request: Request<K, V, E>): Effect.Effect<Option.Option<V>, E> {
     const state = this.service.state.current
     if (state._tag === "Closed") return Effect.die(state.error)
+    // Whatever is read while somebody writes may be old or new, and nobody can say for how long: it is the caller's alone.
+    if (this.service.locks.open > 0 && this.service.isLocked(key, request.tags)) return this.around(key, request)
     const { counters } = state
     let stale: Entry<K, V> | undefined
     if (state.grace > 0 || state.absences.size > 0) {

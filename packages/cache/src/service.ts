@@ -66,6 +66,8 @@ interface Kept<K, V, E> {
 export class Service<K, V, E> implements Member<K> {
   /** What open transactions have written: under this instance, or one before it. */
   readonly dirt: Dirt<K>
+  /** What nobody must be served. */
+  readonly locks: Dirt<K>
   readonly store: Store<K, V, E>
   readonly state: MutableRef.MutableRef<State<K, V, E>>
   readonly timeline: Timeline
@@ -90,6 +92,7 @@ export class Service<K, V, E> implements Member<K> {
     readonly succession: Succession<K>
   ) {
     this.dirt = succession.dirt
+    this.locks = succession.locks
     const kept = settings.onRestart === "keep" ? Service.inherit<K, V, E>(succession, clock) : undefined
     this.store =
       kept?.store ??
@@ -298,7 +301,19 @@ export class Service<K, V, E> implements Member<K> {
 
   /** Whether the fiber must not be served this key, because some transaction has written it: its own, for all we know. */
   isDirty(key: K, fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean {
-    return this.readsAround(fiber) && this.isMarked(key, fiber)
+    return (this.locks.open > 0 && this.isLocked(key)) || (this.readsAround(fiber) && this.isMarked(key, fiber))
+  }
+
+  /** Whether somebody is writing what is under the key, or what it depends on. */
+  isLocked(key: K, declared: ReadonlyArray<string> = []): boolean {
+    const { locks } = this
+    if (locks.has(key)) return true
+    if (!locks.hasTags) return false
+    const entry = this.store.entries.get(key)
+    return (
+      declared.some((tag) => locks.hasTag(tag)) ||
+      (entry !== undefined && this.store.tags.of(entry).some((tag) => locks.hasTag(tag)))
+    )
   }
 
   private isMarked(key: K, fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean {

@@ -37,6 +37,8 @@ export interface Kept<K> {
 export class Succession<K> {
   /** What open transactions have written. */
   readonly dirt = new Dirt<K>()
+  /** What is being written by somebody, and must not be served to anybody until that has ended. */
+  readonly locks = new Dirt<K>()
   /** What the last one has left to the next. */
   kept: Kept<K> | undefined = undefined
   /** Those who live, in the order in which they came. */

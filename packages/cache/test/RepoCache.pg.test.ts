@@ -393,6 +393,86 @@ layer(TestRepo, { excludeTestServices: true })((it) => {
     )
   })
 
+  describe("strict", () => {
+    const strict = Effect.gen(function* () {
+      yield* fixture
+      const people = yield* RepoCache.make(People, { strict: true, absent: "1 hour" })
+      const loads = Effect.map(people.stats, ({ queries, rows }) => [rows.loads, queries.loads])
+      const name = (id: number) => Effect.map(people.get(id), (row) => Option.getOrUndefined(row)?.name)
+      const count = people.getOrLoad(
+        "count",
+        Effect.map(Repo.all(People), (rows) => rows.length)
+      )
+      return { people, loads, name, count }
+    })
+
+    it.scoped("reads around the cache from the first write to the commit, what is written and no other", () =>
+      Effect.gen(function* () {
+        const { count, loads, name } = yield* strict
+        const seen: Array<unknown> = [yield* name(1), yield* name(2), yield* count]
+        const others = Effect.all([name(1), name(2), count, loads])
+        yield* Repo.transact(
+          Effect.gen(function* () {
+            yield* Repo.update(People, 1, { name: "Eve" })
+            seen.push(yield* asAnother(others))
+            yield* Effect.ignore(
+              Repo.transact(Effect.zipRight(Repo.update(People, 2, { name: "Rob" }), Effect.fail("no")))
+            )
+            seen.push(yield* name(1), yield* name(2))
+          })
+        )
+        seen.push(yield* others)
+        expect(seen).toEqual([
+          "Ada",
+          "Bob",
+          2,
+          // Read from the database by the other alone: no load of the cache's.
+          ["Ada", "Bob", 2, [2, 1]],
+          "Eve",
+          "Bob",
+          ["Eve", "Bob", 2, [3, 2]]
+        ])
+      })
+    )
+
+    it.scoped("lets go when the transaction is rolled back, fails to begin its statement, or is interrupted", () =>
+      Effect.gen(function* () {
+        const { loads, name } = yield* strict
+        yield* name(1)
+        yield* Effect.ignore(Repo.transact(Effect.zipRight(Repo.update(People, 1, { name: "Eve" }), Effect.fail("no"))))
+        yield* Effect.ignore(Repo.insert(People, { id: 1, name: "twice" }))
+        const writing = yield* Deferred.make<void>()
+        const writer = yield* Effect.fork(
+          Repo.transact(
+            Repo.update(People, 1, { name: "Eve" }).pipe(
+              Effect.zipRight(Deferred.succeed(writing, undefined)),
+              Effect.zipRight(Effect.never)
+            )
+          )
+        )
+        yield* Deferred.await(writing)
+        expect([yield* name(1), yield* loads]).toEqual(["Ada", [1, 0]])
+        yield* Fiber.interrupt(writer)
+        expect([yield* name(1), yield* loads]).toEqual(["Ada", [1, 0]])
+      })
+    )
+
+    it.scoped("holds the whole table while a row is inserted", () =>
+      Effect.gen(function* () {
+        const { loads, name } = yield* strict
+        yield* name(3)
+        yield* Repo.transact(
+          Effect.gen(function* () {
+            yield* Repo.insert(People, { id: 3, name: "Cyd" })
+            expect(yield* asAnother(name(3))).toBe(undefined)
+            expect(yield* name(3)).toBe("Cyd")
+          })
+        )
+        expect([yield* name(3), yield* loads]).toEqual(["Cyd", [2, 0]])
+      })
+    )
+  })
+
   describe("invalidate", () => {
     it.scoped("forgets rows and queries, after the commit when in a transaction", () =>
       Effect.gen(function* () {

@@ -15,14 +15,14 @@
  */
 import type { SqlError } from "@effect/sql"
 import { Context, Effect, type Scope } from "effect"
-import type { Change, Listener } from "./changes.js"
+import type { Change, Guard, Listener } from "./changes.js"
 import { frameOf } from "./frame.js"
 import type { StatementError } from "./RepoError.js"
 import { Repo } from "./repository.js"
 import type * as Table from "./Table.js"
 import type { TransactError } from "./transact.js"
 
-export type { Announcement, Change, Listener } from "./changes.js"
+export type { Announcement, Change, Guard, Listener } from "./changes.js"
 
 /**
  * Has a function told of every change of the Repo's database that was committed, or may have been, for the length of a scope. It runs synchronously, in
@@ -86,6 +86,23 @@ export const beforeCommit = <R>(
           ),
           (end) => Effect.sync(end)
         )
+      )
+    )
+  )
+
+/**
+ * Has a function told of every write before its statement is sent, and of the end of what it stands in, for the length of a scope: for who must not serve a
+ * row from the first write to the commit. Like {@link listen} it runs synchronously, and must not throw.
+ *
+ * @since 0.1.0
+ * @category listening
+ */
+export const guard = (guard: Guard): Effect.Effect<void, never, Repo | Scope.Scope> =>
+  Effect.flatMap(Repo, (repo) =>
+    Effect.asVoid(
+      Effect.acquireRelease(
+        Effect.sync(() => repo.announcer.guard(guard)),
+        (end) => Effect.sync(end)
       )
     )
   )

@@ -44,11 +44,19 @@ export const announced = <A, E, F>(
       frame.changes.add(table, keys)
       return Effect.void
     }
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(Effect.exit(restore(statement)), (exit) => {
+    const write = (restore: <B, G>(effect: Effect.Effect<B, G>) => Effect.Effect<B, G>) =>
+      Effect.flatMap(Effect.exit(restore(statement)), (exit): Effect.Effect<A, E> => {
         if (Exit.isSuccess(exit)) return Effect.zipRight(tell("committed", keysOf(exit.value)), exit)
         const outcome = outcomeOf(exit.cause)
         return outcome === undefined ? exit : Effect.zipRight(tell(outcome, known), exit)
       })
-    )
+    return Effect.uninterruptibleMask((restore) => {
+      if (!announcer.isGuarded) return write(restore)
+      return Effect.suspend(() => {
+        const end = Effect.sync(announcer.begin(table, known))
+        if (frame?.isOpen !== true) return Effect.ensuring(write(restore), end)
+        frame.registrations.push({ key: undefined, on: () => end, batch: undefined, forced: undefined })
+        return write(restore)
+      })
+    })
   })

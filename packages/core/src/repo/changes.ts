@@ -111,16 +111,26 @@ export type Listener = (announcement: Announcement) => void
 /** Runs inside of a transaction that has changes, right before its COMMIT; its failure rolls the transaction back. */
 export type BeforeCommit = (changes: ReadonlyArray<Change>) => Effect.Effect<void, unknown>
 
+/**
+ * Told of a write before its statement is sent; `keys` are `"all"` where they are not known yet. What it answers is called once when the write's end can be
+ * seen by all, whatever that end was: after the transaction's listeners, or at once where there is none.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Guard = (change: Change) => () => void
+
 /** Who is told of the changes of one database. */
 export class Announcer {
   private readonly listeners = new Set<Listener>()
   private readonly beforeCommits = new Set<BeforeCommit>()
+  private readonly guards = new Set<Guard>()
 
   constructor(readonly client: SqlClient.SqlClient) {}
 
   /** Whether anybody wants to know. */
   get isHeard(): boolean {
-    return this.listeners.size > 0 || this.beforeCommits.size > 0
+    return this.listeners.size > 0 || this.beforeCommits.size > 0 || this.guards.size > 0
   }
 
   /** Whether even a single statement needs a transaction, because something is to be done in it. */
@@ -133,6 +143,25 @@ export class Announcer {
     const own: Listener = (announcement) => listener(announcement)
     this.listeners.add(own)
     return () => this.listeners.delete(own)
+  }
+
+  guard(guard: Guard): () => void {
+    const own: Guard = (change) => guard(change)
+    this.guards.add(own)
+    return () => this.guards.delete(own)
+  }
+
+  get isGuarded(): boolean {
+    return this.guards.size > 0
+  }
+
+  /** A write is about to begin. The answer says that it is over. */
+  begin({ name, schema }: Changed, keys: Iterable<unknown> | "all"): () => void {
+    const change: Change = { schema, table: name, keys: keys === "all" ? "all" : [...keys] }
+    const ends = Array.from(this.guards, (guard) => guard(change))
+    return () => {
+      for (const end of ends.splice(0)) end()
+    }
   }
 
   join(beforeCommit: BeforeCommit): () => void {
