@@ -8,39 +8,116 @@ import { pipeArguments } from "effect/Pipeable"
 import * as Stream from "effect/Stream"
 import { YieldWrap, yieldWrapGet } from "effect/Utils"
 import { isDetached } from "./detached.js"
-import { run } from "./guard.js"
+import { CallTypeId, run, runNow } from "./guard.js"
 import type { Instance, Slot } from "./instance.js"
 import { type AnyEffect, type AnyStream, isFunction, isObject, isStream, kindOf } from "./kind.js"
+import { type AnyFiber, answerOf, grants, succeeded, taken, thrown } from "./steps.js"
 
 /** Reaches a value inside an instance. */
 export type Reach = (instance: Instance) => unknown
 
 /** What a reached value means when it is run: an Effect runs guarded, anything else is the answer. */
-const runReached = (instance: Instance, value: unknown): AnyEffect =>
-  Effect.isEffect(value) && kindOf(value) !== "value" ? run(instance, value) : Effect.succeed(value)
+const asEffect = (value: unknown): AnyEffect =>
+  Effect.isEffect(value) && kindOf(value) !== "value" ? value : Effect.succeed(value)
 
-/** An Effect that finds its instance when it is run: kept over a restart, it is asked of the next instance. */
-export class Lazy extends Effectable.Class<unknown, unknown, unknown> {
+/** Where Effect keeps the fiber that is running: what `Fiber.getCurrentFiber` reads, without the Option around it. */
+const global = globalThis as { readonly "effect/FiberCurrent"?: AnyFiber | null | undefined }
+
+/**
+ * An Effect that finds its instance when it is run: kept over a restart, it is asked of the next instance.
+ *
+ * It is its own iterator, and so answers a generator where that stands, without a turn of the run loop: `yield*` asks for the
+ * iterator and for its first step in one go, so all there is to remember is whether the next step is the first one.
+ *
+ * It extends nothing, for a chain of constructors costs more than many a call. What makes it an Effect is put into its
+ * prototype below.
+ */
+class LazyCall {
+  private first = true
+
   constructor(
     readonly slot: Slot,
     readonly made: Instance | undefined,
     readonly effect: AnyEffect | undefined,
     readonly again: Reach
-  ) {
-    super()
-  }
-  commit(): AnyEffect {
+  ) {}
+
+  enter(): { readonly instance: Instance; readonly effect: AnyEffect } | undefined {
     const { effect, made, slot } = this
     const instance = slot.current
-    if (instance === undefined) return Effect.flatMap(slot.awaitUp, (next) => runReached(next, this.again(next)))
-    return instance === made && effect !== undefined
-      ? run(instance, effect)
-      : runReached(instance, this.again(instance))
+    if (instance === undefined) return undefined
+    return { instance, effect: instance === made && effect !== undefined ? effect : asEffect(this.again(instance)) }
   }
+
+  /** Runs it, as far as it goes without time. */
+  private attempt(fiber: AnyFiber): AnyEffect | typeof succeeded {
+    const { effect, made, slot } = this
+    const instance = slot.current
+    if (instance === undefined) return Effect.flatMap(slot.awaitUp, (next) => run(next, asEffect(this.again(next))))
+    return runNow(fiber, instance, instance === made && effect !== undefined ? effect : asEffect(this.again(instance)))
+  }
+
+  private run(fiber: AnyFiber): AnyEffect {
+    const end = this.attempt(fiber)
+    return end === succeeded ? answerOf(taken()) : end
+  }
+
+  commit(): AnyEffect {
+    const fiber = global["effect/FiberCurrent"]
+    return fiber === undefined || fiber === null ? Effect.withFiberRuntime((fiber) => this.run(fiber)) : this.run(fiber)
+  }
+
+  [Symbol.iterator](): Effect.EffectGenerator<Effect.Effect<unknown, unknown, unknown>> {
+    this.first = true
+    return this
+  }
+
+  next(answer?: unknown): IteratorResult<YieldWrap<AnyEffect>, unknown> {
+    if (!this.first) return { done: true, value: answer }
+    this.first = false
+    const fiber = global["effect/FiberCurrent"]
+    // Without a fiber there is nobody to run it: the run loop that this is handed to will know its fiber.
+    if (fiber === undefined || fiber === null || !grants(fiber)) {
+      return { done: false, value: new YieldWrap(this as unknown as AnyEffect) } // its prototype has all that an Effect has
+    }
+    let end: AnyEffect | typeof succeeded
+    try {
+      end = this.attempt(fiber)
+    } catch (error) {
+      // Not for the generator to catch, since it would not be there if it had been for the run loop to do.
+      end = thrown(error)
+    }
+    return end === succeeded ? { done: true, value: taken() } : { done: false, value: new YieldWrap(end) }
+  }
+
   toJSON(): unknown {
     return { _id: "Supervised", path: this.slot.path }
   }
 }
+
+for (const name of Reflect.ownKeys(Effectable.CommitPrototype)) {
+  const property = Object.getOwnPropertyDescriptor(Effectable.CommitPrototype, name)
+  if (property !== undefined && !Object.hasOwn(LazyCall.prototype, name))
+    Object.defineProperty(LazyCall.prototype, name, property)
+}
+Object.defineProperty(LazyCall.prototype, CallTypeId, { value: CallTypeId })
+
+/** The class, as what its instances are to everybody else. */
+export interface Lazy extends Effect.Effect<unknown, unknown, unknown> {
+  readonly slot: Slot
+  readonly made: Instance | undefined
+  readonly effect: AnyEffect | undefined
+  readonly again: Reach
+  commit(): AnyEffect
+  toJSON(): unknown
+}
+
+export const Lazy = LazyCall as unknown as new (
+  slot: Slot,
+  made: Instance | undefined,
+  effect: AnyEffect | undefined,
+  again: Reach
+) => Lazy
 
 /**
  * The result of a function that was never called before and is called while the child is down: it may be used as an Effect,
@@ -80,7 +157,7 @@ export const unknown = (slot: Slot, again: Reach): Unknown => {
  * Arguments for an instance. What another function of the service answered with while the child was down may turn out to be a
  * value, like a part of a statement; then it is that value which is meant.
  */
-export const settled = (slot: Slot, instance: Instance, args: Array<unknown>): Array<unknown> => {
+export const settled = (slot: Slot, instance: Instance, args: ReadonlyArray<unknown>): Array<unknown> => {
   const settle = (value: unknown): unknown => {
     if (!(value instanceof Lazy) || value.slot !== slot || value.made !== undefined) return value
     const found = value.again(instance)
@@ -160,7 +237,7 @@ const customOf = (prototype: object): MakeCustom => {
     }
 
     commit(): AnyEffect {
-      return this.#slot.current === this.#made ? run(this.#made, this.#real) : this.#lazy().commit()
+      return this.#lazy().commit()
     }
 
     /** The effect's own iterator may have the answer at hand. If it asks the runtime instead, the guard does. */

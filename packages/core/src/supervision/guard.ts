@@ -3,9 +3,9 @@
  *
  * It has to be cheap and must not be noticed:
  *
- * - An Effect that is already an answer (an `Exit`) is passed through, one that needs no fiber (`sync`) is run in place.
- * - Everything else is run by a fiber of its own, started at once on the same stack: an Effect that never suspends is done
- *   before anybody waits. Only one that does suspend costs an entry in the instance's list of waiting calls. There is no race.
+ * - An Effect is run in place for as long as it takes no time (`steps.ts`): most calls are over before anybody waits.
+ * - What is left of one that does take time is run by a fiber of its own, started at once on the same stack. Only that costs
+ *   an entry in the instance's list of waiting calls. There is no race.
  * - A call inside of a call of the same instance is guarded by that one, and run in place.
  * - What the Effect forks belongs to the caller, as it would without a guard, and FiberRefs it changes are changed for the
  *   caller.
@@ -20,28 +20,57 @@ import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import { isDetached } from "./detached.js"
 import type { Instance } from "./instance.js"
-import { type AnyEffect, kindOf } from "./kind.js"
+import type { AnyEffect } from "./kind.js"
 import * as Linking from "./linking.js"
+import { type AnyFiber, advance, type Rules, succeeded, taken } from "./steps.js"
 
-/**
- * Runs an Effect on an instance. One of a class of its own is asked for what it consists of first: it may have its answer at
- * hand.
- */
-export const run = (instance: Instance, effect: AnyEffect): AnyEffect => {
-  switch (kindOf(effect)) {
-    case "answer":
-    case "sync":
-    case "value":
-      return effect
-    case "custom": {
-      if (isDetached(effect)) return effect.self
-      // What the runtime does with such an Effect, whose type it knows as having `commit`.
-      const inner = (effect as unknown as { commit(): AnyEffect }).commit()
-      return inner === effect ? inFiber(instance, effect) : run(instance, inner)
-    }
-    default:
-      return inFiber(instance, effect)
+/** An Effect that runs another one on an instance, each time it is run. */
+export const run = (instance: Instance, effect: AnyEffect): AnyEffect =>
+  Effect.withFiberRuntime((fiber) => {
+    if (instance.dead !== undefined) return Effect.die(instance.dead)
+    const end = runNow(fiber, instance, effect)
+    return end === succeeded ? Effect.succeed(taken()) : end
+  })
+
+/** Runs an Effect on an instance as far as it goes without time. What is left is guarded. */
+export const runNow = (fiber: AnyFiber, instance: Instance, effect: AnyEffect): AnyEffect | typeof succeeded => {
+  if (isDetached(effect)) return effect.self
+  const guard = { instance, outer: undefined }
+  // An Effect of a class of its own may come here again from its `commit`.
+  if (depth > deepest) return inFiber(guard, effect)
+  depth += 1
+  try {
+    return advance(fiber, guard, effect, rules)
+  } finally {
+    depth -= 1
   }
+}
+
+/** What is a call of another service, or of the same, for whoever runs it in place. */
+export interface Call {
+  enter(): { readonly instance: Instance; readonly effect: AnyEffect } | undefined
+}
+
+const CallTypeId: unique symbol = Symbol("@effecto/core/supervision/Call")
+
+export { CallTypeId }
+
+const rules: Rules<Guard> = {
+  enter: (step, where) => {
+    if (!(CallTypeId in step)) return undefined
+    const entered = (step as unknown as Call).enter()
+    if (entered === undefined) return undefined
+    const { effect, instance } = entered
+    if (isDetached(effect)) return { where, effect: effect.self }
+    return { where: isUnder(where, instance) ? where : { instance, outer: where }, effect }
+  },
+  leave: (where, rest) => inFiber(where, rest)
+}
+
+/** A call inside of a call: whoever waits is told by the guard of the outer one. */
+const isUnder = (where: Guard | undefined, instance: Instance): boolean => {
+  for (let guard = where; guard !== undefined; guard = guard.outer) if (guard.instance === instance) return true
+  return false
 }
 
 /** Where the fibers that a fiber forks belong, if not to itself. */
@@ -58,7 +87,6 @@ const forkScope: ForkScope | undefined = (() => {
   return added.length === 1 ? (added[0] as ForkScope) : undefined
 })()
 
-type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 type Graft = (effect: AnyEffect) => AnyEffect
 
 const scopeOf = (caller: AnyFiber): Option.Option<unknown> | undefined => {
@@ -83,16 +111,13 @@ interface Guard {
 /** Guards by the fiber that runs under them. What such a fiber forks may outlive the call, and is under none of them. */
 const guards = new WeakMap<object, Guard>()
 
-const inFiber = (instance: Instance, effect: AnyEffect): AnyEffect =>
+const inFiber = ({ instance }: Guard, effect: AnyEffect): AnyEffect =>
   Effect.withFiberRuntime<unknown, unknown, unknown>((caller, status) => {
     if (instance.dead !== undefined) return Effect.die(instance.dead)
     // What a caller was promised by the option `inFlight`: it goes on, whatever becomes of the instance.
     if (instance.slot.detached) return effect
     const outer = guards.get(caller.id())
-    for (let guard = outer; guard !== undefined; guard = guard.outer) {
-      // A call inside of a call: whoever waits is told by the guard of the outer one.
-      if (guard.instance === instance) return effect
-    }
+    if (isUnder(outer, instance)) return effect
     const scope = scopeOf(caller)
     const guard = { instance, outer }
     return scope === undefined

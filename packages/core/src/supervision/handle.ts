@@ -24,6 +24,7 @@
  * Not protected: an object returned by a function (`transaction()`, a row) belongs to its instance, and so do its methods. A
  * function that returns a value, called for the first time while the child is down, answers with something truthy.
  */
+import * as Effect from "effect/Effect"
 import { pipeArguments } from "effect/Pipeable"
 import { effect, isEquality, Lazy, type Reach, settled, stream, unknown } from "./answer.js"
 import type { Instance, Slot } from "./instance.js"
@@ -77,7 +78,7 @@ const carry = (slot: Slot, reachOwner: Reach, reach: Reach, value: unknown, kind
 
 /** The object that answers for its place: of the current instance, or of the last one while the child is down. */
 const latestOf = (slot: Slot, reach: Reach, sample: object) => (): object => {
-  const instance = slot.current ?? slot.last
+  const instance = slot.last
   const value = instance === undefined ? sample : reach(instance)
   return isObject(value) ? value : sample
 }
@@ -86,14 +87,14 @@ const latestOf = (slot: Slot, reach: Reach, sample: object) => (): object => {
 const memberOf = (slot: Slot, reachOwner: Reach, latest: () => object, property: PropertyKey): (() => unknown) => {
   const reach: Reach = (instance) => {
     const owner = reachOwner(instance)
-    return isObject(owner) ? Reflect.get(owner, property, owner) : undefined
+    return isObject(owner) ? owner[property as never] : undefined
   }
-  let seen: unknown
+  let seen: object = slot
   let kind: Kind = "value"
   let made: unknown
   return () => {
-    const owner = latest()
-    const value: unknown = Reflect.get(owner, property, owner)
+    // An ordinary read: `Reflect.get` is a call of the engine's that takes longer than all the rest.
+    const value: unknown = latest()[property as never]
     if (!isObject(value)) return value
     if (value === seen) return made
     const now = kindOf(value)
@@ -224,42 +225,72 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape): AnyF
     if (isFunction(found)) return found
     throw new TypeError(`a function of "${slot.path}" that was taken from its handle is not a function any more`)
   }
-  const call = (instance: Instance, args: Array<unknown>): unknown =>
+  const call = (instance: Instance, args: ReadonlyArray<unknown>): unknown =>
     calleeOf(instance).apply(
       reachOwner(instance),
-      args.length > 0 && args.some(isLazy) ? settled(slot, instance, args) : args
+      args.some(isLazy) ? settled(slot, instance, args) : (args as Array<unknown>)
     )
-  return function (...args) {
-    const instance = slot.current
-    if (new.target !== undefined) {
-      if (instance === undefined) throw slot.unavailable
-      return Reflect.construct(calleeOf(instance), args)
-    }
-    const shaped = shape.of(args)
-    if (instance === undefined) {
-      return whileDown(slot, shaped, (now) => calleeOf(now).apply(reachOwner(now), settled(slot, now, args)))
-    }
-    const result = call(instance, args)
-    switch (kindOf(result)) {
+  /** What was returned, as it may be given to the caller. */
+  const carried = (instance: Instance, result: unknown, shaped: Shape, again: Reach): unknown => {
+    const kind = kindOf(result)
+    switch (kind) {
       case "value":
       case "object":
         shaped.seen |= isValue
         return result
-      case "answer":
-        shaped.seen |= isEffect
-        return result
       case "stream":
         shaped.seen |= isStream
-        return stream(slot, (now) => (now === instance ? result : call(now, args)))
+        return stream(slot, (now) => (now === instance ? result : again(now)))
       case "function":
         shaped.seen |= isReturned
-        return returned(slot, shaped.result, instance, result as object, (now) => call(now, args))
+        return returned(slot, shaped.result, instance, result as object, again)
       default:
         shaped.seen |= isEffect
-        return effect(slot, instance, result as AnyEffect, (now) => call(now, args))
+        return kind === "answer" ? result : effect(slot, instance, result as AnyEffect, again)
     }
   }
+  // Functions of their own, for what they capture would be allocated for each call of the one below.
+  const once = (instance: Instance, result: unknown, args: ReadonlyArray<unknown>): unknown =>
+    carried(instance, result, shape, (now) => call(now, args))
+  const anyhow = (...args: Array<unknown>): unknown => {
+    const instance = slot.current
+    const shaped = shape.of(args)
+    if (instance === undefined) {
+      return whileDown(slot, shaped, (now) => calleeOf(now).apply(reachOwner(now), settled(slot, now, args)))
+    }
+    return carried(instance, call(instance, args), shaped, (now) => call(now, args))
+  }
+  const construct = (...args: Array<unknown>): unknown => {
+    if (slot.current === undefined) throw slot.unavailable
+    return Reflect.construct(calleeOf(slot.current), args)
+  }
+  return function (first) {
+    const instance = slot.current
+    // biome-ignore lint/complexity/noArguments: its length is asked for, and nothing is made.
+    const count = arguments.length
+    // What most calls are: with one argument, or none. No array of arguments is made for them: it would take as long as the rest.
+    if (instance !== undefined && count <= 1 && !isObject(first) && new.target === undefined) {
+      const callee = calleeOf(instance)
+      const owner = reachOwner(instance)
+      const result = count === 0 ? callee.call(owner) : callee.call(owner, first)
+      if (result instanceof Answer) {
+        shape.seen |= isEffect
+        return result
+      }
+      if (!isObject(result)) {
+        shape.seen |= isValue
+        return result
+      }
+      return once(instance, result, count === 0 ? [] : [first])
+    }
+    const slow = new.target === undefined ? anyhow : construct
+    // biome-ignore lint/complexity/noArguments: handed on without being made.
+    return slow.apply(undefined, arguments as unknown as Array<unknown>)
+  }
 }
+
+/** The class of an Effect that is the answer already. */
+const Answer = Effect.void.constructor as new () => AnyEffect
 
 /** A function that a function returned is bound to an instance: for another one the outer function is called again. */
 const returned = (

@@ -1,0 +1,3 @@
+import { calling, handle } from "../calls.js"
+
+export default calling(handle, (it, n) => it.chain(n))

@@ -1,0 +1,3 @@
+import { direct, reading } from "../calls.js"
+
+export default reading(direct, (it, n) => it.plain(n) + it.field - 1)

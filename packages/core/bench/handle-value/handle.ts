@@ -1,0 +1,3 @@
+import { handle, reading } from "../calls.js"
+
+export default reading(handle, (it, n) => it.plain(n) + it.field - 1)

@@ -1,0 +1,3 @@
+import { calling, direct } from "../calls.js"
+
+export default calling(direct, (it, n) => it.wait(n))

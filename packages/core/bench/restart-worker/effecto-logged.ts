@@ -1,0 +1,3 @@
+import { dropped, restarting, worker } from "../restart.js"
+
+export default restarting(worker, dropped)

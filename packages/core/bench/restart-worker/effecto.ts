@@ -1,0 +1,3 @@
+import { restarting, worker } from "../restart.js"
+
+export default restarting(worker)

@@ -1,0 +1,3 @@
+import { buildAndClose, worker } from "../restart.js"
+
+export default buildAndClose(worker)

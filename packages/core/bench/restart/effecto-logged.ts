@@ -1,0 +1,3 @@
+import { dropped, plain, restarting } from "../restart.js"
+
+export default restarting(plain, dropped)

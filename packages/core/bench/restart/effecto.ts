@@ -1,0 +1,3 @@
+import { plain, restarting } from "../restart.js"
+
+export default restarting(plain)

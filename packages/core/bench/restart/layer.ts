@@ -1,0 +1,3 @@
+import { buildAndClose, plain } from "../restart.js"
+
+export default buildAndClose(plain)

@@ -1,0 +1,332 @@
+/**
+ * Running an Effect in place: a call that needs no time needs no fiber of its own, and no guard.
+ *
+ * `advance` does what the run loop of the caller's fiber would do, step by step, until the Effect has its Exit or comes to a step
+ * that takes time (`Async`), gives way (`Yield`), or belongs to one fiber (`UpdateRuntimeFlags`: a region, a bracket). What is
+ * left then goes to a fiber, under a guard. The steps that run here see the caller's own fiber: what they fork, what they change
+ * in its FiberRefs and what they ask about it is as without a handle.
+ *
+ * The fields of Effect's primitives are not public. They are read here and nowhere else; a step of a name that is not known
+ * here is left to the runtime.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as FiberStatus from "effect/FiberStatus"
+import * as Predicate from "effect/Predicate"
+import { yieldWrapGet } from "effect/Utils"
+import type { AnyEffect } from "./kind.js"
+
+export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
+
+type Next = (value: unknown) => Primitive
+
+/** A step of Effect's own, with the fields that the run loop reads: which of them are there follows from its name. */
+interface Primitive {
+  readonly _op: string
+  readonly effect_instruction_i0: never
+  readonly effect_instruction_i1: Next
+  readonly effect_instruction_i2: Next
+  commit(): Primitive
+}
+
+/** The end of a call inside of another instance's call. */
+class End<Where> {
+  readonly _op = "End"
+  constructor(
+    readonly where: Where,
+    readonly outer: Where
+  ) {}
+}
+
+type Frame<Where> = Primitive | End<Where>
+
+/** What an Effect of ours stands for: another one, and where that runs. */
+export interface Entered<Where> {
+  readonly where: Where
+  readonly effect: AnyEffect
+}
+
+export interface Rules<Where> {
+  /** What a step stands for, if it is ours and can go on in place. */
+  readonly enter: (step: object, where: Where) => Entered<Where> | undefined
+  /** Leaves what takes time to a fiber. */
+  readonly leave: (where: Where, rest: AnyEffect) => AnyEffect
+}
+
+/** A fiber as the run loop sees it; the fields are not in its public type. */
+interface Running {
+  currentOpCount: number
+  readonly currentRuntimeFlags: FiberStatus.Running["runtimeFlags"]
+  readonly currentContext: Context.Context<never>
+}
+
+/** How many steps are done between two questions to the scheduler. */
+const askedEvery = 16
+
+/** Counts a step as the run loop does, and says whether the fiber may do it at once. */
+export const grants = (fiber: AnyFiber): boolean => {
+  const running = fiber as unknown as Running
+  running.currentOpCount += 1
+  return running.currentOpCount % askedEvery !== 0 || fiber.currentScheduler.shouldYield(fiber) === false
+}
+
+/** What the runtime makes of an exception. */
+export const thrown = (error: unknown): AnyEffect =>
+  Exit.failCause(
+    Cause.isInterruptedException(error)
+      ? Cause.sequential(Cause.die(error), Cause.interrupt(FiberId.none))
+      : Cause.die(error)
+  )
+
+// Both directions: an Effect of version 3 is a primitive, or has the `_op` of one.
+const primitive = (effect: AnyEffect): Primitive => effect as unknown as Primitive
+const effectOf = (step: Primitive): AnyEffect => step as unknown as AnyEffect
+
+const template = Effect.succeed(undefined)
+const { [Effect.EffectTypeId]: variance } = template
+
+/**
+ * What `Effect.succeed` makes, made fast: its class defines a field of a computed name, for which the engine takes as long as for
+ * the rest of a call. The same prototype and the same fields in the same order make it the same in every respect.
+ */
+const Answer = function (this: { -readonly [K in keyof Answered]: Answered[K] }, value: unknown) {
+  this._op = "Success"
+  this.effect_instruction_i0 = value
+  this.effect_instruction_i1 = undefined
+  this.effect_instruction_i2 = undefined
+  this.trace = undefined
+  this[Effect.EffectTypeId] = variance
+  this._tag = "Success"
+} as unknown as new (
+  value: unknown
+) => AnyEffect & Answered // a function that is only ever called with `new`
+Answer.prototype = Object.getPrototypeOf(template)
+
+interface Answered {
+  readonly _op: "Success"
+  readonly effect_instruction_i0: unknown
+  readonly effect_instruction_i1: undefined
+  readonly effect_instruction_i2: undefined
+  readonly trace: undefined
+  readonly [Effect.EffectTypeId]: typeof variance
+  readonly _tag: "Success"
+}
+
+const isSame = Reflect.ownKeys(template).every((key, index) => Reflect.ownKeys(new Answer(undefined))[index] === key)
+
+/** An Effect that has succeeded. */
+export const answerOf: (value: unknown) => AnyEffect = isSame ? (value) => new Answer(value) : Effect.succeed
+
+/** Says that an Effect has been run to its end and has succeeded; `taken` tells with what. An Exit for each call is too slow. */
+export const succeeded = Symbol("succeeded")
+let success: unknown
+
+const succeed = (value: unknown): typeof succeeded => {
+  success = value
+  return succeeded
+}
+
+/** What the Effect has succeeded with that was run last. To be asked at once, and once. */
+export const taken = (): unknown => {
+  const value = success
+  success = undefined
+  return value
+}
+
+/** Runs an Effect as far as it goes without time: answers with its end, or with what is left. */
+export const advance = <Where>(
+  fiber: AnyFiber,
+  where: Where,
+  effect: AnyEffect,
+  rules: Rules<Where>
+): AnyEffect | typeof succeeded => {
+  const running = fiber as unknown as Running
+  let at = where
+  let step = primitive(effect)
+  let stack: Array<Frame<Where>> | undefined
+  while (true) {
+    let value: unknown
+    try {
+      // Done when there is a value; otherwise `step` is the next one.
+      steps: while (true) {
+        switch (step._op) {
+          case "Success":
+            value = step.effect_instruction_i0
+            break steps
+          case "Failure": {
+            if (stack === undefined) return effectOf(step)
+            let frame: Frame<Where> | undefined
+            do {
+              frame = stack.pop()
+              if (frame === undefined) return effectOf(step)
+              if (frame._op === "End") at = (frame as End<Where>).outer
+            } while (frame._op !== "OnFailure" && frame._op !== "OnSuccessAndFailure")
+            step = (frame as Primitive).effect_instruction_i1(step.effect_instruction_i0)
+            break
+          }
+          case "Sync":
+            value = (step.effect_instruction_i0 as () => unknown)()
+            break steps
+          case "Commit": {
+            const entered = rules.enter(step, at)
+            if (entered === undefined) step = step.commit()
+            else {
+              if (entered.where !== at) {
+                stack ??= []
+                stack.push(new End(entered.where, at))
+                at = entered.where
+              }
+              step = primitive(entered.effect)
+            }
+            break
+          }
+          case "WithRuntime":
+            step = (step.effect_instruction_i0 as (fiber: AnyFiber, status: FiberStatus.Running) => Primitive)(
+              fiber,
+              FiberStatus.running(running.currentRuntimeFlags) as FiberStatus.Running
+            )
+            break
+          case "OnSuccess":
+          case "OnFailure":
+          case "OnSuccessAndFailure":
+            stack ??= []
+            stack.push(step)
+            step = step.effect_instruction_i0
+            break
+          case "While":
+            if ((step.effect_instruction_i0 as () => boolean)()) {
+              stack ??= []
+              stack.push(step)
+              step = (step.effect_instruction_i1 as unknown as () => Primitive)()
+              break
+            }
+            value = undefined
+            break steps
+          case "Iterator":
+            stack ??= []
+            stack.push(step)
+            value = undefined
+            break steps
+          case "Tag":
+            value = Context.unsafeGet(running.currentContext, step as unknown as Context.Tag<never, unknown>)
+            break steps
+          default:
+            return left(at, step, stack, rules)
+        }
+        if (!grants(fiber)) return left(at, step, stack, rules)
+      }
+      if (stack === undefined) return succeed(value)
+      // Hands the value to whoever waits for it.
+      let next: Primitive | undefined
+      while (next === undefined) {
+        const frame: Frame<Where> | undefined = stack.pop()
+        if (frame === undefined) return succeed(value)
+        switch (frame._op) {
+          case "OnSuccess":
+            next = (frame as Primitive).effect_instruction_i1(value)
+            break
+          case "OnSuccessAndFailure":
+            next = (frame as Primitive).effect_instruction_i2(value)
+            break
+          case "End":
+            at = (frame as End<Where>).outer
+            break
+          case "While": {
+            const loop = frame as Primitive
+            loop.effect_instruction_i2(value)
+            next = loop
+            break
+          }
+          case "Iterator": {
+            const result: IteratorResult<unknown, unknown> = (
+              (frame as Primitive).effect_instruction_i0 as Iterator<unknown, unknown, unknown>
+            ).next(value)
+            if (result.done === true) value = result.value
+            else {
+              // The generator waits for the answer of what it has yielded.
+              next = yieldWrapGet(result.value as never) as Primitive
+              if (next._op === "Success") {
+                value = next.effect_instruction_i0
+                next = undefined
+                stack.push(frame)
+              } else if (next._op !== "Failure") stack.push(frame)
+            }
+            break
+          }
+        }
+      }
+      step = next
+      if (!grants(fiber)) return left(at, step, stack, rules)
+    } catch (error) {
+      // It is for the runtime to say that something is no Effect.
+      if (!Predicate.hasProperty(step, "_op")) return left(at, step, stack, rules)
+      step = primitive(thrown(error))
+    }
+  }
+}
+
+/** What is left of an Effect, as one Effect again. */
+const left = <Where>(
+  at: Where,
+  step: Primitive,
+  stack: ReadonlyArray<Frame<Where>> | undefined,
+  rules: Rules<Where>
+): AnyEffect => {
+  let rest = effectOf(step)
+  let where = at
+  for (let index = (stack?.length ?? 0) - 1; index >= 0; index -= 1) {
+    const frame = stack?.[index]
+    if (frame === undefined) continue
+    if (frame._op === "End") {
+      const { outer, where: inner } = frame as End<Where>
+      rest = rules.leave(inner, rest)
+      where = outer
+    } else rest = resumed(rest, frame as Primitive)
+  }
+  return rules.leave(where, rest)
+}
+
+const resumed = (rest: AnyEffect, frame: Primitive): AnyEffect => {
+  // What a frame goes on with is an Effect, as every primitive is.
+  const next = frame.effect_instruction_i1 as unknown as (value: unknown) => AnyEffect
+  switch (frame._op) {
+    case "OnSuccess":
+      return Effect.flatMap(rest, next)
+    case "OnFailure":
+      return Effect.catchAllCause(rest, next)
+    case "OnSuccessAndFailure":
+      return Effect.matchCauseEffect(rest, {
+        onFailure: next,
+        onSuccess: frame.effect_instruction_i2 as unknown as (value: unknown) => AnyEffect
+      })
+    case "While":
+      return Effect.flatMap(rest, (value) => {
+        frame.effect_instruction_i2(value)
+        return effectOf(frame)
+      })
+    default: {
+      const own = frame.effect_instruction_i0 as Iterator<never, unknown, unknown>
+      return Effect.flatMap(rest, (value) =>
+        Effect.gen(() => new Resumed(own, value) as unknown as Generator<never, unknown, never>)
+      )
+    }
+  }
+}
+
+/** A generator that has asked already: the first answer it gets is the one to what it asked. */
+class Resumed {
+  private first = true
+  constructor(
+    private readonly own: Iterator<never, unknown, unknown>,
+    private readonly value: unknown
+  ) {}
+  next(answer?: unknown): IteratorResult<never, unknown> {
+    if (!this.first) return this.own.next(answer)
+    this.first = false
+    return this.own.next(this.value)
+  }
+}

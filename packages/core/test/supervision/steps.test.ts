@@ -1,0 +1,229 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Cause, Context, Effect, Exit, FastCheck, FiberRef, Layer, Scheduler } from "effect"
+import * as Supervised from "../../src/supervision/Supervised.js"
+import * as SupervisionTree from "../../src/supervision/SupervisionTree.js"
+
+/** A program in words, so that it can be built twice. */
+type Program =
+  | { readonly is: "succeed" | "fail" | "die" | "throw" | "sync" | "yield" | "wait" | "tag" | "set" | "interrupt" }
+  | { readonly is: "suspend" | "loop" | "exit" | "uninterruptible" | "fork" | "orDie"; readonly a: Program }
+  | { readonly is: "flatMap" | "catch" | "ensuring" | "gen" | "locally"; readonly a: Program; readonly b: Program }
+  | { readonly is: "match"; readonly a: Program; readonly b: Program; readonly c: Program }
+
+const leaves = ["succeed", "fail", "die", "throw", "sync", "yield", "wait", "tag", "set", "interrupt"] as const
+const unary = ["suspend", "loop", "exit", "uninterruptible", "fork", "orDie"] as const
+const binary = ["flatMap", "catch", "ensuring", "gen", "locally"] as const
+
+const { program } = FastCheck.letrec<{ program: Program }>((tie) => ({
+  program: FastCheck.oneof(
+    { maxDepth: 4, depthSize: "large" },
+    FastCheck.record<Program>({ is: FastCheck.constantFrom(...leaves) }),
+    FastCheck.record<Program>({ is: FastCheck.constantFrom(...unary), a: tie("program") }),
+    FastCheck.record<Program>({ is: FastCheck.constantFrom(...binary), a: tie("program"), b: tie("program") }),
+    FastCheck.record<Program>({
+      is: FastCheck.constant("match"),
+      a: tie("program"),
+      b: tie("program"),
+      c: tie("program")
+    })
+  )
+}))
+
+const Name = Context.GenericTag<string>("Name")
+const ref = FiberRef.unsafeMake(0)
+
+/** The Effect of a program, which writes down what it does. */
+const build = (program: Program, log: Array<string>): Effect.Effect<number, string, string> => {
+  let steps = 0
+  const say = (what: string): number => log.push(what)
+  const of = (at: Program): Effect.Effect<number, string, string> => {
+    const id = `${at.is} ${++steps}`
+    switch (at.is) {
+      case "succeed":
+        return Effect.succeed(steps)
+      case "fail":
+        return Effect.fail(id)
+      case "die":
+        return Effect.die(id)
+      case "interrupt":
+        return Effect.interrupt
+      case "throw":
+        return Effect.sync(() => {
+          say(id)
+          throw id
+        })
+      case "sync":
+        return Effect.sync(() => say(id))
+      case "yield":
+        return Effect.map(Effect.yieldNow(), () => say(id))
+      case "wait":
+        return Effect.map(
+          Effect.promise(() => Promise.resolve(id)),
+          say
+        )
+      case "tag":
+        return Effect.map(Name, say)
+      case "set":
+        return Effect.flatMap(FiberRef.get(ref), (n) => Effect.as(FiberRef.set(ref, n + 1), say(`${id}: ${n}`)))
+      case "suspend": {
+        const a = of(at.a)
+        return Effect.suspend(() => {
+          say(id)
+          return a
+        })
+      }
+      case "loop": {
+        const a = of(at.a)
+        return Effect.map(
+          Effect.forEach([1, 2, 3], () => a),
+          (all) => say(`${id} ${all}`)
+        )
+      }
+      case "exit":
+        return Effect.map(Effect.exit(of(at.a)), (exit) => say(`${id} ${exit._tag}`))
+      case "uninterruptible":
+        return Effect.uninterruptible(of(at.a))
+      case "fork":
+        return Effect.flatMap(Effect.fork(of(at.a)), (fiber) => Effect.exit(fiber.await)).pipe(
+          Effect.map(() => say(id))
+        )
+      case "orDie":
+        return Effect.orDie(of(at.a))
+      case "flatMap": {
+        const [a, b] = [of(at.a), of(at.b)]
+        return Effect.flatMap(a, (n) => {
+          say(`${id} ${n}`)
+          return b
+        })
+      }
+      case "catch": {
+        const [a, b] = [of(at.a), of(at.b)]
+        return Effect.catchAllCause(a, (cause) => {
+          say(`${id} ${Cause.isInterrupted(cause)}`)
+          return b
+        })
+      }
+      case "match": {
+        const [a, b, c] = [of(at.a), of(at.b), of(at.c)]
+        return Effect.matchCauseEffect(a, {
+          onFailure: () => {
+            say(id)
+            return b
+          },
+          onSuccess: () => c
+        })
+      }
+      case "ensuring":
+        return Effect.ensuring(of(at.a), Effect.ignore(of(at.b)))
+      case "locally":
+        return Effect.zipRight(of(at.a), Effect.locally(of(at.b), ref, 10))
+      case "gen": {
+        const [a, b] = [of(at.a), of(at.b)]
+        return Effect.gen(function* () {
+          try {
+            return (yield* a) + (yield* b)
+          } finally {
+            say(id)
+          }
+        })
+      }
+    }
+  }
+  return of(program)
+}
+
+const It = Context.GenericTag<{
+  readonly run: (program: Program, log: Array<string>) => Effect.Effect<number, string, string>
+}>("It")
+const layer = (id: string) =>
+  Layer.succeed(It, { run: build }).pipe(Supervised.layer({ id }), SupervisionTree.layer({ name: "app" }))
+
+/** What a program ends with and what it did, without the ids of fibers. */
+const outcome = <E>(log: Array<string>, effect: Effect.Effect<number, E, string>) =>
+  Effect.gen(function* () {
+    const exit = yield* Effect.exit(effect)
+    const cause = Exit.isFailure(exit) ? Cause.pretty(exit.cause).replaceAll(/#\d+|\n[\s\S]*/g, "") : exit.value
+    return [cause, yield* FiberRef.get(ref), ...log]
+  })
+
+describe("a call through a handle", () => {
+  for (const ops of [2048, 13]) {
+    it(`does what the direct call does, in the same order, with a turn for others after ${ops} steps`, () =>
+      FastCheck.assert(
+        FastCheck.asyncProperty(program, (program) =>
+          Effect.gen(function* () {
+            const run = (how: "yielded" | "mapped" | "direct" | "nested") => {
+              const log: Array<string> = []
+              const call = Effect.flatMap(It, (it) => {
+                const made = how === "direct" ? build(program, log) : it.run(program, log)
+                if (how === "nested") return Effect.flatMap(Effect.void, () => Effect.flatMap(Effect.void, () => made))
+                return how === "mapped"
+                  ? Effect.map(made, (n) => n)
+                  : Effect.gen(function* () {
+                      return yield* made
+                    })
+              })
+              return outcome(log, Effect.provide(call, layer(how))).pipe(
+                Effect.provideService(Name, "Ada"),
+                Effect.withMaxOpsBeforeYield(ops),
+                Effect.fork,
+                Effect.flatMap((fiber) => fiber.await),
+                Effect.flatten
+              )
+            }
+            const direct = yield* run("direct")
+            for (const how of ["yielded", "mapped", "nested"] as const) expect(yield* run(how)).toEqual(direct)
+          }).pipe(Effect.withScheduler(new Scheduler.MixedScheduler(2048)), Effect.runPromise)
+        ),
+        { numRuns: 150 }
+      ))
+  }
+
+  const Plain = Context.GenericTag<{
+    readonly who: () => Effect.Effect<unknown>
+    readonly throws: () => Effect.Effect<never>
+    readonly wrong: () => Effect.Effect<number>
+  }>("Plain")
+  const plain = Layer.succeed(Plain, {
+    who: () => Effect.flatMap(Effect.void, () => Effect.fiberId),
+    throws: () =>
+      Effect.sync(() => {
+        throw new Error("no")
+      }),
+    wrong: () => Effect.flatMap(Effect.void, () => 3 as never)
+  }).pipe(Supervised.layer({ id: "it" }), SupervisionTree.layer({ name: "app" }))
+
+  it.scoped("needs no fiber while it takes no time", () =>
+    Effect.gen(function* () {
+      const it = yield* Plain
+      expect(yield* it.who()).toEqual(yield* Effect.fiberId)
+      expect(yield* Effect.map(it.who(), (id) => id)).toEqual(yield* Effect.fiberId)
+    }).pipe(Effect.provide(plain))
+  )
+
+  it.scoped("throws nothing into the generator that makes it", () =>
+    Effect.gen(function* () {
+      const it = yield* Plain
+      const caught: Array<unknown> = []
+      const exit = yield* Effect.exit(
+        Effect.gen(function* () {
+          try {
+            yield* it.throws()
+          } catch (error) {
+            caught.push(error)
+          }
+        })
+      )
+      expect(caught).toEqual([])
+      expect(Exit.isFailure(exit) && Cause.isDie(exit.cause)).toBe(true)
+    }).pipe(Effect.provide(plain))
+  )
+
+  it.scoped("says of what is no Effect that it is none", () =>
+    Effect.gen(function* () {
+      const it = yield* Plain
+      const exit = yield* Effect.exit(it.wrong())
+      expect(Exit.isFailure(exit) && Cause.pretty(exit.cause)).toContain("Not a valid effect: 3")
+    }).pipe(Effect.provide(plain))
+  )
+})
