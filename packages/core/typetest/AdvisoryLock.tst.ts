@@ -1,5 +1,6 @@
 // @effect-diagnostics *:off
-import { Effect } from "effect"
+import type { SqlClient } from "@effect/sql"
+import { Effect, type Scope } from "effect"
 import { describe, expect, it } from "tstyche"
 import * as AdvisoryLock from "../src/locks/AdvisoryLock.js"
 import * as Repo from "../src/repo/Repo.js"
@@ -33,6 +34,19 @@ describe("AdvisoryLock", () => {
   it("can be taken inside of one", () => {
     expect(Repo.transact(AdvisoryLock.acquire(AdvisoryLock.key("books")))).type.toBe<
       Effect.Effect<void, Transaction.TransactError, Repo.Repo>
+    >()
+  })
+
+  it("withSession adds LockLost, and LockTimeout only when a wait can end", () => {
+    expect(Effect.void.pipe(AdvisoryLock.withSession("a"))).type.toBe<
+      Effect.Effect<void, RepoError.LockLost | RepoError.StatementError, SqlClient.SqlClient>
+    >()
+    expect(AdvisoryLock.session("a", { wait: "nowait" })).type.toBe<
+      Effect.Effect<
+        AdvisoryLock.SessionLock,
+        RepoError.LockTimeout | RepoError.StatementError,
+        SqlClient.SqlClient | Scope.Scope
+      >
     >()
   })
 })

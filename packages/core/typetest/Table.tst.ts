@@ -101,6 +101,22 @@ describe("Table", () => {
     People.pipe(Table.hooks({ afterCommit: () => Effect.fail(new Refused()) }))
   })
 
+  it("hooks of calls for many rows are in the types of those calls only", () => {
+    class Mailer extends Context.Tag("Mailer")<Mailer, { readonly send: Effect.Effect<void> }>() {}
+    const Many = People.pipe(
+      Table.hooks({
+        bulk: true,
+        beforeInsertAll: (_, delta) => delta.abort("no"),
+        afterCommit: () => Effect.flatMap(Mailer, ({ send }) => send)
+      })
+    )
+    expect<Table.HookError<typeof Many, "insertAll">>().type.toBe<RepoError.HookAbort<"people">>()
+    expect<Table.HookError<typeof Many, "insert">>().type.toBe<never>()
+    expect<Table.HookContext<typeof Many, "deleteAll">>().type.toBe<Mailer>()
+    const Single = People.pipe(Table.hooks({ afterCommit: () => Effect.flatMap(Mailer, ({ send }) => send) }))
+    expect<Table.HookContext<typeof Single, "deleteAll">>().type.toBe<never>()
+  })
+
   it("refuses a hook that gives something else than a row", () => {
     expect(People.pipe).type.not.toBeCallableWith(Table.hooks({ beforeInsert: () => Effect.succeed(1) }))
   })

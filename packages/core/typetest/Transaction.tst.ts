@@ -3,6 +3,7 @@ import type { SqlClient } from "@effect/sql"
 import { Effect } from "effect"
 import { describe, expect, it } from "tstyche"
 import * as Repo from "../src/repo/Repo.js"
+import type * as RepoError from "../src/repo/RepoError.js"
 import * as Transaction from "../src/repo/Transaction.js"
 
 describe("Transaction", () => {
@@ -17,6 +18,18 @@ describe("Transaction", () => {
       Effect.Effect<number, Transaction.TransactError, SqlClient.SqlClient>
     >()
     expect(Repo.transact).type.not.toBeCallableWith(Effect.void, { isolation: "chaos" })
+  })
+
+  it("a timeout adds its failure, and only a timeout", () => {
+    expect(Repo.transact(Effect.void, { timeout: "1 second" })).type.toBe<
+      Effect.Effect<void, Transaction.TransactError | RepoError.TransactionTimeout, Repo.Repo>
+    >()
+    expect(Effect.void.pipe(Transaction.transact({ timeout: "1 second" }))).type.toBe<
+      Effect.Effect<void, Transaction.TransactError | RepoError.TransactionTimeout, SqlClient.SqlClient>
+    >()
+    expect(Repo.transact(Effect.void, { lockTimeout: "1 second" })).type.toBe<
+      Effect.Effect<void, Transaction.TransactError, Repo.Repo>
+    >()
   })
 
   it("work for after the commit needs a transaction", () => {

@@ -29,6 +29,7 @@ export {
   type Hook,
   type HookContext,
   type HookError,
+  type HookedOperation,
   type HookName,
   type HookSet,
   hooks,

@@ -124,6 +124,7 @@ export abstract class Channel implements SqlConnection.Connection {
   ): Effect.Effect<Answer, SqlError.SqlError> {
     if (about.standing !== undefined) {
       const filled = filledIn(text, parameters, about.standing)
+      if (filled.cannot) return unnarrowed
       return this.query(filled.text, filled.parameters, { ...about, standing: undefined }, prepared)
     }
     // Sound: our own statements are single, and `pg` answers a single statement with one result.
@@ -202,12 +203,12 @@ const control =
 /** After these, what was prepared before may not fit its tables any more. */
 const altering = /\b(?:alter|create|drop|discard|deallocate)\b/i
 
-const refusal = (message: string, reason: string) =>
+const refusal = (message: string, reason: string, kind: "refused" | "statement" = "statement") =>
   Effect.fail(
     new SqlError.SqlError({
       cause: new DbError({
         operation: "run this statement",
-        kind: "statement",
+        kind,
         code: undefined,
         retryable: false,
         reason,
@@ -220,6 +221,12 @@ const refusal = (message: string, reason: string) =>
 const controlled = refusal(
   "A transaction cannot be begun or ended by a statement of its own",
   "transact alone begins and ends its transaction. Let the effect fail to roll it back, or use a transact of its own inside of it."
+)
+
+const unnarrowed = refusal(
+  "This statement would reach rows that a middleware keeps its call away from",
+  "a middleware narrows it to some rows of the table, which a statement of this kind cannot be. An upsert, for one, could replace a row of somebody else.",
+  "refused"
 )
 
 const lost = refusal("The transaction of this statement is not open any more", outsideReason)

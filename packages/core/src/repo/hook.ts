@@ -98,11 +98,37 @@ export interface HookSet<T extends Any> {
     rows: ReadonlyArray<Row<T>>,
     delta: Delta<T>
   ) => Effect.Effect<ReadonlyArray<Row<T>>, unknown, unknown>
+  /** May replace the rows that `insertAll` inserts. Hooks of single rows do not run for them. */
+  readonly beforeInsertAll?: (
+    rows: ReadonlyArray<Insert<T>>,
+    delta: Delta<T>
+  ) => Effect.Effect<ReadonlyArray<Insert<T>>, unknown, unknown>
+  /** May replace the rows that `insertAll` gives back, when it is asked for them. The statement returns them in any case. */
+  readonly afterInsertAll?: (
+    rows: ReadonlyArray<Row<T>>,
+    delta: Delta<T>
+  ) => Effect.Effect<ReadonlyArray<Row<T>>, unknown, unknown>
+  /** May replace what `updateAll` changes. */
+  readonly beforeUpdateAll?: (patch: Update<T>, delta: Delta<T>) => Effect.Effect<Update<T>, unknown, unknown>
+  /** Like `afterInsertAll`, with the rows as they are then. */
+  readonly afterUpdateAll?: (
+    rows: ReadonlyArray<Row<T>>,
+    delta: Delta<T>
+  ) => Effect.Effect<ReadonlyArray<Row<T>>, unknown, unknown>
+  /** Is given the condition of `deleteAll`. */
+  readonly beforeDeleteAll?: (condition: unknown, delta: Delta<T>) => Effect.Effect<void, unknown, unknown>
+  /** Like `afterInsertAll`, with the rows as they were. */
+  readonly afterDeleteAll?: (
+    rows: ReadonlyArray<Row<T>>,
+    delta: Delta<T>
+  ) => Effect.Effect<ReadonlyArray<Row<T>>, unknown, unknown>
   /**
    * Runs once for each transaction that was committed, after the outermost COMMIT and outside of it, with everything that it did to rows of the table, in order;
    * what savepoints undid is not among it. It cannot fail; should it die, that is logged, and what was committed stays reported as committed.
    */
   readonly afterCommit?: (changes: ReadonlyArray<Change<T>>) => Effect.Effect<void, never, unknown>
+  /** Whether `afterCommit` hears of what `insertAll`, `updateAll` and `deleteAll` did, row for row: their statements return the rows then. */
+  readonly bulk?: boolean
   /** Of these hooks inside of a hook. */
   readonly reentry?: Reentry
   /** How deep hooks may run inside of each other with `reentry: "run"`; 16 if nothing is said. */
@@ -117,7 +143,7 @@ export interface HookSet<T extends Any> {
  * @since 0.1.0
  * @category hooks
  */
-export interface Hook<out O extends Operation, out E, out R> {
+export interface Hook<out O extends HookedOperation, out E, out R> {
   readonly operation: O
   readonly _E: Types.Covariant<E>
   readonly _R: Types.Covariant<R>
@@ -131,8 +157,28 @@ interface OperationOf {
   readonly beforeDelete: "delete"
   readonly afterDelete: "delete"
   readonly afterGet: "get"
+  readonly beforeInsertAll: "insertAll"
+  readonly afterInsertAll: "insertAll"
+  readonly beforeUpdateAll: "updateAll"
+  readonly afterUpdateAll: "updateAll"
+  readonly beforeDeleteAll: "deleteAll"
+  readonly afterDeleteAll: "deleteAll"
   readonly afterCommit: "insert" | "update" | "delete"
 }
+
+/**
+ * What hooks can be about: one row, or what a call for many does.
+ *
+ * @since 0.1.0
+ * @category hooks
+ */
+export type HookedOperation = Operation | "insertAll" | "updateAll" | "deleteAll"
+
+type OperationsOf<Name extends HookName, S> = Name extends "afterCommit"
+  ? S extends { readonly bulk: true }
+    ? Exclude<HookedOperation, "get">
+    : OperationOf[Name]
+  : OperationOf[Name]
 
 /**
  * The names of hooks.
@@ -158,7 +204,7 @@ type ReentryErrorOf<S> = S extends { readonly reentry: infer P extends Reentry }
 type Failing<Name, S> = Name extends "afterCommit" ? never : ReentryErrorOf<S>
 
 /** One for each operation: an afterCommit is about three. */
-type HookOf<O extends Operation, E, R> = O extends Operation ? Hook<O, E, R> : never
+type HookOf<O extends HookedOperation, E, R> = O extends HookedOperation ? Hook<O, E, R> : never
 
 /** The condition is always true; an editor shows what it comes to, and not the alias with whole hooks in it. */
 type HooksOf<S> = [S] extends [object]
@@ -166,7 +212,7 @@ type HooksOf<S> = [S] extends [object]
       [Name in keyof S & HookName]: S[Name] extends (
         ...args: ReadonlyArray<never>
       ) => Effect.Effect<unknown, infer E, infer R>
-        ? HookOf<OperationOf[Name], E | Failing<Name, S>, Exclude<R, Given<Name>>>
+        ? HookOf<OperationsOf<Name, S>, E | Failing<Name, S>, Exclude<R, Given<Name>>>
         : never
     }[keyof S & HookName]
   : never
@@ -185,7 +231,7 @@ type HooksIn<T extends Any> =
  * @since 0.1.0
  * @category hooks
  */
-export type HookError<T extends Any, O extends Operation> =
+export type HookError<T extends Any, O extends HookedOperation> =
   HooksIn<T> extends infer H ? (H extends Hook<O, infer E, infer _> ? E : never) : never
 
 /**
@@ -194,7 +240,7 @@ export type HookError<T extends Any, O extends Operation> =
  * @since 0.1.0
  * @category hooks
  */
-export type HookContext<T extends Any, O extends Operation> =
+export type HookContext<T extends Any, O extends HookedOperation> =
   HooksIn<T> extends infer H ? (H extends Hook<O, infer _, infer R> ? R : never) : never
 
 /**

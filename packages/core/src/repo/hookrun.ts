@@ -7,7 +7,7 @@ import { type HookState, hookState, outsideOfHooks } from "./hookstate.js"
 import { HookLoop, HookReentry } from "./RepoError.js"
 import { outside } from "./registration.js"
 import { Repo, type Service } from "./repository.js"
-import type { Any, Change, HookName, HookSet, Operation, Reentry } from "./Table.js"
+import type { Any, Change, HookedOperation, HookName, HookSet, Reentry } from "./Table.js"
 import type { TableImplementation } from "./tableimplementation.js"
 
 /** A hook as it is run: what it takes and gives is its table's business. */
@@ -39,11 +39,15 @@ export interface Hooks {
   readonly inside: Hooks | undefined
 }
 
-const named = (table: TableImplementation, name: HookName): ReadonlyArray<Hook> => {
+const named = (
+  table: TableImplementation,
+  name: HookName,
+  isMeant: (set: HookSet<Any>) => boolean = () => true
+): ReadonlyArray<Hook> => {
   const found: Array<Hook> = []
   for (const set of table.hookSets) {
     const hook = set[name]
-    if (hook === undefined) continue
+    if (hook === undefined || !isMeant(set)) continue
     const reentry = set.reentry ?? "skip"
     found.push({
       name,
@@ -79,28 +83,34 @@ const hooksOrNone = (
 }
 
 /** By its sets: a table that a middleware narrows has the same ones. */
-const bySets = new WeakMap<ReadonlyArray<HookSet<Any>>, Readonly<Record<Operation, Hooks | undefined>>>()
+const bySets = new WeakMap<ReadonlyArray<HookSet<Any>>, Collected>()
 
 const policies: ReadonlyArray<unknown> = [undefined, "skip", "run", "fail"] satisfies ReadonlyArray<
   HookSet<Any>["reentry"]
 >
 
-const collected = (table: TableImplementation): Readonly<Record<Operation, Hooks | undefined>> => {
+type Collected = Readonly<Record<HookedOperation, Hooks | undefined>>
+
+const collected = (table: TableImplementation): Collected => {
   for (const { reentry } of table.hookSets)
     if (!policies.includes(reentry))
       throw new Error(`there is no reentry ${String(reentry)} for hooks of ${table.name}: "skip", "run" or "fail"`)
   const commit = named(table, "afterCommit")
+  const commitOfMany = named(table, "afterCommit", (set) => set.bulk === true)
   const loadsOld = table.hookSets.some((set) => set.loadOld === true)
   return {
     get: hooksOrNone([], named(table, "afterGet"), [], false),
     insert: hooksOrNone(named(table, "beforeInsert"), named(table, "afterInsert"), commit, false),
     update: hooksOrNone(named(table, "beforeUpdate"), named(table, "afterUpdate"), commit, loadsOld),
-    delete: hooksOrNone(named(table, "beforeDelete"), named(table, "afterDelete"), commit, loadsOld)
+    delete: hooksOrNone(named(table, "beforeDelete"), named(table, "afterDelete"), commit, loadsOld),
+    insertAll: hooksOrNone(named(table, "beforeInsertAll"), named(table, "afterInsertAll"), commitOfMany, false),
+    updateAll: hooksOrNone(named(table, "beforeUpdateAll"), named(table, "afterUpdateAll"), commitOfMany, false),
+    deleteAll: hooksOrNone(named(table, "beforeDeleteAll"), named(table, "afterDeleteAll"), commitOfMany, false)
   }
 }
 
 /** What hooks an operation of a table has, if any. */
-export const hooksOf = (table: TableImplementation, operation: Operation): Hooks | undefined => {
+export const hooksOf = (table: TableImplementation, operation: HookedOperation): Hooks | undefined => {
   if (table.hookSets.length === 0) return undefined
   let found = bySets.get(table.hookSets)
   if (found === undefined) {
@@ -176,8 +186,8 @@ export const throughBefore = (service: Service, hooks: Hooks, value: unknown, ab
   through(hooks.before, value, (hook, current) =>
     about.operation === "delete"
       ? Effect.as(running(service, hook, current, undefined, about), current)
-      : // Sound: what is written is an object of fields.
-        running(service, hook, current, current as object, about)
+      : // Sound: what is written is an object of fields, or many of them.
+        running(service, hook, current, Array.isArray(current) ? undefined : (current as object), about)
   )
 
 /** Hands what was written, or read, through the hooks after it. */

@@ -5,7 +5,7 @@ import { type Aggregate, aggregate } from "./aggregate.js"
 import { announced } from "./announcing.js"
 import type { Associations } from "./association.js"
 import { type Bulk, deleteAll, insertAll, updateAll } from "./bulk.js"
-import { chained, type Middleware } from "./chain.js"
+import { chained, type Middleware, operationOf } from "./chain.js"
 import { quoted } from "./columnnames.js"
 import { type Asked, asked, equalities, misfitIn } from "./condition.js"
 import type { Database } from "./database.js"
@@ -260,6 +260,46 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
         (failure) => commitError(table, verb, failure)
       )
     return choosing(hooks, hooked, statement(input))
+  }
+
+  /** A write of many rows between the hooks that are about such, in one transaction. */
+  const manyWithHooks = <E>(
+    table: TableImplementation,
+    call: "insertAll" | "updateAll" | "deleteAll",
+    input: unknown,
+    about: { readonly source: unknown; readonly queryable?: unknown; readonly record?: unknown },
+    options: Bulk | undefined,
+    statement: (input: unknown, options: Bulk | undefined) => Effect.Effect<ReadonlyArray<object> | number, E>
+  ): Effect.Effect<ReadonlyArray<object> | number, E | ReturnType<typeof writeError>> => {
+    const hooks = hooksOf(table, call)
+    if (hooks === undefined) return statement(input, options)
+    const operation = operationOf(call)
+    const told = { ...about, table, operation, call, options }
+    const verb = operation === "insert" ? "insert into" : operation === "update" ? "update" : "delete from"
+    const hooked = (chosen: Hooks) => {
+      const written = Effect.flatMap(throughBefore(service, chosen, input, told), (prepared) => {
+        if (chosen.after.length + chosen.commit.length === 0) return statement(prepared, options)
+        // Sound: what is changed is an object of fields.
+        const changeset = call === "updateAll" ? (prepared as object) : undefined
+        return Effect.flatMap(statement(prepared, { ...options, returning: true }), (rows) => {
+          // It was asked to give them.
+          if (typeof rows === "number") return Effect.succeed<ReadonlyArray<object> | number>(rows)
+          const noted =
+            chosen.commit.length === 0
+              ? Effect.void
+              : Effect.forEach(rows, (row) => noteChange(database, service, chosen, row, changeset, told), {
+                  discard: true
+                })
+          // Sound: hooks after a write of many rows give rows.
+          const after = throughAfter(service, chosen, rows, changeset, told) as Effect.Effect<ReadonlyArray<object>>
+          return Effect.map(Effect.zipRight(noted, after), (given) =>
+            options?.returning === true ? given : rows.length
+          )
+        })
+      })
+      return transactFor(database, written, (failure) => commitError(table, verb, failure))
+    }
+    return choosing(hooks, hooked, statement(input, options))
   }
 
   /** The row as it is before it is changed, locked so that it stays so. */

@@ -161,6 +161,12 @@ const statementReason = (answer: ServerAnswer): { readonly kind: DbError["kind"]
 export const statementError = (error: unknown, operation: string): StatementError => {
   const answer = answerOf(error)
   if (answer instanceof TransactionClosed) return new TransactionClosed({ operation, reason: answer.reason })
+  const { cause }: { readonly cause?: unknown } = Object(error)
+  // Refused before it was sent: there is no answer to read.
+  if (cause instanceof DbError && cause.kind === "refused") {
+    const { code, kind, reason, retryable } = cause
+    return new DbError({ operation, kind, code, retryable, reason, cause: undefined })
+  }
   return classified(answer, operation)
 }
 

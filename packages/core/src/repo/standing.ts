@@ -10,15 +10,22 @@ const places = new RegExp(`${mark}([^${mark}]*)${mark}`, "g")
 
 const inserts = /^insert\b(?!.*\bon conflict\b.*\bdo update\b)/is
 
+/** A statement as it is sent; `cannot` when it would see other rows too, and must not be. */
+export interface Filled {
+  readonly text: string
+  readonly parameters: ReadonlyArray<unknown>
+  readonly cannot: boolean
+}
+
 /**
- * A statement with values in those places, behind its own parameters. One without any such place would see other rows too, unless it only inserts: it is
- * refused.
+ * A statement with values in those places, behind its own parameters. One without any such place would see other rows too, unless it only inserts: it
+ * must not be sent.
  */
 export const filledIn = (
   text: string,
   parameters: ReadonlyArray<unknown>,
   standing: ReadonlyMap<string, unknown>
-): { readonly text: string; readonly parameters: ReadonlyArray<unknown> } => {
+): Filled => {
   const numbers = new Map<string, number>()
   const all = [...parameters]
   const filled = text.replace(places, (_, field: string) => {
@@ -31,6 +38,6 @@ export const filledIn = (
     return `$${number}`
   })
   if (numbers.size < standing.size && !(numbers.size === 0 && inserts.test(text)))
-    throw new Error("a middleware narrows this call to some rows of the table, which this kind of call cannot be")
-  return { text: filled, parameters: all }
+    return { text: "", parameters: [], cannot: true }
+  return { text: filled, parameters: all, cannot: false }
 }

@@ -100,7 +100,7 @@ type Replacing<T extends Table.Any> = {
  * A value that does not fit its field is `InvalidInput`, and then nothing is sent. `onConflict` is that of {@link insert}; rows that met one with
  * `"nothing"` are neither counted nor given back.
  *
- * Runs no hooks of rows unless a hook opts in; it is announced all the same.
+ * Hooks of single rows do not run; those of the many (`beforeInsertAll` and its like) do, and it is announced in any case.
  *
  * @since 0.1.0
  * @category writing many
@@ -133,13 +133,16 @@ export const insertAll = <T extends Table.Any, const O extends InsertAllOptions<
   table: T,
   rows: ReadonlyArray<Table.Insert<T>>,
   options?: O
-): Effect.Effect<Written<T, O>, InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError, Repo> =>
-  Effect.flatMap(Repo, (repo) => repo.insertAll(table, rows, options))
+): Effect.Effect<
+  Written<T, O>,
+  InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError | Table.HookError<T, "insertAll">,
+  Repo | Table.HookContext<T, "insertAll">
+> => Effect.flatMap(Repo, (repo) => repo.insertAll(table, rows, options))
 
 /**
  * Changes the given fields of all rows that a condition holds for, in one statement: equalities of one field at least, a fragment, or `Repo.everything`.
  * Says how many, or with `returning` gives them back. Fields that the model makes on every update are written, and versions go up; rows that are deleted
- * softly stay as they are. Runs no hooks of rows unless a hook opts in; it is announced all the same.
+ * softly stay as they are. Hooks of single rows do not run; those of the many (`beforeInsertAll` and its like) do, and it is announced in any case.
  *
  * @since 0.1.0
  * @category writing many
@@ -149,12 +152,15 @@ export const updateAll = <T extends Table.Any, const O extends BulkOptions = NoO
   condition: Predicate<T>,
   patch: Table.Update<T>,
   options?: O
-): Effect.Effect<Written<T, O>, InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError, Repo> =>
-  Effect.flatMap(Repo, (repo) => repo.updateAll(table, condition, patch, options))
+): Effect.Effect<
+  Written<T, O>,
+  InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError | Table.HookError<T, "updateAll">,
+  Repo | Table.HookContext<T, "updateAll">
+> => Effect.flatMap(Repo, (repo) => repo.updateAll(table, condition, patch, options))
 
 /**
  * Deletes all rows that a condition holds for, in one statement, or marks them in a table with `softDelete`. Takes and gives what {@link updateAll}
- * does. Runs no hooks of rows unless a hook opts in; it is announced all the same.
+ * does. Hooks of single rows do not run; those of the many (`beforeInsertAll` and its like) do, and it is announced in any case.
  *
  * @since 0.1.0
  * @category writing many
@@ -163,5 +169,8 @@ export const deleteAll = <T extends Table.Any, const O extends BulkOptions = NoO
   table: T,
   condition: Predicate<T>,
   options?: O
-): Effect.Effect<Written<T, O>, Table.ConstraintError<T> | StatementError, Repo> =>
-  Effect.flatMap(Repo, (repo) => repo.deleteAll(table, condition, options))
+): Effect.Effect<
+  Written<T, O>,
+  Table.ConstraintError<T> | StatementError | Table.HookError<T, "deleteAll">,
+  Repo | Table.HookContext<T, "deleteAll">
+> => Effect.flatMap(Repo, (repo) => repo.deleteAll(table, condition, options))

@@ -585,6 +585,108 @@ describe("a hook", () => {
       )
     })
 
+    describe("of calls for many rows", () => {
+      it.effect("EH-D7 runs only where the table has one of that name: those of single rows do not", () =>
+        Effect.gen(function* () {
+          yield* freshTables
+          const told: Array<Table.Delta<typeof People>> = []
+          const heard: Array<unknown> = []
+          const Noted = noting(told).pipe(
+            Table.hooks({ afterCommit: (changes) => Effect.sync(() => void heard.push(changes.length)) })
+          )
+          expect(yield* Repo.insertAll(Noted, [row, { ...row, email: "b" }])).toBe(2)
+          expect(yield* Repo.updateAll(Noted, { age: 36 }, { age: 37 })).toBe(2)
+          expect(yield* Repo.deleteAll(Noted, Repo.everything)).toBe(2)
+          expect([told, heard]).toEqual([[], []])
+        })
+      )
+
+      it.effect("may replace what is written and what is given back, in one transaction with it", () =>
+        Effect.gen(function* () {
+          yield* freshTables
+          const told: Array<unknown> = []
+          const note = <A>(value: A, delta: Table.Delta<typeof People>) =>
+            Effect.sync(() => {
+              told.push([delta.hook, delta.call, delta.operation, Array.isArray(value) ? value.length : undefined])
+              return value
+            })
+          const Many = People.pipe(
+            Table.hooks({
+              beforeInsertAll: (rows, delta) =>
+                note(
+                  rows.map((one) => ({ ...one, firstName: "Bob" })),
+                  delta
+                ),
+              afterInsertAll: note,
+              beforeUpdateAll: (patch, delta) => note({ ...patch, firstName: "Eve" }, delta),
+              afterUpdateAll: (rows, delta) =>
+                note(
+                  rows.map((one) => new Person({ ...one, email: "hidden" })),
+                  delta
+                ),
+              beforeDeleteAll: (condition, delta) => {
+                expect(condition).toEqual({ age: 37 })
+                expect([delta.source, delta.queryable]).toEqual([condition, condition])
+                return Effect.asVoid(note(undefined, delta))
+              },
+              afterDeleteAll: note
+            })
+          )
+          expect(yield* Repo.insertAll(Many, [row, { ...row, email: "b" }])).toBe(2)
+          const changed = yield* Repo.updateAll(Many, { firstName: "Bob" }, { age: 37 }, { returning: true })
+          expect(changed.map(({ email, firstName }) => [email, firstName])).toEqual([
+            ["hidden", "Eve"],
+            ["hidden", "Eve"]
+          ])
+          expect(yield* Repo.deleteAll(Many, { age: 37 })).toBe(2)
+          expect(told).toEqual([
+            ["beforeInsertAll", "insertAll", "insert", 2],
+            ["afterInsertAll", "insertAll", "insert", 2],
+            ["beforeUpdateAll", "updateAll", "update", undefined],
+            ["afterUpdateAll", "updateAll", "update", 2],
+            ["beforeDeleteAll", "deleteAll", "delete", undefined],
+            ["afterDeleteAll", "deleteAll", "delete", 2]
+          ])
+          const Refusing = People.pipe(Table.hooks({ afterInsertAll: (_, delta) => delta.abort("enough") }))
+          expect((yield* Effect.flip(Repo.insertAll(Refusing, [row])))._tag).toBe("HookAbort")
+          expect(yield* Repo.count(People)).toBe(0)
+          yield* Repo.disableHooks(Repo.insertAll(Refusing, [row]))
+          expect(yield* Repo.count(People)).toBe(1)
+        })
+      )
+
+      it.effect("hears of them after the commit, row for row, where it asks for that", () =>
+        Effect.gen(function* () {
+          yield* freshTables
+          const heard: Array<unknown> = []
+          const Heard = People.pipe(
+            Table.hooks({
+              bulk: true,
+              afterCommit: (changes) =>
+                Effect.sync(
+                  () => void heard.push(changes.map(({ delta, operation, row }) => [delta.call, operation, row.email]))
+                )
+            })
+          )
+          yield* Repo.transact(
+            Effect.gen(function* () {
+              yield* Repo.insertAll(Heard, [row, { ...row, email: "b" }])
+              yield* Repo.insert(Heard, { ...row, email: "c" })
+              yield* Repo.deleteAll(Heard, { email: "b" })
+            })
+          )
+          expect(heard).toEqual([
+            [
+              ["insertAll", "insert", row.email],
+              ["insertAll", "insert", "b"],
+              ["insert", "insert", "c"],
+              ["deleteAll", "delete", "b"]
+            ]
+          ])
+        })
+      )
+    })
+
     describe("after the commit", () => {
       const committing = (heard: Array<unknown>) =>
         People.pipe(

@@ -1,7 +1,7 @@
 /** What stands around the calls of a Repo: in which order, for which tables, and what it can change of them. */
 import { Model, SqlClient } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
-import { Context, Effect, Layer, Option, Schema } from "effect"
+import { Chunk, Context, Effect, Layer, Option, Schema, Stream } from "effect"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
 import { ada, freshTables, logged, People, Pets, TestRepo } from "./people.js"
@@ -226,6 +226,35 @@ describe("a middleware", () => {
               expect(yield* Effect.flip(stray)).toMatchObject({ kind: "refused" })
           }).pipe(as(2), Effect.provide(Tenancy))
           expect((yield* Repo.all(Notes)).map(({ tenantId }) => tenantId)).toEqual([2])
+        })
+      )
+
+      it.effect("holds for every other call too", () =>
+        Effect.gen(function* () {
+          const sql = yield* twoTenants
+          yield* Effect.gen(function* () {
+            expect((yield* Repo.page(Notes, { first: 5 })).rows.map(({ id }) => id)).toEqual([2, 3])
+            expect(yield* Repo.aggregate(Notes, "min", "id")).toEqual(Option.some(2))
+            expect(yield* Repo.aggregate(Notes, "count", "id", sql`id < ${100} or true`)).toBe(2)
+            expect(Chunk.size(yield* Stream.runCollect(Repo.stream(Notes)))).toBe(2)
+            expect(Chunk.size(yield* Repo.transact(Stream.runCollect(Repo.stream(Notes))))).toBe(2)
+            expect((yield* Effect.flip(Repo.modify(Notes, 1, () => Effect.succeed({ text: "mine" }))))._tag).toBe(
+              "NotFound"
+            )
+            expect((yield* Repo.modify(Notes, 2, () => Effect.succeed({ text: "mine" }))).text).toBe("mine")
+            const one = new Note({ id: 1, tenantId: 2, text: "one" })
+            expect(yield* Repo.reload(Notes, [one])).toEqual([Option.none()])
+            expect(yield* Repo.updateAll(Notes, sql`text = ${"one"} or true`, { text: "all mine" })).toBe(2)
+            expect(yield* Repo.insertAll(Notes, [{ tenantId: 2, text: "a" }, { text: "b" } as never])).toBe(2)
+            const upsert = Repo.insert(
+              Notes,
+              { tenantId: 2, text: "c" },
+              { onConflict: { target: ["id"] as never, action: "replace" } }
+            )
+            expect(yield* Effect.flip(upsert)).toMatchObject({ _tag: "DbError", kind: "refused" })
+            expect(yield* Repo.deleteAll(Notes, Repo.everything)).toBe(4)
+          }).pipe(as(2), Effect.provide(Tenancy))
+          expect(yield* sql`select tenant_id, text from notes`).toEqual([{ tenant_id: 1, text: "one" }])
         })
       )
 
