@@ -1,11 +1,12 @@
 /** @since 0.1.0 */
 export * as AdvisoryLock from "./locks/AdvisoryLock.js"
-export * as Announcement from "./repo/Announcement.js"
 export * as PostgresServer from "./postgres/PostgresServer.js"
+export * as Announcement from "./repo/Announcement.js"
 export * as Repo from "./repo/Repo.js"
 export * as RepoError from "./repo/RepoError.js"
 export * as Table from "./repo/Table.js"
 export * as Transaction from "./repo/Transaction.js"
+export * as DynamicSupervisor from "./supervision/DynamicSupervisor.js"
 export * as Supervised from "./supervision/Supervised.js"
 export * as SupervisionTree from "./supervision/SupervisionTree.js"
 export * as TestSupervision from "./supervision/TestSupervision.js"

@@ -20,6 +20,8 @@ export interface TreeNode {
   readonly intensity: { readonly used: number; readonly max: number; readonly period: number }
   /** In start order. */
   readonly children: ReadonlyArray<ChildNode>
+  /** How many children of a dynamic supervisor are not in `children`, because there are so many. */
+  readonly omitted?: { readonly up: number; readonly other: number }
 }
 
 /**
@@ -84,11 +86,15 @@ const supervisorLine = (palette: Palette, title: string, node: TreeNode): string
 }
 
 const drawChildren = (palette: Palette, node: TreeNode, indent: string, lines: Array<string>): void => {
+  const { omitted } = node
   node.children.forEach((child, i) => {
-    const last = i === node.children.length - 1
+    const last = i === node.children.length - 1 && omitted === undefined
     lines.push(indent + (last ? "└─ " : "├─ ") + childLine(palette, child))
     if (child.supervisor !== undefined) drawChildren(palette, child.supervisor, indent + (last ? "   " : "│  "), lines)
   })
+  if (omitted === undefined) return
+  const others = omitted.other === 0 ? "" : `, ${palette.bad(`${omitted.other} not up`)}`
+  lines.push(`${indent}└─ ${palette.faint("and")} ${omitted.up} more ${palette.good("up")}${others}`)
 }
 
 const childLine = (palette: Palette, child: ChildNode): string => {

@@ -26,8 +26,9 @@ const refusals: { readonly [K in Machine.Reply]: ControlError["reason"] | undefi
 
 /** The tree that was built inside an instance. */
 export const nestedIn = (instance: Instance | undefined): Supervisor | undefined =>
-  // Only a supervisor writes itself there; an instance does not know its type, because that would be a circle of imports.
-  instance?.nested as Supervisor | undefined
+  // Only supervisors write themselves there; an instance does not know their types, because that would be a circle of imports.
+  // A dynamic one (it draws itself) is administered by its own functions, and not by path.
+  instance?.nested?.draw === undefined ? (instance?.nested as Supervisor | undefined) : undefined
 
 /** The supervisor that built an instance. */
 export const ownerOf = (instance: Instance): Supervisor =>

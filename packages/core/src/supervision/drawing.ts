@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { nestedIn } from "./administration.js"
+import type { Instance } from "./instance.js"
 import * as Machine from "./machine.js"
 import type { Supervisor } from "./supervisor.js"
 import type { ChildNode, TreeNode } from "./TreeNode.js"
@@ -20,7 +21,6 @@ export const draw = (self: Supervisor, time: number): TreeNode => {
     intensity: { used: Machine.intensityUsed(machine, time), max: intensity, period },
     children: Array.from(machine.children.values(), (state): ChildNode => {
       const child = self.children.get(state.id)
-      const nested = nestedIn(child?.instance)
       return {
         id: state.id,
         path: `${path}/${state.id}`,
@@ -33,10 +33,16 @@ export const draw = (self: Supervisor, time: number): TreeNode => {
         restarts: Math.max(0, (child?.starts ?? 0) - 1),
         orphaned: child?.orphaned ?? 0,
         dependsOn: dependenciesOf(machine, state),
-        supervisor: nested === undefined ? undefined : draw(nested, time)
+        supervisor: drawNested(child?.instance, time)
       }
     })
   }
+}
+
+/** The supervisor inside an instance, of whichever kind. */
+export const drawNested = (instance: Instance | undefined, time: number): TreeNode | undefined => {
+  const nested = nestedIn(instance)
+  return nested === undefined ? instance?.nested?.draw?.(time) : draw(nested, time)
 }
 
 /** In start order, whatever the order in which they were noticed. */

@@ -15,11 +15,18 @@ import type * as Scope from "effect/Scope"
 import { Tracker } from "./linking.js"
 import type { ExitClass } from "./machine.js"
 import { ChildDown, InstanceDied, type SupervisorShutdown } from "./SupervisionError.js"
+import type { TreeNode } from "./TreeNode.js"
 
 /** Why an instance ended by itself. */
 export interface Ending {
   readonly exit: ExitClass
   readonly cause: Cause.Cause<unknown>
+}
+
+/** A supervisor that was built inside an instance. A dynamic one draws itself; a static one is drawn by `drawing.ts`. */
+export interface Nested {
+  readonly beginClose: () => void
+  readonly draw?: (time: number) => TreeNode
 }
 
 export class Instance {
@@ -29,7 +36,7 @@ export class Instance {
   /** `stopping`: the supervisor ended it; `exited`: it ended by itself. */
   state: "building" | "up" | "stopping" | "exited" = "building"
   /** A tree that was built inside this instance. */
-  nested: { readonly beginClose: () => void } | undefined = undefined
+  nested: Nested | undefined = undefined
   /** What waits for an answer of this instance. Each is called once, when it dies. */
   private readonly inFlight = new Set<(died: InstanceDied) => void>()
   private over = false

@@ -51,6 +51,8 @@ const explain: { readonly [K in Decision]: string } = {
 /** One line for each decision: what happened to whom, what follows, and the Cause. */
 export const decision = (options: {
   readonly path: string
+  /** The path to count under, if it is not the child's: there may be any number of dynamic children. */
+  readonly metric?: string
   readonly instance: number
   readonly happened: "crashed" | "ended" | "failed to start"
   readonly decision: Decision
@@ -62,7 +64,7 @@ export const decision = (options: {
   readonly root: boolean
   readonly cause: Cause.Cause<unknown>
 }): Effect.Effect<void> => {
-  const { cause, happened, instance, intensity, path, period, used } = options
+  const { cause, happened, instance, intensity, metric = options.path, path, period, used } = options
   const window = `${used} of ${intensity} restarts in ${period} ms`
   const wait = options.delay > 0 ? ` in ${Math.round(options.delay)} ms` : ""
   const line = `"${path}" (instance ${instance}) ${happened}: ${explain[options.decision]}${wait}`
@@ -83,18 +85,18 @@ export const decision = (options: {
   const report = Effect.annotateLogs(log, { path, instance, decision: options.decision })
   return quietly(
     options.decision === "restart"
-      ? Effect.zipRight(Metric.increment(Metric.tagged(restarts, "path", path)), report)
+      ? Effect.zipRight(Metric.increment(Metric.tagged(restarts, "path", metric)), report)
       : report
   )
 }
 
-export const orphaned = (path: string, instance: number): Effect.Effect<void> =>
+export const orphaned = (path: string, instance: number, metric = path): Effect.Effect<void> =>
   quietly(
     Effect.logWarning(
       `"${path}" (instance ${instance}) did not stop in time and is left to itself: see its finalizers, or the option shutdown`
     ).pipe(
       Effect.annotateLogs({ path, instance, decision: "orphan" }),
-      Effect.zipLeft(Metric.increment(Metric.tagged(orphans, "path", path)))
+      Effect.zipLeft(Metric.increment(Metric.tagged(orphans, "path", metric)))
     )
   )
 

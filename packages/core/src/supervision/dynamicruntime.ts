@@ -1,0 +1,566 @@
+/**
+ * The dynamic supervisor at run time: the pure machine decides, and fibers do what it says, each for one child.
+ *
+ * There is no fiber of its own and no turn to wait for. An event (a call, an exit, the end of a build or of a close) is answered
+ * in the very step in which it comes: the machine is asked, and its actions are begun. Builds and closes that take time go on
+ * side by side in fibers of their own, and report back with another event. So a child whose start hangs holds up nobody, and a
+ * supervisor with nothing to do is an object: no fiber, no timer.
+ *
+ * What begins while actions are begun (a build that starts another child, an exit in its first step) is queued: one thing is done
+ * at a time, and the stack stays flat. After a few hundred actions in one step the rest is left to the scheduler's next one, so
+ * stopping a hundred thousand children does not hold the process up.
+ */
+import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
+import type * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
+import * as Runtime from "effect/Runtime"
+import * as Scope from "effect/Scope"
+import { CurrentInstance } from "./child.js"
+import { drawNested } from "./drawing.js"
+import { type ChildSettings, type Close, DynamicChild, type Patience, serviceKey } from "./dynamicchild.js"
+import * as Machine from "./dynamicmachine.js"
+import { carries } from "./handle.js"
+import { type Ending, Instance } from "./instance.js"
+import * as Linking from "./linking.js"
+import * as Report from "./report.js"
+import { ChildDown, SupervisorShutdown } from "./SupervisionError.js"
+import type { ChildNode, TreeNode } from "./TreeNode.js"
+
+export interface Settings<Arg> extends Machine.Options {
+  readonly name: string
+  readonly child: (arg: Arg) => Effect.Effect<unknown, unknown, unknown>
+  /** For children that are started without settings of their own. */
+  readonly defaults: ChildSettings
+  /** Whether a failure of the child's Effect says that there is nothing to start. */
+  readonly isIgnored: (failure: unknown) => boolean
+}
+
+type Event = Machine.Event<DynamicChild>
+type Action = Machine.Action<DynamicChild>
+
+/** How many actions are begun in one step. */
+const breath = 256
+
+/** How many children a picture shows one by one. */
+const shown = 20
+
+export class Dynamic<Arg> {
+  /** Fails when the supervisor gives up; never completed by an ordinary close. */
+  readonly shutdown = Deferred.unsafeMake<never, SupervisorShutdown>(FiberId.none)
+  readonly machine: Machine.Machine<DynamicChild>
+  private readonly runtime: Runtime.Runtime<never>
+  private events: Array<Event> = []
+  private actions: ReadonlyArray<Action> = []
+  private at = 0
+  private busy = false
+  /** Closes that were begun in this step and take time. */
+  private unfinished: Array<DynamicChild> = []
+  private whenOver: Array<() => void> = []
+  private over: SupervisorShutdown | undefined
+  private unnamed = 0
+  private warned = false
+
+  private constructor(
+    readonly settings: Settings<Arg>,
+    runtime: Runtime.Runtime<never>,
+    private readonly clock: Clock.Clock,
+    /** The instance that it was built in, if it is in a tree. */
+    readonly parent: Instance | undefined,
+    readonly feed: PubSub.PubSub<Report.SupervisionEvent>
+  ) {
+    this.machine = Machine.make(settings)
+    this.runtime = Runtime.make({ ...runtime, runtimeFlags: Runtime.defaultRuntimeFlags })
+    // A layer with more than one tree inside shows the first.
+    if (parent !== undefined) parent.nested ??= this
+  }
+
+  /** Starts an empty supervisor that lives as long as the scope. */
+  static make<Arg, R>(
+    settings: Settings<Arg>,
+    omit: (context: Context.Context<R>) => Context.Context<never>
+  ): Effect.Effect<Dynamic<Arg>, never, R | Scope.Scope> {
+    return Effect.gen(function* () {
+      const runtime = yield* Effect.runtime<R>()
+      const clock = yield* Effect.clock
+      const parent = yield* CurrentInstance
+      const feed = yield* PubSub.sliding<Report.SupervisionEvent>(256)
+      const own = Runtime.make({ ...runtime, context: omit(runtime.context) })
+      return yield* Effect.acquireRelease(
+        Effect.sync(() => new Dynamic(settings, own, clock, parent, feed)),
+        (self) => Effect.zipRight(self.close, PubSub.shutdown(feed))
+      )
+    })
+  }
+
+  get path(): string {
+    return this.parent?.slot.path ?? this.settings.name
+  }
+
+  /** All that have a place, whatever their state. */
+  get children(): ReadonlyMap<string, DynamicChild> {
+    return this.machine.children
+  }
+
+  get isOver(): boolean {
+    return this.over !== undefined
+  }
+
+  /** Why nothing can be started any more. */
+  get ended(): SupervisorShutdown {
+    return this.over ?? this.ending("closed", undefined, Cause.empty)
+  }
+
+  /** Asks for a child. What became of that is seen in the child: its `refused`, `starts`, `status` and `cause`. */
+  begin(id: string | undefined, arg: Arg, settings: ChildSettings | undefined): DynamicChild {
+    let name = id
+    while (name === undefined || (id === undefined && this.machine.children.has(name))) name = `${++this.unnamed}`
+    const child = new DynamicChild(name, `${this.path}/${name}`, settings ?? this.settings.defaults, arg)
+    this.send({ _tag: "Start", child })
+    return child
+  }
+
+  /** Ends a child, whatever it is doing. Done when its `status` is `gone`. */
+  terminate(child: DynamicChild): void {
+    this.send({ _tag: "Terminate", child })
+  }
+
+  /** The layer is about to close: nothing is restarted any more. */
+  beginClose(): void {
+    this.send({ _tag: "Close" })
+  }
+
+  /** Stops all children side by side and waits for the end. */
+  readonly close: Effect.Effect<void> = Effect.async<void>((resume) => {
+    if (this.over !== undefined) return resume(Effect.void)
+    this.whenOver.push(() => resume(Effect.void))
+    this.send({ _tag: "Shutdown" })
+  })
+
+  private send(event: Event): void {
+    if (this.over !== undefined) {
+      if (event._tag === "Start") {
+        event.child.status = "gone"
+        event.child.refused = { refusal: "closed", other: undefined }
+      }
+      return
+    }
+    this.events.push(event)
+    if (this.busy) return
+    this.busy = true
+    this.work()
+  }
+
+  private work(): void {
+    try {
+      let left = breath
+      let read = 0
+      for (;;) {
+        for (; this.at < this.actions.length; this.at++) {
+          if (left-- === 0) {
+            this.events.splice(0, read)
+            this.run(
+              Effect.zipRight(
+                Effect.yieldNow(),
+                Effect.sync(() => this.work())
+              )
+            )
+            return
+          }
+          const action = this.actions[this.at]
+          if (action !== undefined) this.perform(action)
+        }
+        this.wait()
+        const event = this.events[read++]
+        if (event === undefined) break
+        this.actions = Machine.handle(this.machine, event, this.now())
+        this.at = 0
+      }
+      this.events = []
+      this.busy = false
+    } catch (defect) {
+      // A bug in here. One that goes on without having done its work would leave others waiting.
+      this.finish(this.ending("defect", undefined, Cause.die(defect)))
+    }
+  }
+
+  private perform(action: Action): void {
+    const { child } = action
+    switch (action._tag) {
+      case "Start": {
+        this.open(action.child)
+        break
+      }
+      case "Stop": {
+        this.stop(action.child)
+        break
+      }
+      case "Retry": {
+        const retry = Effect.sync(() => this.send({ _tag: "Retry", child: action.child }))
+        this.run(Effect.zipRight(Effect.yieldNow(), retry))
+        break
+      }
+      case "Decide": {
+        this.decided(action.child, action.decision)
+        break
+      }
+      case "Refuse": {
+        action.child.refused = { refusal: action.refusal, other: action.other }
+        action.child.slot.wake()
+        break
+      }
+      case "Forget": {
+        action.child.arg = undefined
+        this.endSlot(action.child)
+        break
+      }
+      case "Exit": {
+        this.finish(
+          child === undefined
+            ? this.ending("closed", undefined, Cause.empty)
+            : this.ending("intensity", child.id, child.cause)
+        )
+      }
+    }
+  }
+
+  /** Builds an instance. It is up in the step in which its build ends. */
+  private open(child: DynamicChild): void {
+    const { number } = child
+    const build = Effect.flatMap(Scope.make(), (scope) => {
+      const instance = new Instance(this, child.slot, number, scope, (_, ending) => this.exited(child, number, ending))
+      child.instance = instance
+      const context = new Map<string, unknown>(this.runtime.context.unsafeMap)
+      context.set(Scope.Scope.key, scope)
+      context.set(CurrentInstance.key, instance)
+      // The argument is what the child was started with, and the rest of what it needs was captured where the layer was used.
+      const effect = Effect.suspend(() => this.settings.child(child.arg as Arg))
+      return Effect.exit(
+        Effect.mapInputContext(Linking.track(instance.tracker)(effect), (_: Context.Context<never>) =>
+          Context.unsafeMake<unknown>(context)
+        )
+      )
+    })
+    const fiber = this.run(build)
+    const done = fiber.unsafePoll()
+    if (done !== null) {
+      this.built(child, Exit.flatten(done))
+      return
+    }
+    child.build = fiber
+    fiber.addObserver((exit) => {
+      if (child.build === fiber) this.built(child, Exit.flatten(exit))
+    })
+    const { startTimeout } = child.settings
+    if (startTimeout === undefined) return
+    const cancel = this.after(startTimeout, () => {
+      if (child.build !== fiber) return
+      const problem = `"${child.path}" did not start within ${startTimeout} ms (startTimeout)`
+      this.failed(child, Cause.die(new Cause.TimeoutException(problem)))
+    })
+    fiber.addObserver(cancel)
+  }
+
+  private built(child: DynamicChild, exit: Exit.Exit<unknown, unknown>): void {
+    child.build = undefined
+    const { instance } = child
+    if (Exit.isFailure(exit) || instance === undefined) {
+      this.failed(child, Exit.isFailure(exit) ? exit.cause : Cause.empty)
+      return
+    }
+    child.starts++
+    if (child.restart === "temporary") child.arg = undefined
+    else this.warn(child, exit.value)
+    instance.context = Context.unsafeMake(new Map([[serviceKey, exit.value]]))
+    this.emit({ _tag: "Started", path: child.path, instance: child.number })
+    this.send({ _tag: "Started", child })
+    instance.up()
+  }
+
+  /** A build that came to nothing leaves nothing: what it has acquired is given back before anybody is told. */
+  private failed(child: DynamicChild, cause: Cause.Cause<unknown>): void {
+    child.cause = cause
+    child.happened = "failed to start"
+    this.closeInstance(child, Exit.failCause(cause))
+    // Within a step that is done when its actions are.
+    if (!this.busy) this.wait()
+  }
+
+  private exited(child: DynamicChild, number: number, { cause, exit }: Ending): void {
+    child.lastExit = number
+    child.cause = cause
+    child.happened = exit === "abnormal" ? "crashed" : "ended"
+    this.emit({ _tag: "Exited", path: child.path, instance: number, exit, cause })
+    this.send({ _tag: "Exited", child, number, exit })
+  }
+
+  /** The machine wants the instance, or the attempt at one, to end. */
+  private stop(child: DynamicChild): void {
+    if (child.status === "stopping") this.endSlot(child)
+    // What is being closed already is reported when that is done.
+    if (child.closing !== undefined) return
+    if (child.instance === undefined && child.build === undefined) {
+      this.send({ _tag: "Stopped", child })
+      return
+    }
+    if (child.build !== undefined) child.cause = Cause.interrupt(FiberId.none)
+    const ended = child.instance?.state === "exited"
+    this.closeInstance(
+      child,
+      !ended ? Exit.interrupt(FiberId.none) : Cause.isEmpty(child.cause) ? Exit.void : Exit.failCause(child.cause)
+    )
+  }
+
+  /** Closes the instance's scope and ends its fibers, for as long as `shutdown` allows. */
+  private closeInstance(child: DynamicChild, exit: Exit.Exit<void, unknown>): void {
+    const { build, instance } = child
+    const close: Close = { patience: undefined }
+    child.closing = close
+    // From here on its end is the close's business.
+    child.build = undefined
+    if (instance !== undefined && instance.state !== "exited") instance.state = "stopping"
+    if (child.slot.current === instance) child.slot.current = undefined
+    instance?.nested?.beginClose()
+    // That of a build that is interrupted may come to exist only now.
+    const closeScope = Effect.suspend(() => {
+      const made = child.instance
+      return made === undefined ? Effect.void : Effect.ensuring(Scope.close(made.scope, exit), endFibers(made))
+    })
+    const whole = build === undefined ? closeScope : Effect.zipRight(Fiber.interrupt(build), closeScope)
+    const fiber = this.run(Effect.exit(whole))
+    const done = fiber.unsafePoll()
+    if (done !== null) {
+      this.closed(child, Exit.flatten(done))
+      return
+    }
+    this.unfinished.push(child)
+    fiber.addObserver((result) => {
+      if (child.closing === close) this.closed(child, Exit.flatten(result))
+    })
+  }
+
+  /** An instance is gone, or what is left of it is left to itself. */
+  private closed(child: DynamicChild, result: Exit.Exit<void, unknown> | "orphaned"): void {
+    const { closing, instance, number, path } = child
+    const patience = closing?.patience
+    child.closing = undefined
+    child.instance = undefined
+    if (patience !== undefined) {
+      patience.children.delete(child)
+      if (patience.children.size === 0) patience.cancel()
+    }
+    instance?.abandonCalls()
+    if (result === "orphaned") {
+      child.orphaned++
+      this.emit({ _tag: "Orphaned", path, instance: number })
+      this.run(Report.orphaned(path, number, this.path))
+    } else if (Exit.isFailure(result) && !Cause.isInterruptedOnly(result.cause)) {
+      this.run(Report.stopFailed(path, number, result.cause))
+    }
+    if (instance !== undefined && instance === child.slot.last) {
+      if (result !== "orphaned") this.emit({ _tag: "Stopped", path, instance: number })
+      this.send({ _tag: "Stopped", child })
+      return
+    }
+    // It never came up. If that is because it was stopped, the machine waits for just that.
+    if (child.status === "stopping") {
+      this.send({ _tag: "Stopped", child })
+      return
+    }
+    this.emit({ _tag: "StartFailed", path, instance: number, cause: child.cause })
+    this.send({ _tag: this.isIgnored(child.cause) ? "Ignored" : "StartFailed", child })
+  }
+
+  private isIgnored(cause: Cause.Cause<unknown>): boolean {
+    return Option.exists(Cause.failureOption(cause), this.settings.isIgnored) && Chunk.isEmpty(Cause.defects(cause))
+  }
+
+  /** Gives the closes that have just begun the time they may take: one timer for all that have the same. */
+  private wait(): void {
+    const { unfinished } = this
+    if (unfinished.length === 0) return
+    this.unfinished = []
+    const groups = new Map<number, Patience>()
+    for (const child of unfinished) {
+      const { closing, shutdown } = child
+      if (closing === undefined || shutdown === "infinity") continue
+      if (shutdown === "brutalKill") {
+        this.abandon(child)
+        continue
+      }
+      let group = groups.get(shutdown)
+      if (group === undefined) {
+        group = { children: new Set(), cancel: () => {} }
+        groups.set(shutdown, group)
+      }
+      group.children.add(child)
+      closing.patience = group
+    }
+    for (const [millis, group] of groups) {
+      group.cancel = this.after(millis, () => {
+        group.cancel = () => {}
+        for (const child of Array.from(group.children)) this.abandon(child)
+      })
+    }
+  }
+
+  private abandon(child: DynamicChild): void {
+    this.closed(child, "orphaned")
+  }
+
+  private decided(child: DynamicChild, decision: Machine.Decision): void {
+    const { intensity, period } = this.settings
+    const used = this.machine.restarts.length
+    if (decision === "give up") this.emit({ _tag: "GaveUp", path: this.path, childId: child.id, restarts: used })
+    this.run(
+      Report.decision({
+        path: child.path,
+        metric: this.path,
+        instance: child.number,
+        happened: child.happened,
+        decision,
+        delay: 0,
+        used,
+        intensity,
+        period,
+        root: this.parent === undefined,
+        cause: child.cause
+      })
+    )
+  }
+
+  /** Nobody will come up for it any more. */
+  private endSlot(child: DynamicChild): void {
+    const { gaveUpOn } = this.machine
+    child.slot.end(
+      gaveUpOn === undefined && !this.machine.ending
+        ? () => new ChildDown({ path: child.path, waited: 0 })
+        : () =>
+            this.over ??
+            this.ending(gaveUpOn === undefined ? "closed" : "intensity", gaveUpOn?.id, gaveUpOn?.cause ?? Cause.empty)
+    )
+  }
+
+  private finish(error: SupervisorShutdown): void {
+    this.over = error
+    const waiting = this.events
+    this.events = []
+    for (const event of waiting) {
+      this.send(event)
+      if (event._tag === "Start") event.child.slot.wake()
+    }
+    for (const child of this.machine.children.values()) child.slot.end(() => error)
+    if (error.reason === "defect") this.run(Effect.logFatal(error.message, error.cause))
+    if (error.reason !== "closed") {
+      Deferred.unsafeDone(this.shutdown, Exit.fail(error))
+      // Giving up is an orderly end, as in OTP: a permanent child is restarted by its parent, a transient one is not.
+      this.parent?.exit({ exit: "shutdown", cause: Cause.fail(error) })
+    }
+    for (const tell of this.whenOver) tell()
+    this.whenOver = []
+  }
+
+  private ending(
+    reason: SupervisorShutdown["reason"],
+    childId: string | undefined,
+    cause: Cause.Cause<unknown>
+  ): SupervisorShutdown {
+    return new SupervisorShutdown({ path: this.path, childId, reason, restarts: this.machine.restarts.length, cause })
+  }
+
+  /** Said once: children of one supervisor are all alike. */
+  private warn(child: DynamicChild, service: unknown): void {
+    if (this.warned || service === undefined || service === null || carries(service)) return
+    this.warned = true
+    const text = `children of "${this.path}" answer with a value that no handle can carry: after a restart "service" is still that of the first instance. Read "current" each time, or answer with an object that has the value as a member`
+    this.run(Effect.annotateLogs(Effect.logWarning(text), { path: child.path }))
+  }
+
+  /** There is another picture of the tree. */
+  changed(): void {
+    // Whoever built the instance that this is in is a supervisor, static or dynamic, and has this function, too.
+    const owner = this.parent?.owner as { readonly changed: () => void } | undefined
+    owner?.changed()
+  }
+
+  private emit(event: Report.SupervisionEvent): void {
+    // `unsafeOffer` alone would drop the newest when a subscriber is slow; publishing makes room, and never waits for it.
+    if (!this.feed.unsafeOffer(event)) Effect.runSyncExit(PubSub.publish(this.feed, event))
+    this.changed()
+  }
+
+  private now(): number {
+    return Number(this.clock.unsafeCurrentTimeNanos() / 1_000_000n)
+  }
+
+  /** Calls back after so many milliseconds; the result takes it back. */
+  private after(millis: number, call: () => void): () => void {
+    const fiber = this.run(Effect.zipRight(Effect.sleep(millis), Effect.sync(call)))
+    return () => fiber.unsafeInterruptAsFork(FiberId.none)
+  }
+
+  /** For fibers of supervision: interruptible, and linked to no instance. */
+  private run<A, E>(effect: Effect.Effect<A, E>): Fiber.RuntimeFiber<A, E> {
+    return Runtime.runFork(this.runtime, effect, { updateRefs: Linking.untrackedRefs })
+  }
+
+  readonly snapshot: Effect.Effect<TreeNode> = Effect.sync(() => this.draw(this.now()))
+
+  /** The supervisor and its children as they are at `time`. Only some of very many are drawn one by one. */
+  draw(time: number): TreeNode {
+    const { intensity, name, period } = this.settings
+    const children: Array<ChildNode> = []
+    let restarting = 0
+    for (const child of this.machine.children.values()) {
+      if (children.length < shown) children.push(drawChild(child, time))
+      else if (child.status !== "up") restarting++
+    }
+    const omitted = this.machine.children.size - children.length
+    return {
+      name,
+      path: this.path,
+      strategy: "one_for_one",
+      status: this.machine.closed ? "closed" : "running",
+      intensity: { used: Machine.intensityUsed(this.machine, time), max: intensity, period },
+      children,
+      ...(omitted === 0 ? {} : { omitted: { up: omitted - restarting, other: restarting } })
+    }
+  }
+}
+
+const endFibers = (instance: Instance): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const roots = instance.tracker.roots()
+    return roots.length === 0 ? Effect.void : Fiber.interruptAll(roots)
+  })
+
+const statuses: { readonly [K in Machine.Status]: ChildNode["status"] } = {
+  starting: "starting",
+  up: "up",
+  closing: "restarting",
+  restarting: "restarting",
+  waiting: "restarting",
+  stopping: "down",
+  gone: "down"
+}
+
+const drawChild = (child: DynamicChild, time: number): ChildNode => ({
+  id: child.id,
+  path: child.path,
+  restart: child.restart,
+  shutdown: child.shutdown,
+  significant: false,
+  status: statuses[child.status],
+  instance: child.number,
+  restarts: Math.max(0, child.starts - 1),
+  orphaned: child.orphaned,
+  dependsOn: [],
+  supervisor: drawNested(child.instance, time)
+})
