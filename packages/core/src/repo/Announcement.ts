@@ -47,8 +47,8 @@ export type { Announcement, Change, Guard, Listener } from "./changes.js"
  * const program = Effect.gen(function* () {
  *   const sql = yield* SqlClient.SqlClient
  *   yield* sql`create table people (id int primary key, name text not null)`
- *   yield* Announcement.listen(({ changes, outcome }) => console.log(outcome, JSON.stringify(changes)))
- *   yield* Repo.insert(People, { id: 1, name: "Ada" }) // prints committed [{"table":"people","keys":[1]}]
+ *   yield* Announcement.listen(({ changes, outcome }) => console.log(outcome, JSON.stringify(changes))) // committed [{"table":"people","keys":[1]}]
+ *   yield* Repo.insert(People, { id: 1, name: "Ada" })
  * })
  *
  * Effect.runPromise(Effect.scoped(program).pipe(Effect.provide(Repo.layer().pipe(Layer.provide(EmbeddedPostgres)))))
