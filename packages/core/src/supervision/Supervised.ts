@@ -158,6 +158,41 @@ export type NotNested<R> = CurrentSupervisor extends R
  * Effect.runPromise(program.pipe(SupervisionTree.provide(AppLive))).then(console.log) // Hello, Ada
  * ```
  *
+ * @example
+ * ```ts
+ * import { Supervised, SupervisionTree } from "@effecto/core"
+ * import { Context, Effect, Layer, Schedule } from "effect"
+ *
+ * class Db extends Context.Tag("Db")<Db, { readonly ping: Effect.Effect<void>; readonly name: string }>() {}
+ * class Orders extends Context.Tag("Orders")<Orders, { readonly from: string }>() {}
+ *
+ * // Restarted after 100 ms, 200 ms and so on, but never so late that the tree could not give up; and if it hangs.
+ * const DbLive = Layer.succeed(Db, { ping: Effect.void, name: "orders.db" }).pipe(
+ *   Supervised.layer({
+ *     id: "db",
+ *     backoff: Schedule.exponential("100 millis"),
+ *     heartbeat: { check: Effect.flatMap(Db, (db) => db.ping), every: "10 seconds", timeout: "1 second" }
+ *   })
+ * )
+ *
+ * const OrdersLive = Layer.effect(
+ *   Orders,
+ *   Effect.map(Db, (db) => ({ from: db.name }))
+ * ).pipe(Supervised.layer({ id: "orders" }))
+ *
+ * const AppLive = OrdersLive.pipe(
+ *   Layer.provide(DbLive),
+ *   SupervisionTree.layer({ name: "app", strategy: "rest_for_dependents", intensity: 5, period: "1 minute" })
+ * )
+ *
+ * const program = Effect.map(SupervisionTree.snapshot, (tree) => SupervisionTree.render(tree, { reads: true }))
+ *
+ * Effect.runPromise(program.pipe(SupervisionTree.provide(AppLive))).then(console.log)
+ * // app rest_for_dependents, 0 of 5 restarts in 60 s
+ * // ├─ db up #1
+ * // └─ orders up #1, reads db
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -17,6 +17,18 @@
  * `launch` and `provide` fail with, and which every later call through a handle dies with. A tree inside a supervised layer
  * (a nested tree) ends its child with it, and the outer tree restarts that.
  *
+ * A tree is a Layer, so whatever takes a Layer takes a tree. They differ in who learns of the end of it:
+ *
+ * | run by | a child crashes | the tree gives up |
+ * | --- | --- | --- |
+ * | `SupervisionTree.launch(tree)` | it is restarted | it fails with `SupervisorShutdown`; under `runMain` the process exits with 1 |
+ * | `program.pipe(SupervisionTree.provide(tree))` | the program goes on | the program is interrupted, and the result is the failure |
+ * | `SupervisionTree.runtime(tree)` | runs go on | they are interrupted and fail, and so does every later run |
+ * | `Effect.provide`, `ManagedRuntime.make` | the program goes on | the next call through a handle dies with it; one that calls nothing is not told |
+ * | `Layer.launch(tree)` | it is restarted | nobody is told but the log, at level fatal: use `launch` |
+ *
+ * In every case calls in flight die with `InstanceDied`, later ones wait until the child is up, and the log says what happened.
+ *
  * Not for work that ends: run that as an ordinary Effect, with the tree provided.
  *
  * @since 0.1.0
@@ -84,8 +96,10 @@ export {
  * - `name`: the first part of every path; default `"tree"`. A nested tree takes the path of the child it is in.
  * - `strategy`: who is restarted when a child crashes. `"one_for_one"` (default): that child. `"one_for_all"`: every child.
  *   `"rest_for_one"`: that child and those started after it.
- *   `"rest_for_dependents"`: that child and whoever reads its services, directly or through others. Reads are noticed as they
- *   happen (`dependsOn` of `Supervised.layer` names those that cannot be).
+ *   `"rest_for_dependents"`: that child and whoever uses its services, directly or through others, also if they were down. Uses
+ *   are noticed as they happen, and are remembered for as long as the child is known, since its next instance will use what the
+ *   last one has; `dependsOn` of `Supervised.layer` names those that cannot be noticed. If one of them cannot be started again,
+ *   only those who use it wait for it. `dependsOn` of a `snapshot` shows what is known.
  * - `intensity`: how many restarts are allowed inside `period`; default 3. With 0 the first crash ends the supervisor.
  * - `period`: default 5 seconds, counted in milliseconds of Effect's Clock; a restart exactly so long ago still counts.
  * - `autoShutdown`: whether the supervisor ends with its significant children; default `"never"`.
