@@ -50,13 +50,13 @@ describe("AdvisoryLock", () => {
         ["ü", "-7735114890893634512"],
         ["hello world", "3075514573807144884"],
         ["Elixir.BC.Item", "8077464733939063604"]
-      ])("of %j is BitcrowdEcto's", ([name, value]) =>
+      ])("BE-D2 of %j is BitcrowdEcto's", ([name, value]) =>
         Effect.sync(() => {
           expect(AdvisoryLock.key(name ?? "?").value.toString()).toBe(value)
         })
       )
 
-      it.effect("is what PostgreSQL shows as held", () =>
+      it.effect("BE-T22 is what PostgreSQL shows as held", () =>
         Effect.gen(function* () {
           const { release } = yield* holder("foo")
           expect(yield* locks).toEqual([
@@ -69,7 +69,7 @@ describe("AdvisoryLock", () => {
     })
 
     describe("acquire", () => {
-      it.effect("waits on another connection until the holder's transaction ends", () =>
+      it.effect("BE-D1 waits on another connection until the holder's transaction ends", () =>
         Effect.gen(function* () {
           const events: Array<string> = []
           const { release } = yield* holder("books")
@@ -97,7 +97,7 @@ describe("AdvisoryLock", () => {
         })
       )
 
-      it.effect("does not wait for another name", () =>
+      it.effect("BE-D1 does not wait for another name", () =>
         Effect.gen(function* () {
           const { release } = yield* holder("books")
           yield* Repo.transact(AdvisoryLock.acquire("pens"))
@@ -133,7 +133,7 @@ describe("AdvisoryLock", () => {
         })
       )
 
-      it.effect("forced past the types outside of a transaction fails with TransactionClosed", () =>
+      it.effect("BE-D3 forced past the types outside of a transaction fails with TransactionClosed", () =>
         Effect.gen(function* () {
           // What a program in JavaScript, or a cast, can do.
           const forced = AdvisoryLock.acquire("books") as unknown as Effect.Effect<void, StatementError>
