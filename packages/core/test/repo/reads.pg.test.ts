@@ -223,6 +223,7 @@ describe("page", () => {
           { first: 1, after: "" },
           { first: 1, after: "nonsense" },
           { first: 1, after: Option.getOrUndefined(next), orderBy: ["label" as const] },
+          { first: 1, after: Option.getOrUndefined(next), orderBy: [["id", "desc"] as const] },
           { first: 1, after: Buffer.from(JSON.stringify(["id", ["x"]])).toString("base64url") },
           { first: 1, after: Buffer.from(JSON.stringify(["id", [{}]])).toString("base64url") }
         ]
