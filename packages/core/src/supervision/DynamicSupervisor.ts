@@ -238,7 +238,7 @@ export type Requirements<R> =
  * @example
  * ```ts
  * import { DynamicSupervisor, Supervised, SupervisionTree } from "@effecto/core"
- * import { Context, Effect } from "effect"
+ * import { Context, Effect, Ref } from "effect"
  *
  * interface Device {
  *   readonly read: Effect.Effect<string>
@@ -250,9 +250,9 @@ export type Requirements<R> =
  * const DevicesLive = DynamicSupervisor.layer(Devices, {
  *   child: (serial) =>
  *     Effect.gen(function* () {
- *       let value = `${serial} is silent`
- *       yield* Effect.forkScoped(Effect.zipRight(Effect.sync(() => (value = `${serial} is 21 °C`)), Effect.never))
- *       return { read: Effect.sync(() => value) }
+ *       const degrees = yield* Ref.make(20)
+ *       yield* Ref.update(degrees, (n) => n + 1).pipe(Effect.delay("1 minute"), Effect.forever, Effect.forkScoped)
+ *       return { read: Effect.map(Ref.get(degrees), (n) => `${serial} is ${n} °C`) }
  *     }),
  *   id: (serial) => serial,
  *   restart: "transient"
@@ -264,7 +264,7 @@ export type Requirements<R> =
  *   const devices = yield* Devices
  *   const kitchen = yield* devices.start("kitchen")
  *   yield* devices.start("cellar")
- *   console.log(yield* kitchen.service.read) // kitchen is 21 °C
+ *   console.log(yield* kitchen.service.read) // kitchen is 20 °C
  *   const again = yield* devices.start("kitchen").pipe(Effect.catchTag("AlreadyStarted", ({ child }) => Effect.succeed(child)))
  *   console.log(again.path) // app/devices/kitchen
  *   yield* devices.terminate("cellar")
