@@ -3,6 +3,8 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as FiberRef from "effect/FiberRef"
+import * as LogLevel from "effect/LogLevel"
 import * as Metric from "effect/Metric"
 import type { Decision } from "./machine.js"
 
@@ -64,30 +66,57 @@ export const decision = (options: {
   readonly root: boolean
   readonly cause: Cause.Cause<unknown>
 }): Effect.Effect<void> => {
-  const { cause, happened, instance, intensity, metric = options.path, path, period, used } = options
-  const window = `${used} of ${intensity} restarts in ${period} ms`
-  const wait = options.delay > 0 ? ` in ${Math.round(options.delay)} ms` : ""
-  const line = `"${path}" (instance ${instance}) ${happened}: ${explain[options.decision]}${wait}`
-  const arguments_ = Cause.isEmpty(cause) ? [] : [cause]
-  const log = ((): Effect.Effect<void> => {
-    switch (options.decision) {
-      case "give up":
-        return (options.root ? Effect.logFatal : Effect.logError)(`${line}, ${window}`, ...arguments_)
-      case "restart":
-        return Effect.logWarning(`${line}, ${window}`, ...arguments_)
-      case "auto shutdown":
-        return Effect.logWarning(line, ...arguments_)
-      case "leave down":
-      case "forget":
-        return (happened === "ended" ? Effect.logDebug : Effect.logWarning)(line, ...arguments_)
-    }
-  })()
-  const report = Effect.annotateLogs(log, { path, instance, decision: options.decision })
-  return quietly(
-    options.decision === "restart"
-      ? Effect.zipRight(Metric.increment(Metric.tagged(restarts, "path", metric)), report)
-      : report
-  )
+  const { cause, delay, happened, instance, intensity, metric = options.path, path, period, used } = options
+  const level = levelOf(options.decision, happened, options.root)
+  const log = logged(level, { path, instance, decision: options.decision }, cause, () => {
+    const wait = delay > 0 ? ` in ${Math.round(delay)} ms` : ""
+    const line = `"${path}" (instance ${instance}) ${happened}: ${explain[options.decision]}${wait}`
+    const isCounted = options.decision === "restart" || options.decision === "give up"
+    return isCounted ? `${line}, ${used} of ${intensity} restarts in ${period} ms` : line
+  })
+  return options.decision === "restart" ? Effect.zipRight(Metric.increment(restartsOf(metric)), log) : log
+}
+
+const levelOf = (
+  decision: Decision,
+  happened: "crashed" | "ended" | "failed to start",
+  root: boolean
+): LogLevel.LogLevel => {
+  switch (decision) {
+    case "give up":
+      return root ? LogLevel.Fatal : LogLevel.Error
+    case "restart":
+    case "auto shutdown":
+      return LogLevel.Warning
+    case "leave down":
+    case "forget":
+      return happened === "ended" ? LogLevel.Debug : LogLevel.Warning
+  }
+}
+
+/** A line for whoever wants lines of its level; it is made for nobody else. A logger that throws must not end the supervisor. */
+const logged = (
+  level: LogLevel.LogLevel,
+  annotations: Record<string, unknown>,
+  cause: Cause.Cause<unknown>,
+  line: () => string
+): Effect.Effect<void> =>
+  Effect.withFiberRuntime((fiber) => {
+    if (LogLevel.greaterThan(fiber.getFiberRef(FiberRef.currentMinimumLogLevel), level)) return Effect.void
+    const log = Effect.logWithLevel(level, line(), ...(Cause.isEmpty(cause) ? [] : [cause]))
+    return quietly(Effect.annotateLogs(log, annotations))
+  })
+
+/** Kept by path, as the registry of metrics keeps them: to find one there takes longer than to count. */
+const restartCounters = new Map<string, Metric.Metric.Counter<number>>()
+
+const restartsOf = (path: string): Metric.Metric.Counter<number> => {
+  let counter = restartCounters.get(path)
+  if (counter === undefined) {
+    counter = Metric.tagged(restarts, "path", path)
+    restartCounters.set(path, counter)
+  }
+  return counter
 }
 
 export const orphaned = (path: string, instance: number, metric = path): Effect.Effect<void> =>

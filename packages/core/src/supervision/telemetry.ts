@@ -27,6 +27,8 @@ const downtime = Metric.histogram(
 /** The numbers of one supervisor. Written in the step in which they change, with the labels of whoever built the tree. */
 export class Meters {
   private readonly active: Metric.Metric.Gauge<number>
+  /** By the child's path. */
+  private readonly downtimes = new Map<string, Metric.Metric.Histogram<number>>()
 
   constructor(
     private readonly path: string,
@@ -46,13 +48,34 @@ export class Meters {
 
   /** `path` is the child's. */
   wasDown(path: string, millis: number): void {
-    Metric.tagged(downtime, "path", path).unsafeUpdate(millis, this.labels)
+    let histogram = this.downtimes.get(path)
+    if (histogram === undefined) {
+      histogram = Metric.tagged(downtime, "path", path)
+      this.downtimes.set(path, histogram)
+    }
+    histogram.unsafeUpdate(millis, this.labels)
   }
 }
 
+/**
+ * Where Effect notes, on a failure that is an object, the span in which it arose. It is not in the public types, and only looked
+ * for; `Cause.prettyErrors` would tell, too, but it renders each stack first, which takes longer than all else of a restart.
+ */
+const spanKey: unique symbol = Symbol.for("effect/SpanAnnotation")
+
 /** The span that was open where a Cause arose, if there was one and the failure is an object that carries it. */
-const spanOf = (cause: Cause.Cause<unknown>): Tracer.Span | undefined =>
-  Cause.isEmpty(cause) ? undefined : Cause.prettyErrors(cause).find(({ span }) => span !== undefined)?.span
+const spanOf = (cause: Cause.Cause<unknown>): Tracer.Span | undefined => {
+  for (const failures of [Cause.failures(cause), Cause.defects(cause)]) {
+    for (const failure of failures) {
+      const span: unknown =
+        typeof failure === "object" && failure !== null && spanKey in failure ? failure[spanKey] : undefined
+      // What lies under that key is a span; of another tracer's it is as good.
+      if (typeof span === "object" && span !== null && "_tag" in span && span._tag === "Span")
+        return span as Tracer.Span
+    }
+  }
+  return undefined
+}
 
 /**
  * Runs the start of an instance that replaces another one in a span. It is linked to the crash, and it is not the parent of what
