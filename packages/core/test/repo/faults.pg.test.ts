@@ -3,6 +3,7 @@ import { PgClient } from "@effect/sql-pg"
 import { describe, expect, layer } from "@effect/vitest"
 import { type Context, Deferred, Effect, Exit, Fiber, Layer, Option } from "effect"
 import * as Repo from "../../src/repo/Repo.js"
+import { isRetryable } from "../../src/repo/RepoError.js"
 import * as Transaction from "../../src/repo/Transaction.js"
 import { ada, freshTables, People, PersonId, TestRepo } from "./people.js"
 
@@ -94,6 +95,25 @@ describe("a connection that is lost", () => {
         expect(error.message).toContain("Whether the transaction was committed is not known")
         expect(events).toEqual(["to be forgotten"])
         expect(yield* Repo.count(People)).toBe(0)
+      })
+    )
+
+    it.effect("after COMMIT was answered changes nothing about what was reported, and the pool goes on", () =>
+      Effect.gen(function* () {
+        const sql = yield* freshTables
+        const events: Array<string> = []
+        const inserted = yield* Repo.transact(
+          Effect.gen(function* () {
+            const pid = yield* backend
+            yield* Transaction.afterCommit(Effect.ignore(terminate(pid, sql)))
+            yield* noting(events)
+            return yield* Repo.insert(People, row)
+          })
+        )
+        expect(events).toEqual(["committed", "to be forgotten"])
+        // Whoever is next may get the dead connection, and is told that trying again will do.
+        const found = yield* Effect.retry(Repo.fetch(People, inserted.id), { while: isRetryable, times: 2 })
+        expect(found.email).toBe(row.email)
       })
     )
 

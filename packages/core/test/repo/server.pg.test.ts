@@ -1,9 +1,10 @@
 /** What the Repo says while its server goes away, on a server of its own. */
 import { describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Option, Schedule, Scope } from "effect"
 import * as AdvisoryLock from "../../src/locks/AdvisoryLock.js"
 import * as PostgresServer from "../../src/postgres/PostgresServer.js"
 import * as Repo from "../../src/repo/Repo.js"
+import { isRetryable } from "../../src/repo/RepoError.js"
 import * as Transaction from "../../src/repo/Transaction.js"
 import { ada, freshTables, People, PersonId } from "./people.js"
 
@@ -81,6 +82,70 @@ describe("a server that stops", () => {
           )
         )
       }),
+    60_000
+  )
+})
+
+describe("a server that crashes and starts again", () => {
+  it.live(
+    "keeps exactly what was reported as committed, and is found again by the same pool",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* PostgresServer.make()
+        const program = Effect.gen(function* () {
+          const sql = yield* freshTables
+          const events: Array<string> = []
+          const insert = (email: string) =>
+            Effect.gen(function* () {
+              yield* Transaction.afterCommit(Effect.sync(() => events.push(`${email} committed`)))
+              yield* Transaction.afterRollback(Effect.sync(() => events.push(`${email} rolled back`)))
+              yield* Repo.insert(People, { ...ada, email, nickName: Option.none() })
+            })
+          yield* Repo.transact(insert("before"))
+          // The servers of tests are in no hurry to write to the disk (synchronous_commit is off), and a crash would take that along.
+          yield* sql`checkpoint`
+          const [inserted, crashed] = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>()])
+          const open = yield* Effect.fork(
+            Effect.exit(
+              Repo.transact(
+                insert("during").pipe(
+                  Effect.zipRight(Deferred.succeed(inserted, undefined)),
+                  Effect.zipRight(Deferred.await(crashed))
+                )
+              )
+            )
+          )
+          yield* Deferred.await(inserted)
+          // What loses one backend this way cannot trust its memory any more: PostgreSQL ends all of them, and recovers.
+          const [backend] = yield* sql<{ pid: number }>`select pg_backend_pid() as pid`
+          process.kill(backend?.pid ?? 0, "SIGKILL")
+          yield* Effect.repeat(Effect.option(sql`select 1`), {
+            until: Option.isNone,
+            schedule: Schedule.spaced("5 millis")
+          })
+          yield* Deferred.succeed(crashed, undefined)
+          const error = yield* Effect.flip(yield* Fiber.join(open))
+          expect(["CommitFailed", "DbError"]).toContain(error._tag)
+          const count = yield* Effect.retry(Repo.count(People), {
+            while: isRetryable,
+            schedule: Schedule.spaced("20 millis")
+          })
+          expect(count).toBe(1)
+          yield* Repo.transact(insert("after"))
+          // Whether COMMIT was still sent is a matter of luck; without an answer neither end is believed.
+          expect(events.filter((event) => event !== "during rolled back")).toEqual([
+            "before committed",
+            "after committed"
+          ])
+        })
+        yield* Effect.provide(
+          program,
+          Repo.layer().pipe(
+            Layer.provideMerge(PostgresServer.client({ maxConnections: 4 })),
+            Layer.provide(Layer.succeed(PostgresServer.PostgresServer, server))
+          )
+        )
+      }).pipe(Effect.scoped),
     60_000
   )
 })

@@ -4,12 +4,14 @@
  * Every transaction and savepoint inserts rows and registers work for after the commit. What was reported decides what has to be there:
  * committed if and only if reported, and after-commit work if and only if committed.
  */
-import { SqlClient } from "@effect/sql"
+import { Model, SqlClient } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
 import { expect, layer } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Random } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Random, Schema } from "effect"
+import * as AdvisoryLock from "../../src/locks/AdvisoryLock.js"
 import * as Repo from "../../src/repo/Repo.js"
 import { CommitFailed } from "../../src/repo/RepoError.js"
+import * as Table from "../../src/repo/Table.js"
 import * as Transaction from "../../src/repo/Transaction.js"
 import { EmbeddedPostgres } from "../../src/testing.js"
 
@@ -34,6 +36,8 @@ class Outside extends Effect.Service<Outside>()("Outside", {
 /** One level: the rows it inserted itself, what was reported of it, the levels below it. */
 interface Level {
   readonly rows: Array<number>
+  /** Those of them that were inserted between hooks. */
+  readonly hooked: Array<number>
   readonly levels: Array<Level>
   readonly committed: { ran: boolean }
   readonly rolledBack: { ran: boolean }
@@ -42,11 +46,29 @@ interface Level {
 
 let nextRow = 0
 
+/** How often each row was reported to the hook after the commit. */
+const heard = new Map<number, number>()
+
+class Row extends Model.Class<Row>("Row")({ id: Schema.Number }) {}
+
+const Rows = Table.make(Row, { name: "fuzz", key: "id" }).pipe(
+  Table.hooks({
+    // A hook that yields: the savepoint of its write is open meanwhile.
+    afterInsert: (row) => Effect.as(Effect.yieldNow(), row),
+    afterCommit: (changes) =>
+      Effect.sync(() => {
+        for (const { row } of changes) heard.set(row.id, (heard.get(row.id) ?? 0) + 1)
+      })
+  })
+)
+
 /** Fibers that were forked in a transaction and perhaps outlived it. */
 const outliving: Array<Fiber.Fiber<unknown>> = []
 
 type Step =
   | "insert"
+  | "hooked insert"
+  | "lock"
   | "fail"
   | "die"
   | "swallow"
@@ -61,6 +83,9 @@ const steps: ReadonlyArray<Step> = [
   ...Array.from({ length: 12 }, (): Step => "insert"),
   ...Array.from({ length: 6 }, (): Step => "nested"),
   ...Array.from({ length: 3 }, (): Step => "yield"),
+  ...Array.from({ length: 4 }, (): Step => "hooked insert"),
+  "lock",
+  "lock",
   "siblings",
   "siblings",
   "daemon",
@@ -82,7 +107,14 @@ const level = (
   kills: boolean
 ): Effect.Effect<void, unknown, Repo.Repo | SqlClient.SqlClient | Outside> =>
   Effect.suspend(() => {
-    const self: Level = { rows: [], levels: [], committed: { ran: false }, rolledBack: { ran: false }, exit: undefined }
+    const self: Level = {
+      rows: [],
+      hooked: [],
+      levels: [],
+      committed: { ran: false },
+      rolledBack: { ran: false },
+      exit: undefined
+    }
     into.push(self)
     const body = Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
@@ -108,6 +140,18 @@ const level = (
             self.rows.push(row)
             break
           }
+          case "hooked insert": {
+            nextRow += 1
+            const row = nextRow
+            yield* Repo.insert(Rows, { id: row })
+            self.rows.push(row)
+            self.hooked.push(row)
+            break
+          }
+          case "lock":
+            // Two transactions that want both, the one first and the other first, are a deadlock that PostgreSQL ends.
+            yield* AdvisoryLock.acquire(`fuzz ${yield* Random.nextIntBetween(0, 3)}`, { wait: "1 second" })
+            break
           case "nested":
             // A failure of the savepoint is handled here; its interruption is ours too.
             if (depth < 3) yield* Effect.catchAllCause(level(depth + 1, self.levels, kills), Effect.logTrace)
@@ -219,6 +263,9 @@ const violations = (root: Level, there: ReadonlySet<number>): ReadonlyArray<stri
     if (present.length > 0) wrong.push("not committed, and rows are there")
     if (ran.length > 0) wrong.push("not committed, and after-commit work ran")
   }
+  const toBeHeard = new Set(committed ? mustBeKept.flatMap((one) => one.hooked) : [])
+  if (all.some((one) => one.hooked.some((row) => (heard.get(row) ?? 0) !== (toBeHeard.has(row) ? 1 : 0))))
+    wrong.push("the hook after the commit heard of something else than what was committed between hooks")
   if (all.some((one) => one.committed.ran && one.rolledBack.ran)) wrong.push("work for both ends ran")
   return wrong
 }
@@ -248,7 +295,9 @@ const run = (seed: number, kills: boolean) =>
     const wrong = roots.flatMap((root) => violations(root, there))
     const [state] = yield* outside<{ idle: number; locks: number }>`
       select (select count(*)::int from pg_stat_activity where datname = current_database() and state like 'idle in transaction%') as idle,
-             (select count(*)::int from pg_locks where locktype = 'relation' and relation = 'fuzz'::regclass and pid <> pg_backend_pid()) as locks`
+             (select count(*)::int from pg_locks where pid <> pg_backend_pid() and (locktype = 'advisory'
+               and database = (select oid from pg_database where datname = current_database())
+               or locktype = 'relation' and relation = 'fuzz'::regclass)) as locks`
     const ends = {
       committed: roots.filter((root) => root.exit !== undefined && Exit.isSuccess(root.exit)).length,
       interrupted: roots.filter((root) => isInterrupted(root.exit)).length,
