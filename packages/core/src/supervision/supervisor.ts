@@ -10,7 +10,7 @@
  * What follows (closing, deciding, restarting) is a letter in the mailbox.
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -62,11 +62,6 @@ export interface Settings extends Machine.Options {
   readonly name: string
 }
 
-/** Milliseconds of a clock that does not go back. */
-const now: Effect.Effect<number> = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos / 1_000_000n))
-
-const nothing: Effect.Effect<undefined> = Effect.succeed(undefined)
-
 export class Supervisor {
   readonly path: string
   /** Fails when the supervisor gives up or ends with a significant child; never completed by an ordinary close. */
@@ -100,7 +95,8 @@ export class Supervisor {
     /** The instance that it was built in, if it is nested. */
     readonly parent: Instance | undefined,
     readonly events: PubSub.PubSub<Report.SupervisionEvent>,
-    labels: ReadonlyArray<MetricLabel.MetricLabel>
+    labels: ReadonlyArray<MetricLabel.MetricLabel>,
+    private readonly clock: Clock.Clock
   ) {
     this.machine = Machine.make(settings)
     this.waiting = new Waiting(settings, runtime)
@@ -109,16 +105,22 @@ export class Supervisor {
     this.meters = new Telemetry.Meters(this.path, labels)
   }
 
+  /** Milliseconds of a clock that does not go back. */
+  private now(): number {
+    return Number(this.clock.unsafeCurrentTimeNanos() / 1_000_000n)
+  }
+
   /** Starts an empty supervisor that lives as long as the scope. */
   static make(settings: Settings): Effect.Effect<Supervisor, never, Scope.Scope> {
     return Effect.gen(function* () {
       const runtime = yield* Effect.runtime<never>()
       const parent = yield* CurrentInstance
       const labels = yield* FiberRef.get(FiberRef.currentMetricLabels)
+      const clock = yield* Effect.clock
       const events = yield* PubSub.sliding<Report.SupervisionEvent>(256)
       return yield* Effect.acquireRelease(
         Effect.sync(() => {
-          const self = new Supervisor(settings, runtime, parent, events, labels)
+          const self = new Supervisor(settings, runtime, parent, events, labels, clock)
           fork(runtime, self.loop())
           return self
         }),
@@ -303,7 +305,7 @@ export class Supervisor {
     return Array.from(this.children.values(), (child) => child.slot.path)
   }
 
-  readonly snapshot: Effect.Effect<TreeNode> = Effect.map(now, (time) => draw(this, time))
+  readonly snapshot: Effect.Effect<TreeNode> = Effect.sync(() => draw(this, this.now()))
 
   private send(letter: Letter): void {
     if (this.finished !== undefined) {
@@ -405,62 +407,56 @@ export class Supervisor {
       self.because = event._tag === "Resume" ? self.children.get(event.id) : undefined
       while (next !== undefined) {
         self.heldUntil = 0
-        const actions: ReadonlyArray<Machine.Action> = Machine.handle(self.machine, next, yield* now)
+        const actions: ReadonlyArray<Machine.Action> = Machine.handle(self.machine, next, self.now())
         self.changed()
         next = undefined
         for (const action of actions) {
-          const answer: Machine.Event | undefined = yield* self.perform(action, reply)
+          const performing = self.perform(action, reply)
+          const answer: Machine.Event | undefined = performing === undefined ? undefined : yield* performing
           if (answer !== undefined) next = answer
         }
       }
     })
   }
 
+  /** Performs one action; nothing is left to be run of one that takes no time. */
   private perform(
     action: Machine.Action,
     reply: ((reply: Machine.Reply) => void) | undefined
-  ): Effect.Effect<Machine.Event | undefined> {
+  ): Effect.Effect<Machine.Event | undefined> | undefined {
+    const child = "id" in action && action.id !== undefined ? this.children.get(action.id) : undefined
     switch (action._tag) {
-      case "Start": {
-        const child = this.children.get(action.id)
+      case "Start":
         return child === undefined ? Effect.succeed({ _tag: "StartFailed" }) : this.open(child, action.instance)
-      }
-      case "Stop": {
-        const child = this.children.get(action.id)
+      case "Stop":
         return child?.instance === undefined
-          ? nothing
+          ? undefined
           : Effect.as(this.stop(child, child.instance, Exit.interrupt(FiberId.none)), undefined)
-      }
-      case "Decide": {
-        const child = this.children.get(action.id)
-        return child === undefined ? nothing : Effect.as(this.decided(child, action.decision), undefined)
-      }
-      case "Delay": {
-        const child = this.children.get(action.id)
-        return child === undefined ? nothing : Effect.as(this.delay(child, action.instance), undefined)
-      }
+      case "Decide":
+        return child === undefined ? undefined : Effect.as(this.decided(child, action.decision), undefined)
+      case "Delay":
+        if (child !== undefined) this.delay(child, action.instance)
+        return undefined
       default:
-        return Effect.sync(() => {
-          this.note(action, reply)
-          return undefined
-        })
+        this.note(action, child, reply)
+        return undefined
     }
   }
 
   /** The actions that take no time. */
-  private note(action: Machine.Action, reply: ((reply: Machine.Reply) => void) | undefined): void {
+  private note(
+    action: Machine.Action,
+    child: Child | undefined,
+    reply: ((reply: Machine.Reply) => void) | undefined
+  ): void {
     switch (action._tag) {
-      case "Forget": {
-        const child = this.children.get(action.id)
+      case "Forget":
         this.children.delete(action.id)
         child?.slot.end(() => new ChildDown({ path: child.slot.path, waited: 0 }))
         break
-      }
-      case "CancelDelay": {
-        const child = this.children.get(action.id)
+      case "CancelDelay":
         if (child !== undefined) this.heldUntil = Math.max(this.heldUntil, this.waiting.cancel(child))
         break
-      }
       case "Retry":
         this.send({ _tag: "Event", event: action })
         break
@@ -520,8 +516,8 @@ export class Supervisor {
     const whole = Telemetry.restarting(options, start)
     return because === undefined
       ? whole
-      : Effect.zipWith(whole, now, (exit, time) => {
-          if (Exit.isSuccess(exit)) this.meters.wasDown(child.slot.path, time - child.downSince)
+      : Effect.map(whole, (exit) => {
+          if (Exit.isSuccess(exit)) this.meters.wasDown(child.slot.path, this.now() - child.downSince)
           return exit
         })
   }
@@ -552,11 +548,8 @@ export class Supervisor {
 
   private stop(child: Child, instance: Instance, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
     if (instance.state !== "building") this.meters.activeBy(-1)
-    const closed = Effect.flatMap(now, (time) => {
-      child.downSince = time
-      return child.close(instance, exit)
-    })
-    return Effect.flatMap(closed, (result) => {
+    child.downSince = this.now()
+    return Effect.flatMap(child.close(instance, exit), (result) => {
       const { path } = child.slot
       if (this.machine.closed) child.slot.end(() => this.ending ?? this.ended("closed", undefined, Cause.empty))
       this.emit({ _tag: result === "closed" ? "Stopped" : "Orphaned", path, instance: instance.number })
@@ -577,34 +570,30 @@ export class Supervisor {
         this.emit({ _tag: "GaveUp", path: this.path, childId: child.id, restarts: used })
       }
     }
-    return Effect.flatMap(now, (time) => {
-      if (decision === "restart") this.because = child
-      const delay = decision === "restart" ? this.waiting.delayOf(child, time) : 0
-      child.resumeAt = time + delay
-      return Report.decision({
-        path: child.slot.path,
-        instance: Math.max(child.lastExit, child.starts),
-        happened: child.happened,
-        decision,
-        delay,
-        used,
-        intensity,
-        period,
-        root: this.parent === undefined,
-        cause: child.cause
-      })
+    if (decision === "restart") this.because = child
+    const delay = decision === "restart" ? this.waiting.delayOf(child, this.now()) : 0
+    child.resumeAt = this.now() + delay
+    return Report.decision({
+      path: child.slot.path,
+      instance: Math.max(child.lastExit, child.starts),
+      happened: child.happened,
+      decision,
+      delay,
+      used,
+      intensity,
+      period,
+      root: this.parent === undefined,
+      cause: child.cause
     })
   }
 
   /** Waits before a child is started again, while everything else goes on. */
-  private delay(child: Child, instance: number): Effect.Effect<void> {
-    return Effect.map(now, (time) => {
-      const until = Math.max(child.resumeAt, this.heldUntil)
-      this.emit({ _tag: "Delayed", path: child.slot.path, instance, delay: Math.max(0, until - time) })
-      this.waiting.start(child, until, () =>
-        this.send({ _tag: "Event", event: { _tag: "Resume", id: child.id, instance } })
-      )
-    })
+  private delay(child: Child, instance: number): void {
+    const until = Math.max(child.resumeAt, this.heldUntil)
+    this.emit({ _tag: "Delayed", path: child.slot.path, instance, delay: Math.max(0, until - this.now()) })
+    this.waiting.start(child, until, () =>
+      this.send({ _tag: "Event", event: { _tag: "Resume", id: child.id, instance } })
+    )
   }
 
   /** Ends one child; when the whole tree is closing, everything that was started after it first. */
