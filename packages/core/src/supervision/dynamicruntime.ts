@@ -328,12 +328,11 @@ export class Dynamic<Arg> {
     if (instance !== undefined && instance.state !== "exited") instance.state = "stopping"
     if (child.slot.current === instance) child.slot.current = undefined
     instance?.nested?.beginClose()
-    // That of a build that is interrupted may come to exist only now.
-    const closeScope = Effect.suspend(() => {
-      const made = child.instance
-      return made === undefined ? Effect.void : Effect.ensuring(Scope.close(made.scope, exit), endFibers(made))
-    })
-    const whole = build === undefined ? closeScope : Effect.zipRight(Fiber.interrupt(build), closeScope)
+    // Now, and not in the fiber that closes: a build that goes on could still make an instance that nobody closes.
+    build?.unsafeInterruptAsFork(FiberId.none)
+    const closeScope =
+      instance === undefined ? Effect.void : Effect.ensuring(Scope.close(instance.scope, exit), endFibers(instance))
+    const whole = build === undefined ? closeScope : Effect.zipRight(Fiber.await(build), closeScope)
     const fiber = this.run(Effect.exit(whole))
     const done = fiber.unsafePoll()
     if (done !== null) {
