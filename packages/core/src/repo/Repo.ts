@@ -37,11 +37,11 @@ import type * as Table from "./Table.js"
 import type { TimeoutError, TransactError, TransactOptions } from "./transact.js"
 
 export type { Aggregate, Aggregated, AggregateField } from "./aggregate.js"
+export { withBatching } from "./batching.js"
 export { type Everything, everything } from "./bulk.js"
 export type { Around, Call, Changed } from "./chain.js"
 export { annotate, disableHooks, enableHooks, hooksEnabled, inHook } from "./hookstate.js"
 export { middleware } from "./middleware.js"
-export { sandbox } from "./sandbox.js"
 export type { OnConflict } from "./onconflict.js"
 export type { OrderBy, Page, PageOptions } from "./paging.js"
 export { aggregate, decode, page, reload, stream } from "./reads.js"
@@ -80,6 +80,7 @@ export {
   Repo
 } from "./repository.js"
 export type { CountOptions, LockContext, LockError, ReadOptions, RowLock, StrictError, Wait } from "./rowlock.js"
+export { sandbox } from "./sandbox.js"
 export {
   /**
    * The number of statements sent to PostgreSQL since the process began, `begin` and `commit` included: `Metric.value(Repo.queries)`.

@@ -67,7 +67,7 @@ export class Database {
     options: DatabaseOptions
   ) {
     this.announcer = announcerOf(client)
-    this.lending = new Lending(client.reserve)
+    this.lending = new Lending(client.reserve, driverTag(client) !== undefined)
     // Names are understood by `pg` only.
     this.options = { ...options, prepare: options.prepare && driverTag(client) !== undefined }
     const acquirer = withoutTransaction(partsOf(client).acquirer)

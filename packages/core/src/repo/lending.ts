@@ -59,7 +59,11 @@ export class Lending {
   private sweeps = false
   private readonly arrival: Effect.Effect<Loan, SqlError.SqlError>
 
-  constructor(reserve: SqlConnection.Connection.Acquirer) {
+  constructor(
+    reserve: SqlConnection.Connection.Acquirer,
+    /** Whether `reserve` asks nothing of the fiber it runs in: then it gets an empty one, which is cheaper. */
+    private readonly needsNothing = false
+  ) {
     this.arrival = Effect.flatMap(Scope.make(), (scope) => {
       const release = Scope.close(scope, Exit.void)
       return Effect.matchCauseEffect(Scope.extend(reserve, scope), {
@@ -104,11 +108,13 @@ export class Lending {
     return Effect.withFiberRuntime((fiber) => {
       const request: Request = { arrival: undefined, wake: undefined, abandoned: false }
       this.waiting += 1
-      const runtime = Runtime.make({
-        context: fiber.currentContext,
-        fiberRefs: fiber.getFiberRefs(),
-        runtimeFlags: Runtime.defaultRuntimeFlags
-      })
+      const runtime = this.needsNothing
+        ? Runtime.defaultRuntime
+        : Runtime.make({
+            context: fiber.currentContext,
+            fiberRefs: fiber.getFiberRefs(),
+            runtimeFlags: Runtime.defaultRuntimeFlags
+          })
       Runtime.runFork(runtime)(this.arrival).addObserver((arrival) => {
         if (request.abandoned) {
           if (Exit.isSuccess(arrival)) Effect.runFork(arrival.value.release)

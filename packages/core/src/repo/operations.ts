@@ -4,10 +4,12 @@ import { Effect, Function, Option, Stream } from "effect"
 import { type Aggregate, aggregate } from "./aggregate.js"
 import { announced } from "./announcing.js"
 import type { Associations } from "./association.js"
+import { Batching } from "./batching.js"
 import { type Bulk, deleteAll, insertAll, updateAll } from "./bulk.js"
 import { chained, type Middleware, operationOf } from "./chain.js"
 import { quoted } from "./columnnames.js"
 import { type Asked, asked, equalities, misfitIn } from "./condition.js"
+import type { Answer } from "./connection.js"
 import type { Database } from "./database.js"
 import { frameOf } from "./frame.js"
 import { choosing, type Hooks, hooksOf, noteChange, throughAfter, throughBefore } from "./hookrun.js"
@@ -74,6 +76,7 @@ export const builtWith = (service: Service): Built => {
 /** The Repo of a database. */
 export const make = (database: Database, middlewares: ReadonlyArray<Middleware> = []): Service => {
   const writing = new Writing(database)
+  const batching = new Batching(database)
 
   const read = (
     table: TableImplementation,
@@ -81,7 +84,13 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
     parameters: ReadonlyArray<unknown>,
     prepared: boolean
   ): Effect.Effect<ReadonlyArray<object>, StatementError> =>
-    Effect.matchEffect(database.query(text, parameters, table.plan.source, prepared), {
+    answered(table, database.query(text, parameters, table.plan.source, prepared))
+
+  const answered = (
+    table: TableImplementation,
+    answer: Effect.Effect<Answer, SqlError.SqlError>
+  ): Effect.Effect<ReadonlyArray<object>, StatementError> =>
+    Effect.matchEffect(answer, {
       onFailure: (error) => Effect.fail(statementError(error, `read ${table.name}`)),
       onSuccess: (answer) => decoded(table, answer)
     })
@@ -151,13 +160,20 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
       onFailure: (invalid): Effect.Effect<ReadonlyArray<object>, InvalidInput> =>
         options?.strict === true ? Effect.fail(invalid) : nothing(table, options),
       onSuccess: (encoded) =>
-        associated(
-          table,
-          hooked(table, locking(table, readsOf(table, options).getText, encoded, options, true), call, key, {
-            options
-          }),
-          options
-        )
+        associated(table, hooked(table, atKey(table, encoded, options), call, key, { options }), options)
+    })
+
+  /** The row of a key: alone, or with those of others who ask at the same time. */
+  const atKey = (
+    table: TableImplementation,
+    key: ReadonlyArray<unknown>,
+    options: ReadOptions | undefined
+  ): Effect.Effect<ReadonlyArray<object>, StatementError | LockTimeout> =>
+    Effect.withFiberRuntime((fiber) => {
+      const reads = readsOf(table, options)
+      return batching.takes(fiber, table, key) && lockText(table.name, options) === undefined
+        ? answered(table, batching.get(table, reads, key[0]))
+        : locking(table, reads.getText, key, options, true)
     })
 
   /** Rows with what is to be loaded with them. Their own hooks have run already. */

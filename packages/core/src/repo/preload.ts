@@ -97,7 +97,7 @@ export const preload = (
       ([name, association]) =>
         Effect.map(load(reading, table, rows, name, association), (find) => [name, find] as const),
       // A transaction has one connection only.
-      { concurrency: currentFrame(fiber.currentContext) === undefined ? "unbounded" : 1 }
+      { concurrency: wanted.length > 1 && currentFrame(fiber.currentContext) === undefined ? "unbounded" : 1 }
     ).pipe(
       Effect.flatMap((finders) =>
         Effect.map(reading.hook(table, rows), (hooked) =>

@@ -6,6 +6,7 @@ import { quoted, snakeCase } from "./columnnames.js"
 import { type FieldPlan, fieldPlan, Later, Mismatch } from "./fieldplan.js"
 import { DbError, InvalidInput } from "./RepoError.js"
 import { onlyAssigns } from "./rowclass.js"
+import { misfit, type RowDecoder, rowDecoder } from "./rowdecoder.js"
 import { standsFor } from "./standing.js"
 import { type Source, source } from "./statementlog.js"
 
@@ -93,6 +94,7 @@ export class TablePlan implements Reads {
   private readonly texts = new Map<string, string>()
   /** Whether rows can be made without the model's constructor. */
   private readonly assigns: boolean
+  private readonly lazily: { decodeRow: RowDecoder | undefined } = { decodeRow: undefined }
 
   constructor(
     readonly name: string,
@@ -215,35 +217,39 @@ export class TablePlan implements Reads {
 
   /** Rows as the driver gives them, as instances of the model. */
   decode(rows: ReadonlyArray<Record<string, unknown>>, done?: Done): ReadonlyArray<object> | DbError {
+    const { assigns, model } = this
+    const decodeRow = this.decodeRow()
     const decoded: Array<object> = []
     for (const row of rows) {
-      const instance = this.decodeRow(row, done)
-      if (instance instanceof DbError) return instance
-      decoded.push(instance)
+      try {
+        const properties = decodeRow(row)
+        // Sound: the fields were decoded one by one.
+        decoded.push(assigns ? properties : new model(properties as never, { disableValidation: true }))
+      } catch (problem) {
+        const found = problem instanceof Mismatch ? misfit(this.columns, row) : undefined
+        if (found === undefined) throw problem
+        return rowIsNo(this.name, found.column.name, found.column.column, found.problem, done)
+      }
     }
     return decoded
   }
 
-  private decodeRow(row: Record<string, unknown>, done: Done | undefined): object | DbError {
-    const { columns } = this
-    const properties: Record<string, unknown> = this.assigns ? Object.create(this.model.prototype) : {}
-    let at = 0
+  /** Made when it is first needed, because a table has a plan for each schema it is asked in; and kept where plans that are made of this one find it. */
+  private decodeRow(): RowDecoder {
+    this.lazily.decodeRow ??= rowDecoder(this.columns, this.assigns ? this.model.prototype : Object.prototype)
+    return this.lazily.decodeRow
+  }
+
+  /** A row's key as it is stored, to be compared with what {@link encodeKey} gives; nothing when it is composite, or none. */
+  storedKey(row: Readonly<Record<string, unknown>>): unknown {
+    const [column, ...others] = this.keyColumns
+    if (column === undefined || others.length > 0) return undefined
     try {
-      for (; at < columns.length; at += 1) {
-        // Sound: below the length.
-        const column = columns[at] as Column
-        const stored = row[column.column]
-        // NULL in a field that may be absent is its absence.
-        if (stored !== null || !column.isOptional) properties[column.name] = column.decode(stored)
-      }
+      return column.encode(column.decode(row[column.column]))
     } catch (problem) {
-      const column = columns[at]
-      if (problem instanceof Mismatch && column !== undefined)
-        return rowIsNo(this.name, column.name, column.column, problem, done)
+      if (problem instanceof Mismatch) return undefined
       throw problem
     }
-    // Sound: the fields were decoded one by one.
-    return this.assigns ? properties : new this.model(properties as never, { disableValidation: true })
   }
 
   /** The parameters for a key; fails when it is no value of the key's fields: then there is no such row. */

@@ -1,0 +1,191 @@
+/**
+ * Many gets of one table as one statement, for those who ask for it.
+ *
+ *   get ─┐
+ *   get ─┼─▶ collected until this turn of the event loop ends ─▶ `where key = any($1)` in a fiber of its own ─▶ each its own row
+ *   get ─┘
+ *
+ * Collected together is what reads the same columns of the same table in the same place: outside of transactions, or in one and the same. Everybody
+ * decodes and hooks their own row; a failure of the statement is everybody's; who is interrupted leaves the others alone, and the last one
+ * stops the statement.
+ *
+ * Which row is whose is told by the key as it is stored. Whole numbers are one when they are equal. Text may be one for the database and not here (a uuid
+ * in capitals, citext): who finds nothing by a text, or a fraction, asks once more, alone.
+ */
+import type { SqlError } from "@effect/sql"
+import { Effect, type Exit, Fiber, FiberRef, Runtime } from "effect"
+import { quoted } from "./columnnames.js"
+import type { Answer } from "./connection.js"
+import { type Database, foreignConnection } from "./database.js"
+import { type Frame, frameOf } from "./frame.js"
+import type { TableImplementation } from "./tableimplementation.js"
+import type { Reads, TablePlan } from "./tableplan.js"
+
+const isBatching = FiberRef.unsafeMake(false, { join: (parent) => parent })
+
+/**
+ * Runs an effect in which `get` and `fetch` of one table that are asked for at the same time, by fibers that run concurrently, become one statement.
+ * Each of them waits until the event loop's turn ends, so one after the other they are a little slower.
+ *
+ * Answers, errors and hooks are those of each call: a key may be asked for twice, or not be there. Batched is what happens in one transaction, or
+ * outside of all, with a key of one field that is a number, a bigint or a string. Reads with a lock, and those that a middleware narrows, stay on
+ * their own.
+ *
+ * @since 0.1.0
+ * @category reading
+ * @example
+ * ```ts
+ * import { Model, SqlClient } from "@effect/sql"
+ * import { Repo, Table } from "@effecto/core"
+ * import { EmbeddedPostgres } from "@effecto/core/testing"
+ * import { Effect, Layer, Metric, Schema } from "effect"
+ *
+ * class Person extends Model.Class<Person>("Person")({ id: Schema.Number, name: Schema.String }) {}
+ *
+ * const People = Table.make(Person, { name: "people", key: "id" })
+ *
+ * const program = Effect.gen(function* () {
+ *   const sql = yield* SqlClient.SqlClient
+ *   yield* sql`create table people (id int primary key, name text not null)`
+ *   yield* sql`insert into people select i, 'person ' || i from generate_series(1, 100) i`
+ *   const before = (yield* Metric.value(Repo.queries)).count
+ *   const people = yield* Effect.forEach([1, 2, 2, 3], (id) => Repo.fetch(People, id), { concurrency: "unbounded" }).pipe(
+ *     Repo.withBatching
+ *   )
+ *   console.log(people.map(({ name }) => name).join(", ")) // person 1, person 2, person 2, person 3
+ *   console.log((yield* Metric.value(Repo.queries)).count - before) // 1
+ * })
+ *
+ * const Database = Repo.layer().pipe(Layer.provideMerge(EmbeddedPostgres))
+ *
+ * Effect.runPromise(program.pipe(Effect.provide(Database)))
+ * ```
+ */
+export const withBatching = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.locally(self, isBatching, true)
+
+type Row = Record<string, unknown>
+
+/** What a key finds: a row, none, or that nobody knows. */
+type Found = Row | "none" | "unknown"
+
+type Finds = Exit.Exit<(key: unknown) => Found, SqlError.SqlError>
+
+/** One statement to be. */
+interface Batch {
+  readonly keys: Set<unknown>
+  waiting: Array<(finds: Finds) => void>
+  /** The statement, once it runs. */
+  fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
+}
+
+/** Where something is read: in a transaction, or outside of all. */
+const outside = {}
+
+const finder = (plan: TablePlan, rows: ReadonlyArray<Row>) => {
+  const byKey = new Map<unknown, Row>()
+  let isWhole = true
+  for (const row of rows) {
+    const key = plan.storedKey(row)
+    if (key === undefined) isWhole = false
+    else byKey.set(key, row)
+  }
+  return (key: unknown): Found =>
+    byKey.get(key) ?? (isWhole && (Number.isSafeInteger(key) || typeof key === "bigint") ? "none" : "unknown")
+}
+
+export class Batching {
+  /** What is still collected: by where, and there by the text of the statement. */
+  private readonly open = new Map<Frame | typeof outside, Map<string, Batch>>()
+
+  constructor(private readonly database: Database) {}
+
+  /** Whether a fiber asks for its gets to be batched, and this one can be. */
+  takes(fiber: Fiber.RuntimeFiber<unknown, unknown>, table: TableImplementation, key: ReadonlyArray<unknown>): boolean {
+    const [only, ...others] = key
+    return (
+      fiber.getFiberRef(isBatching) &&
+      others.length === 0 &&
+      (typeof only === "number" || typeof only === "string" || typeof only === "bigint") &&
+      // What stands in a statement of its own belongs to one call.
+      table.plan.source.standing === undefined &&
+      foreignConnection(fiber.currentContext) === undefined
+    )
+  }
+
+  /** The row of a key, if there is one, as {@link Database.query} would answer. */
+  get(table: TableImplementation, reads: Reads, key: unknown): Effect.Effect<Answer, SqlError.SqlError> {
+    const { plan } = table
+    const alone = Effect.suspend(() => this.database.query(reads.getText, [key], plan.source, true))
+    return Effect.withFiberRuntime<Answer, SqlError.SqlError>((fiber) => {
+      const where = frameOf(fiber.currentContext, this.database.client) ?? outside
+      const text = `${reads.selectText} where ${quoted(plan.field(plan.keyFields[0] ?? "")?.column ?? "")} = any($1)`
+      const batch = this.join(fiber, where, plan, text, key)
+      const finds = Effect.async<(key: unknown) => Found, SqlError.SqlError>((resume) => {
+        batch.waiting.push(resume)
+        return Effect.suspend(() => this.leave(batch, resume))
+      })
+      return Effect.flatMap(finds, (find) => {
+        const found = find(key)
+        if (found === "unknown") return alone
+        return Effect.succeed<Answer>({
+          command: "SELECT",
+          rowCount: found === "none" ? 0 : 1,
+          rows: found === "none" ? [] : [found]
+        })
+      })
+    })
+  }
+
+  private join(
+    fiber: Fiber.RuntimeFiber<unknown, unknown>,
+    where: Frame | typeof outside,
+    plan: TablePlan,
+    text: string,
+    key: unknown
+  ): Batch {
+    let here = this.open.get(where)
+    if (here === undefined) {
+      here = new Map()
+      this.open.set(where, here)
+    }
+    const known = here.get(text)
+    if (known !== undefined) {
+      known.keys.add(key)
+      return known
+    }
+    const batch: Batch = { keys: new Set([key]), waiting: [], fiber: undefined }
+    here.set(text, batch)
+    // The statement runs where the first who asked stands: in its transaction, with its logger and its tracer.
+    const runtime = Runtime.make({
+      context: fiber.currentContext,
+      fiberRefs: fiber.getFiberRefs(),
+      runtimeFlags: Runtime.defaultRuntimeFlags
+    })
+    setImmediate(() => {
+      here.delete(text)
+      if (here.size === 0) this.open.delete(where)
+      if (batch.waiting.length === 0) return
+      const statement = Effect.map(this.database.query(text, [[...batch.keys]], plan.source, true), ({ rows }) =>
+        finder(plan, rows)
+      )
+      batch.fiber = Runtime.runFork(runtime)(statement)
+      batch.fiber.addObserver((finds) => {
+        const { waiting } = batch
+        batch.waiting = []
+        // Sound: the fiber runs the statement above.
+        for (const resume of waiting) resume(finds as Finds)
+      })
+    })
+    return batch
+  }
+
+  /** Somebody does not wait any more; the last one stops what runs for nobody. */
+  private leave(batch: Batch, resume: (finds: Finds) => void): Effect.Effect<void> {
+    const place = batch.waiting.indexOf(resume)
+    if (place >= 0) batch.waiting.splice(place, 1)
+    return place >= 0 && batch.waiting.length === 0 && batch.fiber !== undefined
+      ? Effect.asVoid(Fiber.interrupt(batch.fiber))
+      : Effect.void
+  }
+}
