@@ -4,6 +4,6 @@ const question: Question = {
   question: "What does reading a thousand rows of seven columns cost, as instances of their model?",
   baseline: "pg",
   doesNotShow:
-    "Transformed fields (dates, options), wider rows, or a network; the driver's and @effect/sql's rows are no instances."
+    "Transformed fields (dates, options), wider rows, or a network; the driver's and raw @effect/sql's rows are no instances."
 }
 export default question

@@ -1,0 +1,4 @@
+import { concurrent } from "../contest.js"
+import { byHand } from "../ways/effect.js"
+
+export default concurrent(byHand)

@@ -1,0 +1,4 @@
+import { insert } from "../contest.js"
+import { repository } from "../ways/effect.js"
+
+export default insert(repository)

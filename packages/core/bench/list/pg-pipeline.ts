@@ -1,0 +1,4 @@
+import { list } from "../contest.js"
+import { pipelined } from "../ways/pg.js"
+
+export default list(pipelined)

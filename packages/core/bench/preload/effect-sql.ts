@@ -1,0 +1,4 @@
+import { preload } from "../contest.js"
+import { byHand } from "../ways/effect.js"
+
+export default preload(byHand)

@@ -1,0 +1,4 @@
+import { preload } from "../contest.js"
+import { effecto } from "../ways/effecto.js"
+
+export default preload(effecto)

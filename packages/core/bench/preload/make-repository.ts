@@ -1,0 +1,4 @@
+import { preload } from "../contest.js"
+import { repository } from "../ways/effect.js"
+
+export default preload(repository)

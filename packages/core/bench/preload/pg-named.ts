@@ -1,0 +1,4 @@
+import { preload } from "../contest.js"
+import { named } from "../ways/pg.js"
+
+export default preload(named)

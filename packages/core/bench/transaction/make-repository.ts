@@ -1,0 +1,4 @@
+import { transaction } from "../contest.js"
+import { repository } from "../ways/effect.js"
+
+export default transaction(repository)

@@ -1,0 +1,4 @@
+import { transaction } from "../contest.js"
+import { pipelined } from "../ways/pg.js"
+
+export default transaction(pipelined)

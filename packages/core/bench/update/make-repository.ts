@@ -1,0 +1,4 @@
+import { update } from "../contest.js"
+import { repository } from "../ways/effect.js"
+
+export default update(repository)
