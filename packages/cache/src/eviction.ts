@@ -4,10 +4,10 @@
  * A policy keeps the entries in lists of its own and is told of each entry that comes, is used, or goes. Everything is done in the step that inserts, so the bound
  * holds at every instant; and a policy only says who should leave: the store removes that very entry, wherever it is filed.
  */
-import { Entry } from "./entry.js"
+import { LivedEntry } from "./entry.js"
 
 /** An entry of a bounded cache: it also knows its place in the policy's lists. */
-export class BoundedEntry<K, V> extends Entry<K, V> {
+export class BoundedEntry<K, V> extends LivedEntry<K, V> {
   newer: BoundedEntry<K, V> | undefined = undefined
   older: BoundedEntry<K, V> | undefined = undefined
   queue: Queue<K, V> | undefined = undefined

@@ -97,6 +97,7 @@ export class Service<K, V, E> implements Member<K> {
     this.store =
       kept?.store ??
       new Store(settings.policy, {
+        idle: settings.span.idle,
         grace: Math.max(settings.grace ?? 0, settings.staleWhileRevalidate ?? 0),
         maxWeight: settings.maxWeight
       })

@@ -12,7 +12,7 @@
  */
 import type { Exit, Option } from "effect"
 import { Absence, Absences } from "./absence.js"
-import { Entry, type Life } from "./entry.js"
+import { Entry, type Life, LivedEntry } from "./entry.js"
 import { BoundedEntry, type Policy } from "./eviction.js"
 import { Expiry, type Timed } from "./expiry.js"
 import { KeyMap } from "./keyMap.js"
@@ -49,6 +49,8 @@ export interface Extra {
 const PLAIN: Extra = { tags: [], weight: 0 }
 
 export interface StoreOptions {
+  /** Milliseconds that a read grants an entry without a lifetime of its own. */
+  readonly idle?: number | undefined
   /** Milliseconds for which an expired entry is kept, to be served when nothing better comes. */
   readonly grace?: number | undefined
   /** How much all values may weigh together. */
@@ -91,8 +93,10 @@ export class Store<K, V, E> {
   /** When the sweeper will look next; what is filed before that wakes it. */
   armed = Number.NEGATIVE_INFINITY
   wake: (() => void) | undefined = undefined
-  /** What the entry written last without a max lives by. */
-  private life: Life = { idle: Number.POSITIVE_INFINITY, end: Number.POSITIVE_INFINITY }
+  /** What entries live by that have no lifetime of their own. */
+  private readonly usual: Life
+  /** What the entry written last without a max lives by: those after it share it. */
+  private life: Life
 
   /** A bounded store makes bounded entries and no others: with a policy, every entry is one. */
   constructor(
@@ -100,6 +104,8 @@ export class Store<K, V, E> {
     options: StoreOptions = {}
   ) {
     this.grace = options.grace ?? 0
+    this.usual = { idle: options.idle ?? Number.POSITIVE_INFINITY, end: Number.POSITIVE_INFINITY }
+    this.life = this.usual
     this.maxWeight = options.maxWeight ?? Number.POSITIVE_INFINITY
     this.expiry = new Expiry(this.grace)
     this.absences = new Absences(policy?.capacity ?? Number.POSITIVE_INFINITY)
@@ -118,14 +124,14 @@ export class Store<K, V, E> {
       return false
     }
     this.touch(entry, now)
-    const left = entry.life.end - now
+    const left = entry.lifeOr(this.usual).end - now
     if (left <= this.early) this.ending?.(entry, left)
     return true
   }
 
   /** What a read does to an entry. */
   touch(entry: Entry<K, V>, now: number): void {
-    entry.renew(now)
+    entry.renew(now, this.usual)
     if (this.policy !== undefined) this.policy.use(entry as BoundedEntry<K, V>)
   }
 
@@ -222,19 +228,29 @@ export class Store<K, V, E> {
 
   /** Puts another value in the place of this entry, with the lifetime that it has left to it. */
   replace(entry: Entry<K, V>, value: V, now: number, extra: Extra = PLAIN): void {
-    this.put(entry.key, value, { idle: entry.life.idle, max: entry.life.end - now }, now, extra)
+    const { end, idle } = entry.lifeOr(this.usual)
+    this.put(entry.key, value, { idle, max: end - now }, now, extra)
   }
 
   /** Gives this entry another lifetime, from now on. */
   retime(entry: Entry<K, V>, span: Span, now: number): void {
-    entry.life = this.lifeOf(span, now)
-    entry.deadline = Math.min(now + span.idle, entry.life.end)
-    if (entry.deadline <= now) {
+    const life = this.lifeOf(span, now)
+    const deadline = Math.min(now + span.idle, life.end)
+    if (deadline <= now) {
       this.expire(entry)
       return
     }
     this.expiry.unfile(entry)
-    this.file(entry, now)
+    const timed = entry instanceof LivedEntry ? entry : new LivedEntry(entry.key, entry.value, deadline, life)
+    timed.life = life
+    timed.deadline = deadline
+    if (timed !== entry) {
+      // The same value under another entry: nobody is told of it.
+      this.entries.set(timed)
+      this.tags.add(timed, this.tags.of(entry))
+      this.tags.remove(entry)
+    }
+    this.file(timed, now)
   }
 
   clear(cause: Cause = "invalidated"): void {
@@ -252,7 +268,11 @@ export class Store<K, V, E> {
 
   /** Another store with everything that is held in this one, which is empty from then on. Loads stay: whoever began them has ended. */
   handOver(): Store<K, V, E> {
-    const heir = new Store<K, V, E>(this.policy, { grace: this.grace, maxWeight: this.maxWeight })
+    const heir = new Store<K, V, E>(this.policy, {
+      grace: this.grace,
+      idle: this.usual.idle,
+      maxWeight: this.maxWeight
+    })
     const { absences, entries, expiry, tags, weight } = this
     this.entries = heir.entries
     this.absences = heir.absences
@@ -284,7 +304,7 @@ export class Store<K, V, E> {
 
   /** Removes what is expired, looking at `limit` entries at most; says whether it got to the end. */
   sweep(now: number, limit: number): boolean {
-    return this.expiry.sweep(now, limit, this.expired)
+    return this.expiry.sweep(now, limit, this.expired) && this.entries.settle(limit)
   }
 
   private readonly expired = (timed: Timed): void => {
@@ -339,14 +359,14 @@ export class Store<K, V, E> {
     const life = this.lifeOf(span, now)
     const policy = this.policy
     if (policy === undefined) {
-      const entry = new Entry(key, value, life, deadline)
+      const entry = life === this.usual ? new Entry(key, value, deadline) : new LivedEntry(key, value, deadline, life)
       this.entries.set(entry)
       if (there !== undefined) this.replaced(there)
       this.tags.add(entry, extra.tags)
       this.file(entry, now)
       return
     }
-    const entry = new BoundedEntry(key, value, life, deadline)
+    const entry = new BoundedEntry(key, value, deadline, life)
     entry.weight = extra.weight
     this.entries.set(entry)
     if (there !== undefined) this.replaced(there)
@@ -376,6 +396,7 @@ export class Store<K, V, E> {
 
   private lifeOf({ idle, max }: Span, now: number): Life {
     if (max !== Number.POSITIVE_INFINITY) return { idle, end: now + max }
+    if (idle === this.usual.idle) return this.usual
     if (this.life.idle !== idle) this.life = { idle, end: Number.POSITIVE_INFINITY }
     return this.life
   }

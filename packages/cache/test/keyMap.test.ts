@@ -97,3 +97,41 @@ describe("get, set, remove", () => {
     )
   })
 })
+
+describe("a large map that loses most of what it held", () => {
+  it("is the same map all the time, while another takes its place", () => {
+    const map = new KeyMap<number, { readonly key: number; readonly value: number }>()
+    const model = new Map<number, { readonly key: number; readonly value: number }>()
+    const set = (key: number, value: number) => {
+      const kept = { key, value }
+      map.set(kept)
+      model.set(key, kept)
+    }
+    const remove = (key: number) => {
+      const there = model.get(key)
+      if (there === undefined) return
+      if (!map.remove(there) || map.remove(there)) throw new Error(`${key} was not removed, or twice`)
+      model.delete(key)
+    }
+    const FILLED = 300_000
+    for (let key = 0; key < FILLED; key += 1) set(key, key)
+    let random = 1
+    for (let turn = 0; turn < 500_000; turn += 1) {
+      random = (Math.imul(random, 1_664_525) + 1_013_904_223) | 0
+      const key = (random >>> 8) % FILLED
+      if (turn % 16 === 0) set(key, turn)
+      else if (turn % 2 === 0) remove((turn * 7) % FILLED)
+      else remove(key)
+      if (map.get(key) !== model.get(key) || map.size !== model.size) {
+        expect([turn, map.get(key), map.size]).toEqual([turn, model.get(key), model.size])
+      }
+    }
+    const all = [...map.values()].sort((one, other) => one.key - other.key)
+    expect(all).toEqual([...model.values()].sort((one, other) => one.key - other.key))
+    for (let slice = 0; slice < 1_000 && !map.settle(1_000); slice += 1);
+    expect(map.size).toBe(model.size)
+    for (const [key, value] of model) if (map.get(key) !== value) expect(map.get(key)).toBe(value)
+    map.clear()
+    expect([map.size, [...map.values()]]).toEqual([0, []])
+  })
+})

@@ -1,0 +1,50 @@
+/** How long the sweep keeps the event loop from its turn while a million entries expire within a second, and whether all memory comes back. */
+import { Cache } from "@effecto/cache"
+import { Effect, Scope } from "effect"
+
+const ENTRIES = 1_000_000
+
+const cache = await Effect.runPromise(
+  Effect.gen(function* () {
+    return yield* Scope.extend(Cache.make({ name: "sweep" }), yield* Scope.make())
+  })
+)
+const start = performance.now()
+// Written at once, expiring within the second from 6 s on.
+await Effect.runPromise(
+  Effect.gen(function* () {
+    for (let key = 0; key < ENTRIES; key += 1)
+      yield* cache.put(key, key, { max: 6_000 + (key % 1_000) - Math.floor(performance.now() - start) })
+  })
+)
+globalThis.gc()
+const stats = () => Effect.runSync(cache.stats)
+// The longest by the clock, which a busy machine makes longer, each with the processor's time in it, in which the collector's own threads count too.
+const longest = [0, 0, 0, 0, 0].map(() => ({ wall: 0, work: 0 }))
+let last = performance.now()
+let cpu = process.cpuUsage()
+const turn = () => {
+  const now = performance.now()
+  const wall = now - last
+  const used = process.cpuUsage()
+  const shortest = longest.at(-1)
+  if (wall > shortest.wall) {
+    shortest.wall = wall
+    shortest.work = (used.user + used.system - cpu.user - cpu.system) / 1_000
+    longest.sort((one, other) => other.wall - one.wall)
+  }
+  cpu = used
+  last = performance.now()
+  if (now - start < 9_500) setImmediate(turn)
+  else {
+    const { expirations, size } = stats()
+    const shown = longest.map(({ wall, work }) => `${wall.toFixed(1)} (${work.toFixed(1)})`).join(", ")
+    process.stdout.write(
+      `longest turns of the event loop, and the processor's time in them: ${shown} ms; expired ${expirations} of ${ENTRIES}, left ${size}\n`
+    )
+    process.exit(0)
+  }
+}
+last = performance.now()
+cpu = process.cpuUsage()
+setImmediate(turn)
