@@ -40,9 +40,9 @@ export const announced = <A, E, F>(
     if (frame === undefined && !foreign && announcer.needsTransaction)
       return transactFor(database, announced(database, table, known, keysOf, commitFailed, statement), commitFailed)
     const tell = (outcome: "committed" | "unknown", keys: Keys): Effect.Effect<void> => {
-      if (frame?.isOpen !== true) return announcer.announceOne(foreign ? "unknown" : outcome, table, keys)
-      frame.changes.add(table, keys)
-      return Effect.void
+      if (frame?.note(table, keys) === true) return Effect.void
+      const isSure = frame === undefined && !foreign
+      return announcer.announceOne(isSure ? outcome : "unknown", table, keys)
     }
     const write = (restore: <B, G>(effect: Effect.Effect<B, G>) => Effect.Effect<B, G>) =>
       Effect.flatMap(Effect.exit(restore(statement)), (exit): Effect.Effect<A, E> => {

@@ -15,7 +15,7 @@
  */
 import type { SqlClient, SqlConnection } from "@effect/sql"
 import { Context, type Effect } from "effect"
-import { Changes } from "./changes.js"
+import { type Changed, Changes } from "./changes.js"
 import type { Channel } from "./connection.js"
 import type { Database } from "./database.js"
 
@@ -71,6 +71,8 @@ export class Session {
   /** How long nothing may happen on the connection while somebody waits for it, in milliseconds of real time: in a sandbox that would be for ever. */
   patience: number | undefined = undefined
   private progress = performance.now()
+  /** Statements that do more than read, as far as their first word tells. */
+  writes = 0
   /** Set when tables may have changed: PostgreSQL refuses a prepared statement whose result would be another, and that aborts the transaction. */
   altered = false
 
@@ -184,6 +186,16 @@ export class Frame implements TransactionState {
       if (below.state === "open" || below.state === "ending") below.state = "abandoned"
     }
     this.session.pump()
+  }
+
+  /**
+   * Remembers what a statement of this frame changed; false when the transaction is over. The fiber that waited for the statement may say so when the
+   * frame ends already: then it is still in time for the end. A savepoint that is over has handed its changes on, and so is this one.
+   */
+  note(table: Changed, keys: Iterable<unknown> | "all"): boolean {
+    if (this.state === "open" || this.state === "ending") this.changes.add(table, keys)
+    else return this.parent?.note(table, keys) ?? false
+    return true
   }
 
   /** The frame is over and its parent may go on, which takes over what waits for the end of the transaction. */

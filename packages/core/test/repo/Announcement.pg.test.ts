@@ -2,7 +2,7 @@
 import { SqlClient } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
 import { describe, expect, layer } from "@effect/vitest"
-import { Context, Effect, Exit, Layer, Option, Scope } from "effect"
+import { Context, Effect, Exit, Layer, Logger, LogLevel, Option, Random, Scope } from "effect"
 import * as Announcement from "../../src/repo/Announcement.js"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Transaction from "../../src/repo/Transaction.js"
@@ -188,6 +188,89 @@ describe("Announcement", () => {
         expect((yield* Repo.update(People, PersonId.make(1), { firstName: "B" })).age).toBe(36)
         expect(events.length).toBe(6)
       })
+    )
+
+    it.scoped(
+      "is never told before the commit, wherever the writing fiber yields and the transaction ends meanwhile",
+      () =>
+        Effect.gen(function* () {
+          yield* freshTables
+          const events: Array<string> = []
+          yield* Announcement.listen(({ changes }) => {
+            for (const { keys } of changes) events.push(`told of ${keys === "all" ? keys : keys.length}`)
+          })
+          const logger = Logger.make(({ message }) => {
+            if (String(message).endsWith("\ncommit")) events.push("commit")
+          })
+          for (let operations = 10; operations <= 80; operations += 1) {
+            events.length = 0
+            yield* Effect.gen(function* () {
+              const writing = yield* Effect.fork(
+                Effect.withMaxOpsBeforeYield(
+                  Repo.insert(People, { ...ada, email: `ada${operations}@example.org` }),
+                  operations
+                )
+              )
+              // The row is there; its fiber may still be on the way.
+              yield* Effect.repeat(Repo.exists(People, { email: `ada${operations}@example.org` }), {
+                until: (is) => is
+              })
+              return writing
+            }).pipe(
+              Repo.transact(),
+              Effect.flatMap((writing) => writing.await),
+              Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
+              Logger.withMinimumLogLevel(LogLevel.Debug)
+            )
+            expect(events).toEqual(["commit", "told of 1"])
+          }
+        })
+    )
+
+    it.scoped(
+      "says exactly what was committed, of random transactions in one another that fail and are interrupted",
+      () =>
+        Effect.gen(function* () {
+          const sql = yield* freshTables
+          const told = new Set<unknown>()
+          const maybe = new Set<unknown>()
+          yield* Announcement.listen(({ changes, outcome }) => {
+            for (const { keys } of changes)
+              for (const key of keys === "all" ? [] : keys) (outcome === "committed" ? told : maybe).add(key)
+          })
+          const owner = yield* Repo.insert(People, ada)
+          told.clear()
+          let next = 0
+          const some = (depth: number): Effect.Effect<void, unknown, Repo.Repo> =>
+            Effect.gen(function* () {
+              const steps = yield* Random.nextIntBetween(1, 4)
+              for (let step = 0; step < steps; step += 1) {
+                next += 1
+                const id = yield* Effect.map(
+                  Repo.insert(Pets, { ownerId: owner.id, name: `pet ${next}` }),
+                  (pet) => pet.id
+                )
+                const what = yield* Random.nextIntBetween(0, 10)
+                if (what < 3 && depth < 3) yield* Effect.ignore(Repo.transact(some(depth + 1)))
+                if (what === 4) yield* Repo.delete(Pets, id)
+                if (what === 5) yield* Effect.fail("no")
+                if (what === 6) yield* Effect.interrupt
+              }
+            })
+          yield* Effect.forEach(Array.from({ length: 150 }), () => Effect.exit(Repo.transact(some(0))), {
+            concurrency: 6,
+            discard: true
+          })
+          const rows = yield* sql<{ readonly id: number }>`select id from pets`
+          const kept = new Set(rows.map(({ id }) => id))
+          expect(kept.size).toBeGreaterThan(50)
+          expect([...kept].filter((id) => !told.has(id))).toEqual([])
+          // Of those told that are not there, each was inserted and deleted in one transaction that was committed.
+          expect(maybe.size).toBe(0)
+          const gone = [...told].filter((id) => !kept.has(Number(id)))
+          const log = yield* sql<{ readonly id: number }>`select id from pets where id = any(${gone})`
+          expect(log).toEqual([])
+        }).pipe(Effect.withRandom(Random.make("announced")))
     )
 
     it.scoped("a listener that throws harms neither the write nor the others", () =>
