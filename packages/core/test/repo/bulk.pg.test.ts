@@ -1,4 +1,5 @@
 /** Writes that read first, and writes of many rows. */
+import { inspect } from "node:util"
 import { Model, SqlClient } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
 import { Cause, Effect, Schema } from "effect"
@@ -159,6 +160,24 @@ describe("insertAll", () => {
         expect(rows[0]).toBeInstanceOf(Entry)
         expect(yield* Repo.insertAll(Entries, [])).toBe(0)
         expect(yield* Repo.insertAll(Entries, [], { returning: true })).toEqual([])
+      })
+    )
+
+    it.effect("says nothing of what rows hold when it fails", () =>
+      Effect.gen(function* () {
+        yield* fresh
+        const secret = { name: "secret-name", amount: 1 }
+        const violation = yield* Effect.flip(Repo.insertAll(Entries, [secret, secret]))
+        expect(violation.message).toBe(
+          "could not insert into entries: key (name) already exists (constraint entries_name_key)"
+        )
+        const tooLarge = yield* Effect.flip(Repo.insertAll(Entries, [{ name: "secret-name", amount: 2 ** 40 }]))
+        expect(tooLarge).toMatchObject({ _tag: "DbError", code: "22003" })
+        const invalid = yield* Effect.flip(Repo.insertAll(Entries, [{ name: 31415926 as never, amount: 1 }]))
+        for (const error of [violation, tooLarge, invalid])
+          expect(`${error.message}${inspect(error)}${JSON.stringify(error)}`).not.toMatch(
+            /secret-name|1099511627776|31415926/
+          )
       })
     )
 

@@ -277,6 +277,29 @@ describe("stream", () => {
       })
     )
 
+    it.effect("closes its cursor when it is left, and the transaction goes on", () =>
+      Effect.gen(function* () {
+        const sql = yield* fresh
+        yield* insertItems(sql, 1000)
+        const seen = yield* Repo.transact(
+          Effect.gen(function* () {
+            yield* Stream.runDrain(Stream.take(Repo.stream(Items), 3))
+            const failed = yield* Effect.flip(
+              Stream.runDrain(
+                Stream.mapEffect(Repo.stream(Items), ({ id }) => (id > 2 ? Effect.fail("left") : Effect.void))
+              )
+            )
+            const two = yield* Stream.runCollect(
+              Stream.zip(Repo.stream(Items, sql`true order by id`), Repo.stream(Items, sql`true order by id desc`))
+            )
+            const cursors = yield* sql`select name from pg_cursors where name <> ''`
+            return [failed, two.length, cursors.length, yield* Repo.count(Items)]
+          })
+        )
+        expect(seen).toEqual(["left", 1000, 0, 1000])
+      })
+    )
+
     it.scoped("gives its connection back when it is interrupted, left early, or fails", () =>
       Effect.gen(function* () {
         const sql = yield* fresh
