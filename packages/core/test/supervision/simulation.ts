@@ -6,11 +6,12 @@ import { Clock, Duration, Effect, type Exit, type Fiber, FiberRef, type Schedule
  * because everybody waits and nobody sleeps, it throws.
  */
 export class Simulation implements Scheduler.Scheduler {
-  private readonly tasks: Array<() => void> = []
+  private tasks: Array<() => void> = []
   private readonly sleepers: Array<{ readonly at: number; readonly wake: () => void }> = []
   private readonly alarms = new Map<number, () => void>()
   private readonly fibers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
-  private performed = 0
+  /** How many tasks have been done. */
+  performed = 0
   private now = 0
 
   scheduleTask(task: () => void): void {
@@ -36,9 +37,13 @@ export class Simulation implements Scheduler.Scheduler {
       scheduler: this
     })
     for (;;) {
-      for (let task = this.tasks.shift(); task !== undefined; task = this.tasks.shift()) {
-        task()
-        this.alarms.get(++this.performed)?.()
+      while (this.tasks.length > 0) {
+        const tasks = this.tasks
+        this.tasks = []
+        for (const task of tasks) {
+          task()
+          this.alarms.get(++this.performed)?.()
+        }
       }
       const exit = fiber.unsafePoll()
       if (exit !== null) return exit
