@@ -180,10 +180,37 @@ export const after = <K, V, E = never, R = never>(
 ): Hook<K, V, E, R> => ({ _tag: "After", mode: options?.mode ?? "sync", run })
 
 /**
- * Runs after each command of one name and answers in its place: what it succeeds with is what later hooks and the caller see.
+ * Runs after each command of one name and answers in its place: what it succeeds with is what later hooks and the caller see. A `get` that falls back to the
+ * database is five lines of it, as in EctoFallback; `lookup` and `RepoCache` are the everyday forms, which load once for all who ask.
  *
  * @since 0.1.0
  * @category hooks
+ * @example
+ * ```ts
+ * import { Cache } from "@effecto/cache"
+ * import { Effect, Option } from "effect"
+ *
+ * const rows = new Map([[1, "Ada"]])
+ * const find = (id: number) => Effect.sync(() => Option.fromNullable(rows.get(id)))
+ *
+ * const program = Effect.gen(function* () {
+ *   const people = yield* Cache.make<number, string>({
+ *     name: "people",
+ *     hooks: [
+ *       Cache.replace("get", ({ cache, key, result }) =>
+ *         Option.isSome(result)
+ *           ? Effect.succeed(result)
+ *           : Effect.tap(find(key), (found) => (Option.isSome(found) ? cache.put(key, found.value) : Effect.void))
+ *       )
+ *     ]
+ *   })
+ *   yield* people.get(1) // falls back
+ *   yield* Effect.sync(() => rows.set(1, "Eve")).pipe(people.evicting(1)) // a write says what it writes
+ *   console.log(yield* people.fetch(1)) // Eve
+ * })
+ *
+ * Effect.runPromise(Effect.scoped(program))
+ * ```
  */
 export const replace = <K, V, E = never, R = never, A extends Action = Action>(
   action: A,
