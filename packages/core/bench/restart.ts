@@ -86,7 +86,10 @@ export const restarting = (
   },
   ops,
   run: ({ counted, runtime }) => {
-    const once = Effect.zipRight(TestSupervision.crash("bench/it"), TestSupervision.awaitRestart("bench/it"))
+    const once = Effect.zipRight(
+      TestSupervision.crash("bench/it", "a defect"),
+      TestSupervision.awaitRestart("bench/it")
+    )
     return Effect.as(Effect.repeatN(once, ops - 1), counted).pipe(Effect.provide(runtime), Effect.runPromise)
   },
   validate: checked,

@@ -13,6 +13,7 @@ import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import type { Backoff } from "./backoff.js"
 import { Carrier, carrierKey, viewOf } from "./carrier.js"
+import { driven } from "./driving.js"
 import * as Handle from "./handle.js"
 import { beat, type Heartbeat } from "./heartbeat.js"
 import { type Ending, Instance, Slot, type WhenDown } from "./instance.js"
@@ -133,7 +134,7 @@ export class Child {
         Effect.exit
       )
       // What the layer needs is in the runtime: it was captured where the layer was used.
-      const fiber = fork(this.runtime, build as Effect.Effect<Exit.Exit<Context.Context<never>, unknown>>)
+      const fiber = fork(this.runtime, driven(build) as Effect.Effect<Exit.Exit<Context.Context<never>, unknown>>)
       return Effect.flatMap(this.built(fiber), (exit): Effect.Effect<Exit.Exit<Instance, unknown>> => {
         if (Exit.isFailure(exit)) {
           this.cause = exit.cause
@@ -203,11 +204,13 @@ export class Child {
       instance.nested?.beginClose()
       const closing = fork(
         this.runtime,
-        Effect.zipRight(
-          build === undefined ? Effect.void : Fiber.interrupt(build),
-          Effect.ensuring(
-            Scope.close(instance.scope, exit),
-            Effect.suspend(() => Fiber.interruptAll(instance.tracker.roots()))
+        driven(
+          Effect.zipRight(
+            build === undefined ? Effect.void : Fiber.interrupt(build),
+            Effect.ensuring(
+              Scope.close(instance.scope, exit),
+              Effect.suspend(() => Fiber.interruptAll(instance.tracker.roots()))
+            )
           )
         )
       )
@@ -238,7 +241,7 @@ export class Child {
       case "infinity":
         return Effect.asSome(Fiber.await(closing))
       default:
-        return Effect.timeoutOption(Fiber.await(closing), shutdown)
+        return soon(closing, turns, Effect.timeoutOption(Fiber.await(closing), shutdown))
     }
   }
 
@@ -255,6 +258,24 @@ export class Child {
     return Context.unsafeMake(handles)
   }
 }
+
+/** How many turns of the scheduler to wait for a scope before a timer is started for it. */
+const turns = 4
+
+/**
+ * The end of a fiber that has next to nothing left to do: to interrupt a worker takes a turn or two. A timer, and a race with it,
+ * takes longer than all the rest of a restart.
+ */
+const soon = <A, E>(
+  fiber: Fiber.RuntimeFiber<A, E>,
+  left: number,
+  orElse: Effect.Effect<Option.Option<Exit.Exit<A, E>>>
+): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>
+  Effect.flatMap(Effect.yieldNow(), () => {
+    const done = fiber.unsafePoll()
+    if (done !== null) return Effect.succeedSome(done)
+    return left > 1 ? soon(fiber, left - 1, orElse) : orElse
+  })
 
 /** The keys of the services of an instance that no handle can carry. */
 export const uncarried = (instance: Instance): ReadonlyArray<string> =>

@@ -22,7 +22,7 @@ import { isDetached } from "./detached.js"
 import type { Instance } from "./instance.js"
 import type { AnyEffect } from "./kind.js"
 import * as Linking from "./linking.js"
-import { type AnyFiber, advance, type Rules, succeeded, taken } from "./steps.js"
+import { type AnyFiber, advance, isTraced, type Rules, succeeded, taken } from "./steps.js"
 
 /** An Effect that runs another one on an instance, each time it is run. */
 export const run = (instance: Instance, effect: AnyEffect): AnyEffect =>
@@ -37,7 +37,7 @@ export const runNow = (fiber: AnyFiber, instance: Instance, effect: AnyEffect): 
   if (isDetached(effect)) return effect.self
   const guard = { instance, outer: undefined }
   // An Effect of a class of its own may come here again from its `commit`.
-  if (depth > deepest) return inFiber(guard, effect)
+  if (depth > deepest || isTraced(fiber)) return inFiber(guard, effect)
   depth += 1
   try {
     return advance(fiber, guard, effect, rules)

@@ -15,6 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import * as FiberRefs from "effect/FiberRefs"
 import * as FiberStatus from "effect/FiberStatus"
 import * as Predicate from "effect/Predicate"
 import { yieldWrapGet } from "effect/Utils"
@@ -25,7 +26,7 @@ export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 type Next = (value: unknown) => Primitive
 
 /** A step of Effect's own, with the fields that the run loop reads: which of them are there follows from its name. */
-interface Primitive {
+export interface Primitive {
   readonly _op: string
   readonly effect_instruction_i0: never
   readonly effect_instruction_i1: Next
@@ -62,10 +63,17 @@ interface Running {
   currentOpCount: number
   readonly currentRuntimeFlags: FiberStatus.Running["runtimeFlags"]
   readonly currentContext: Context.Context<never>
+  readonly _fiberRefs: FiberRefs.FiberRefs
+  readonly currentTracer: unknown
 }
 
 /** How many steps are done between two questions to the scheduler. */
 const askedEvery = 16
+
+const untraced = Effect.runSync(Effect.tracer)
+
+/** Whether each step has to be done inside of a tracer's own context, as that of OpenTelemetry asks for: the run loop does that. */
+export const isTraced = (fiber: AnyFiber): boolean => (fiber as unknown as Running).currentTracer !== untraced
 
 /** Counts a step as the run loop does, and says whether the fiber may do it at once. */
 export const grants = (fiber: AnyFiber): boolean => {
@@ -83,8 +91,8 @@ export const thrown = (error: unknown): AnyEffect =>
   )
 
 // Both directions: an Effect of version 3 is a primitive, or has the `_op` of one.
-const primitive = (effect: AnyEffect): Primitive => effect as unknown as Primitive
-const effectOf = (step: Primitive): AnyEffect => step as unknown as AnyEffect
+export const primitive = (effect: AnyEffect): Primitive => effect as unknown as Primitive
+export const effectOf = (step: Primitive): AnyEffect => step as unknown as AnyEffect
 
 const template = Effect.succeed(undefined)
 const { [Effect.EffectTypeId]: variance } = template
@@ -146,6 +154,7 @@ export const advance = <Where>(
 ): AnyEffect | typeof succeeded => {
   const running = fiber as unknown as Running
   let at = where
+  let rule: Rules<Where> = rules
   let step = primitive(effect)
   let stack: Array<Frame<Where>> | undefined
   while (true) {
@@ -184,12 +193,15 @@ export const advance = <Where>(
             }
             break
           }
-          case "WithRuntime":
+          case "WithRuntime": {
+            const refs = running._fiberRefs
             step = (step.effect_instruction_i0 as (fiber: AnyFiber, status: FiberStatus.Running) => Primitive)(
               fiber,
               FiberStatus.running(running.currentRuntimeFlags) as FiberStatus.Running
             )
+            if (running._fiberRefs !== refs && isOpen(step) && isChanged(refs, fiber)) rule = staying as Rules<Where>
             break
+          }
           case "OnSuccess":
           case "OnFailure":
           case "OnSuccessAndFailure":
@@ -215,9 +227,9 @@ export const advance = <Where>(
             value = Context.unsafeGet(running.currentContext, step as unknown as Context.Tag<never, unknown>)
             break steps
           default:
-            return left(at, step, stack, rules)
+            return left(at, step, stack, rule)
         }
-        if (!grants(fiber)) return left(at, step, stack, rules)
+        if (!grants(fiber)) return left(at, step, stack, rule)
       }
       if (stack === undefined) return succeed(value)
       // Hands the value to whoever waits for it.
@@ -260,14 +272,32 @@ export const advance = <Where>(
         }
       }
       step = next
-      if (!grants(fiber)) return left(at, step, stack, rules)
+      if (!grants(fiber)) return left(at, step, stack, rule)
     } catch (error) {
       // It is for the runtime to say that something is no Effect.
-      if (!Predicate.hasProperty(step, "_op")) return left(at, step, stack, rules)
+      if (!Predicate.hasProperty(step, "_op")) return left(at, step, stack, rule)
       step = primitive(thrown(error))
     }
   }
 }
+
+const isOpen = (step: Primitive): boolean => step._op !== "Success" && step._op !== "Failure"
+
+/** Whether a fiber has other values in its FiberRefs than before; its flags are written there whenever somebody looks. */
+const isChanged = (before: FiberRefs.FiberRefs, fiber: AnyFiber): boolean => {
+  const { _fiberRefs: after, currentRuntimeFlags } = fiber as unknown as Running
+  for (const ref of FiberRefs.fiberRefs(after)) {
+    const value: unknown = FiberRefs.getOrDefault(after, ref)
+    if (value !== FiberRefs.getOrDefault(before, ref) && value !== currentRuntimeFlags) return true
+  }
+  return false
+}
+
+/**
+ * A step that has changed the FiberRefs of the fiber, and has more to do, is going to change them back: that is how a finalizer
+ * runs with those it was made with. It has to stay in the fiber that it began in, and so does what follows: it is not guarded.
+ */
+const staying: Rules<unknown> = { enter: () => undefined, leave: (_where, rest) => rest }
 
 /** What is left of an Effect, as one Effect again. */
 const left = <Where>(

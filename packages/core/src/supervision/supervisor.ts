@@ -27,6 +27,7 @@ import { problemOf, Waiting } from "./backoff.js"
 import { carrierOf } from "./carrier.js"
 import { Child, type ChildSettings, CurrentInstance, fork, uncarried } from "./child.js"
 import { draw } from "./drawing.js"
+import { driven } from "./driving.js"
 import type { Ending, Instance, Slot } from "./instance.js"
 import * as Machine from "./machine.js"
 import { Mailbox } from "./mailbox.js"
@@ -322,7 +323,7 @@ export class Supervisor {
       while (self.finished === undefined) {
         const letter = self.mailbox.next()
         if (letter === undefined) yield* self.mailbox.wait
-        else yield* Effect.catchAllCause(self.answer(letter), (cause) => self.failed(letter, cause))
+        else yield* Effect.catchAllCause(driven(self.answer(letter)), (cause) => self.failed(letter, cause))
       }
       self.finish(self.finished)
     })

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Context, Effect, Exit, FastCheck, FiberRef, Layer, Scheduler } from "effect"
+import { Cause, Context, Effect, Exit, FastCheck, Fiber, FiberRef, Layer, Scheduler, Scope } from "effect"
+import { driven } from "../../src/supervision/driving.js"
 import * as Supervised from "../../src/supervision/Supervised.js"
 import * as SupervisionTree from "../../src/supervision/SupervisionTree.js"
 
@@ -146,6 +147,56 @@ const outcome = <E>(log: Array<string>, effect: Effect.Effect<number, E, string>
     return [cause, yield* FiberRef.get(ref), ...log]
   })
 
+describe("driven", () => {
+  for (const ops of [2048, 13]) {
+    it(`does what the run loop does, with a turn for others after ${ops} steps, also for a fiber that is interrupted`, () =>
+      FastCheck.assert(
+        FastCheck.asyncProperty(program, FastCheck.nat(12), (program, turns) =>
+          Effect.gen(function* () {
+            const run = (
+              drive: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
+              interrupts: boolean
+            ) => {
+              const log: Array<string> = []
+              return Effect.gen(function* () {
+                const made = Effect.flatMap(Effect.void, () => drive(build(program, log)))
+                const fiber = yield* Effect.fork(
+                  outcome(
+                    log,
+                    Effect.onExit(made, () => Effect.sync(() => log.push("over")))
+                  )
+                )
+                if (!interrupts) return yield* Effect.flatten(fiber.await)
+                for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow()
+                yield* Fiber.interrupt(fiber)
+                return log.filter((line) => line === "over")
+              }).pipe(Effect.provideService(Name, "Ada"), Effect.withMaxOpsBeforeYield(ops))
+            }
+            const same = <A>(self: A): A => self
+            expect(yield* run(driven, false)).toEqual(yield* run(same, false))
+            expect(yield* run(driven, true)).toEqual(yield* run(same, true))
+          }).pipe(Effect.withScheduler(new Scheduler.MixedScheduler(2048)), Effect.runPromise)
+        ),
+        { numRuns: 150 }
+      ))
+  }
+
+  it.effect("waits to be interrupted until a region that is not to be is over", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const say = (what: string) => Effect.sync(() => log.push(what))
+      const turns = Effect.repeatN(Effect.yieldNow(), 5)
+      const region = driven(
+        Effect.zipRight(Effect.uninterruptible(Effect.zipRight(turns, say("done"))), say("not reached"))
+      )
+      const fiber = yield* Effect.fork(region)
+      yield* Effect.yieldNow()
+      yield* Fiber.interrupt(fiber)
+      expect(log).toEqual(["done"])
+    })
+  )
+})
+
 describe("a call through a handle", () => {
   for (const ops of [2048, 13]) {
     it(`does what the direct call does, in the same order, with a turn for others after ${ops} steps`, () =>
@@ -199,6 +250,59 @@ describe("a call through a handle", () => {
       expect(yield* it.who()).toEqual(yield* Effect.fiberId)
       expect(yield* Effect.map(it.who(), (id) => id)).toEqual(yield* Effect.fiberId)
     }).pipe(Effect.provide(plain))
+  )
+
+  it.scoped(
+    "leaves its caller's FiberRefs alone when it closes a scope whose finalizer has those of another time",
+    () => {
+      const Closing = Context.GenericTag<{ readonly close: Effect.Effect<ReadonlyArray<number>> }>("Closing")
+      const closing = Layer.succeed(Closing, {
+        close: Effect.gen(function* () {
+          const scope = yield* Scope.make()
+          const seen: Array<number> = []
+          const see = Effect.zipRight(
+            Effect.promise(() => Promise.resolve()),
+            Effect.map(FiberRef.get(ref), (n) => seen.push(n))
+          )
+          yield* Effect.provideService(
+            Effect.locally(
+              Effect.addFinalizer(() => see),
+              ref,
+              7
+            ),
+            Scope.Scope,
+            scope
+          )
+          yield* see
+          return yield* Effect.flatMap(Effect.zipRight(Scope.close(scope, Exit.void), see), () => Effect.succeed(seen))
+        })
+      }).pipe(Supervised.layer({ id: "it" }), SupervisionTree.layer({ name: "app" }))
+      const Plainly = Context.GenericTag<{ readonly close: (scope: Scope.CloseableScope) => Effect.Effect<number> }>(
+        "Plainly"
+      )
+      const plainly = Layer.succeed(Plainly, {
+        close: (scope) => Effect.zipRight(Scope.close(scope, Exit.void), FiberRef.get(ref))
+      }).pipe(Supervised.layer({ id: "it" }), SupervisionTree.layer({ name: "app" }))
+      return Effect.gen(function* () {
+        expect(yield* Effect.flatMap(Closing, (it) => it.close)).toEqual([0, 7, 0])
+        expect(yield* FiberRef.get(ref)).toBe(0)
+      }).pipe(
+        Effect.provide(closing),
+        Effect.zipRight(
+          Effect.gen(function* () {
+            const it = yield* Plainly
+            const scope = yield* Scope.make()
+            const seen: Array<number> = []
+            const see = Effect.map(FiberRef.get(ref), (n) => seen.push(n))
+            yield* Effect.addFinalizer(() => Effect.zipRight(Effect.yieldNow(), see)).pipe(
+              Effect.locally(ref, 7),
+              Effect.provideService(Scope.Scope, scope)
+            )
+            expect([yield* it.close(scope), yield* FiberRef.get(ref), ...seen]).toEqual([0, 0, 7])
+          }).pipe(Effect.provide(plainly))
+        )
+      )
+    }
   )
 
   it.scoped("throws nothing into the generator that makes it", () =>
