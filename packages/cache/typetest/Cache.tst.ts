@@ -1,5 +1,5 @@
 import { Cache } from "@effecto/cache"
-import { Context, Effect, type Layer, Option, type Scope } from "effect"
+import { Context, Effect, Either, type Exit, type Layer, Option, type Scope } from "effect"
 import { describe, expect, test } from "tstyche"
 
 interface Person {
@@ -111,5 +111,33 @@ describe("evicting", () => {
     const write: Effect.Effect<Person, NoSuch, Db> = Effect.as(Db, { name: "Ada" })
     expect(write.pipe(people.evicting(1))).type.toBe<Effect.Effect<Person, NoSuch, Db>>()
     expect(people.evicting).type.not.toBeCallableWith("posts")
+  })
+})
+
+describe("getAll, getEach, lookupAll", () => {
+  test("answer each key with its own result", () => {
+    expect(people.getAll([1])).type.toBe<Effect.Effect<ReadonlyArray<Option.Option<Person>>, DbError>>()
+    expect(people.getEach([1])).type.toBe<Effect.Effect<ReadonlyArray<Exit.Exit<Option.Option<Person>, DbError>>>>()
+  })
+
+  test("infer the cache's types as lookup does", () => {
+    expect(
+      Cache.make({
+        name: "people",
+        lookupAll: (ids: ReadonlyArray<number>) =>
+          Effect.as(
+            Db,
+            ids.map((id) => [id, Either.right({ name: "Ada" })] as const)
+          )
+      })
+    ).type.toBe<Effect.Effect<Cache.Cache<number, { name: string }>, never, Db | Scope.Scope>>()
+  })
+})
+
+describe("warm", () => {
+  test("may fail, and make with it", () => {
+    expect(Cache.layer(People, { name: "people", warm: () => Effect.fail(new NoSuch()) })).type.toBe<
+      Layer.Layer<People, NoSuch>
+    >()
   })
 })
