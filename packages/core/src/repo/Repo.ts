@@ -97,6 +97,31 @@ export {
    */
   queriesOf
 } from "./statementlog.js"
+export {
+  /**
+   * How long it took to make rows of what PostgreSQL answered, in milliseconds. The span of a call has it as `effecto.repo.decode_ms`.
+   *
+   * @since 0.1.0
+   * @category metrics
+   */
+  decodeTime,
+  /**
+   * How long statements took from being sent until they were answered, in milliseconds; not those that were interrupted. The span of a call has the
+   * sum of its statements as `effecto.repo.query_ms`.
+   *
+   * @since 0.1.0
+   * @category metrics
+   */
+  queryTime,
+  /**
+   * How long statements waited for a connection of the pool, or for their turn in a transaction, in milliseconds. The span of a call has the sum of its
+   * statements as `effecto.repo.queue_ms`.
+   *
+   * @since 0.1.0
+   * @category metrics
+   */
+  queueTime
+} from "./statementtimes.js"
 export { deleteAll, insertAll, modify, updateAll, upsert } from "./writes.js"
 
 /**

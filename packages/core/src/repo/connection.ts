@@ -10,6 +10,7 @@ import { preparedStatement } from "./prepared.js"
 import { DbError, TransactionClosed } from "./RepoError.js"
 import { filledIn } from "./standing.js"
 import { observed, type Source, sqlSource } from "./statementlog.js"
+import { timed } from "./statementtimes.js"
 
 /** What `pg` answers to one statement, as far as it is read here. */
 export interface Answer {
@@ -108,7 +109,10 @@ export abstract class Channel implements SqlConnection.Connection {
     about: Source
   ): Effect.Effect<A, SqlError.SqlError> {
     const shown = this.options.logParameters ? parameters : undefined
-    return this.on((connection) => observed(use(connection), about, text, shown))
+    return Effect.suspend(() => {
+      const asked = performance.now()
+      return this.on((connection) => observed(timed(asked, use(connection)), about, text, shown))
+    })
   }
 
   protected mayPrepare(): boolean {

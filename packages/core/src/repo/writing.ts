@@ -8,6 +8,7 @@ import { type Conflict, conflictText } from "./onconflict.js"
 import { DbError, type InvalidInput, type NotFound, StaleRow, type StatementError } from "./RepoError.js"
 import { isRow, keyOf, notFound, versionOf } from "./rowkey.js"
 import { statementError } from "./sqlstate.js"
+import { timedDecoding } from "./statementtimes.js"
 import type { TableImplementation } from "./tableimplementation.js"
 import type { Done } from "./tableplan.js"
 import { commitError, writeError } from "./violation.js"
@@ -40,10 +41,11 @@ export const decoded = (
   table: TableImplementation,
   answer: Answer,
   done?: Done
-): Effect.Effect<ReadonlyArray<object>, DbError> => {
-  const rows = table.plan.decode(answer.rows, done)
-  return rows instanceof DbError ? Effect.fail(rows) : Effect.succeed(rows)
-}
+): Effect.Effect<ReadonlyArray<object>, DbError> =>
+  timedDecoding(() => {
+    const rows = table.plan.decode(answer.rows, done)
+    return rows instanceof DbError ? Effect.fail(rows) : Effect.succeed(rows)
+  })
 
 /** The row did not come back: a conflict was answered with nothing. */
 export class Skipped {
