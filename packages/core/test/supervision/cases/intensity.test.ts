@@ -3,7 +3,7 @@ import { Effect, Fiber, TestClock } from "effect"
 import * as SupervisionTree from "../../../src/supervision/SupervisionTree.js"
 import { end, family, settle, status, statuses, used } from "./family.js"
 
-const strategies = ["one_for_one", "one_for_all", "rest_for_one"] as const
+const strategies = ["one_for_one", "one_for_all", "rest_for_one", "rest_for_dependents"] as const
 
 describe("intensity", () => {
   for (const strategy of strategies) {
@@ -17,7 +17,9 @@ describe("intensity", () => {
         yield* end(of.b, "crash")
         const error = yield* Effect.flip(SupervisionTree.awaitShutdown)
         expect(error).toMatchObject({ path: "app", reason: "intensity", childId: "b", restarts: 3 })
-        const [a, c] = { one_for_one: [1, 1], one_for_all: [3, 3], rest_for_one: [1, 3] }[strategy]
+        const [a, c] = { one_for_one: [1, 1], one_for_all: [3, 3], rest_for_one: [1, 3], rest_for_dependents: [1, 1] }[
+          strategy
+        ]
         expect(events).toEqual(["-b3", `-c${c}`, `-a${a}`])
       }).pipe(Effect.provide(layer))
     })
