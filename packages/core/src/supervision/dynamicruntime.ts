@@ -235,7 +235,7 @@ export class Dynamic<Arg> {
   private open(child: DynamicChild): void {
     const { number } = child
     const build = Effect.flatMap(Scope.make(), (scope) => {
-      const instance = new Instance(this, child.slot, number, scope, (_, ending) => this.exited(child, number, ending))
+      const instance = new Instance(this, child.slot, number, scope, this.exitOf(child, number))
       child.instance = instance
       const context = new Map<string, unknown>(this.runtime.context.unsafeMap)
       context.set(Scope.Scope.key, scope)
@@ -291,6 +291,11 @@ export class Dynamic<Arg> {
     this.closeInstance(child, Exit.failCause(cause))
     // Within a step that is done when its actions are.
     if (!this.busy) this.wait()
+  }
+
+  /** In a function of its own: an instance that keeps this would keep everything else that is there, its build's fiber included. */
+  private exitOf(child: DynamicChild, number: number): (instance: Instance, ending: Ending) => void {
+    return (_, ending) => this.exited(child, number, ending)
   }
 
   private exited(child: DynamicChild, number: number, { cause, exit }: Ending): void {

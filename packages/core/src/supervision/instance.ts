@@ -38,7 +38,7 @@ export class Instance {
   /** A tree that was built inside this instance. */
   nested: Nested | undefined = undefined
   /** What waits for an answer of this instance. Each is called once, when it dies. */
-  private readonly inFlight = new Set<(died: InstanceDied) => void>()
+  private inFlight: Set<(died: InstanceDied) => void> | undefined
   private over = false
   /** Made when somebody is told: an error takes a stack with it. */
   private died: InstanceDied | undefined
@@ -89,7 +89,7 @@ export class Instance {
 
   /** How many would be told. */
   get waiting(): number {
-    return this.inFlight.size
+    return this.inFlight?.size ?? 0
   }
 
   /** Calls `onDeath` once if the instance dies before the answer of `onDeath`'s owner; the result takes it back. */
@@ -99,18 +99,19 @@ export class Instance {
       onDeath(died)
       return () => {}
     }
+    this.inFlight ??= new Set()
     this.inFlight.add(onDeath)
-    return () => this.inFlight.delete(onDeath)
+    return () => this.inFlight?.delete(onDeath)
   }
 
   /** Tells everybody who waits for an answer that there will be none. */
   abandonCalls(): void {
     if (this.over) return
     this.over = true
-    const waiting = Array.from(this.inFlight)
-    this.inFlight.clear()
-    const died = waiting.length > 0 ? this.dead : undefined
-    if (died !== undefined) for (const tell of waiting) tell(died)
+    const waiting = this.inFlight
+    this.inFlight = undefined
+    const died = waiting !== undefined && waiting.size > 0 ? this.dead : undefined
+    if (waiting !== undefined && died !== undefined) for (const tell of Array.from(waiting)) tell(died)
   }
 
   /**
@@ -144,7 +145,7 @@ export class Slot {
   detached = false
   /** Set for good when no instance will follow. Made when it is needed: most children of a tree that closes are not called. */
   private gone: (() => SupervisorShutdown | ChildDown) | undefined = undefined
-  private readonly waiters = new Set<() => void>()
+  private waiters: Set<() => void> | undefined
 
   constructor(
     public path: string,
@@ -181,18 +182,25 @@ export class Slot {
 
   /** Calls `listener` once at the next change; the result takes it back. */
   private onChange(listener: () => void): () => void {
+    this.waiters ??= new Set()
     this.waiters.add(listener)
-    return () => this.waiters.delete(listener)
+    return () => this.waiters?.delete(listener)
   }
 
   wake(): void {
-    const waiting = Array.from(this.waiters)
-    this.waiters.clear()
+    const { waiters } = this
+    if (waiters === undefined || waiters.size === 0) return
+    const waiting = Array.from(waiters)
+    waiters.clear()
     for (const tell of waiting) tell()
   }
 
   /** The current instance, or the next one if that comes up in time. Dies with the reason if not. */
-  readonly awaitUp: Effect.Effect<Instance> = Effect.suspend(() => {
+  get awaitUp(): Effect.Effect<Instance> {
+    return Effect.suspend(() => this.nextUp())
+  }
+
+  private nextUp(): Effect.Effect<Instance> {
     if (this.current !== undefined) return Effect.succeed(this.current)
     if (this.gone !== undefined || this.whenDown === "fail") return Effect.die(this.unavailable)
     const waited = this.whenDown
@@ -214,7 +222,7 @@ export class Slot {
         })
       )
     )
-  })
+  }
 
   /**
    * Waits until `look` finds something. Looking and listening are one step: a change between the two would be missed, and the

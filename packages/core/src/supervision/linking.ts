@@ -38,10 +38,12 @@ const currentStarter = globalValue("@effecto/core/supervision/currentStarter", (
 export class Tracker extends Supervisor.AbstractSupervisor<void> {
   readonly value = Effect.void
   /** While building: every live fiber of the instance and who started it. Afterwards nobody looks. */
-  private building: Map<AnyFiber, AnyFiber | undefined> | undefined = new Map()
+  private building: Map<AnyFiber, AnyFiber | undefined> | undefined
+  private settled = false
   /** Ids of everything the instance ever ran, to tell its own interrupts from those of others. */
-  private readonly ids = new WeakSet<FiberId.FiberId>()
-  readonly linked = new Set<AnyFiber>()
+  private ids: WeakSet<FiberId.FiberId> | undefined
+  // All three are made when they are needed: there may be very many instances that fork nothing.
+  private links: Set<AnyFiber> | undefined
 
   constructor(private readonly onExit: (exit: Exit.Exit<unknown, unknown>) => void) {
     super()
@@ -54,34 +56,44 @@ export class Tracker extends Supervisor.AbstractSupervisor<void> {
     fiber: Fiber.RuntimeFiber<A, E>
   ): void {
     if (fiber.getFiberRef(currentTracker) !== this) return
+    this.ids ??= new WeakSet()
     this.ids.add(fiber.id())
-    this.building?.set(fiber, Option.getOrUndefined(parent) ?? fiber.getFiberRef(currentStarter))
+    if (this.settled) return
+    this.building ??= new Map()
+    this.building.set(fiber, Option.getOrUndefined(parent) ?? fiber.getFiberRef(currentStarter))
   }
 
   override onEnd<A, E>(exit: Exit.Exit<A, E>, fiber: Fiber.RuntimeFiber<A, E>): void {
     this.building?.delete(fiber)
-    if (this.linked.delete(fiber)) this.onExit(exit)
+    if (this.links?.delete(fiber) === true) this.onExit(exit)
   }
 
   /** The build is done: links the roots of what survives it. */
   settle(): void {
     const alive = this.building
+    this.settled = true
     this.building = undefined
     if (alive === undefined) return
+    this.links ??= new Set()
     for (const [fiber, parent] of alive) {
-      if (parent === undefined || !alive.has(parent)) this.linked.add(fiber)
+      if (parent === undefined || !alive.has(parent)) this.links.add(fiber)
     }
   }
 
   /** The fibers to end with the instance. That of a build that was not finished has left some, too. */
   roots(): ReadonlyArray<AnyFiber> {
     this.settle()
-    return Array.from(this.linked)
+    return this.linked
+  }
+
+  /** The fibers whose end is looked at. */
+  get linked(): ReadonlyArray<AnyFiber> {
+    return this.links === undefined ? [] : Array.from(this.links)
   }
 
   /** Whether a fiber with this id has run inside the instance. */
   owns(id: FiberId.FiberId): boolean {
-    return this.ids.has(id)
+    return this.ids?.has(id) === true
   }
 }
 

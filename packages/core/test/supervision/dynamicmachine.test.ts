@@ -18,7 +18,8 @@ type Step =
   /** The scope that is being closed is closed. */
   | { readonly op: "closed" | "retry" | "terminate"; readonly id: string }
   | { readonly op: "wait"; readonly millis: number }
-  | { readonly op: "close" | "shutdown" }
+  | { readonly op: "close" }
+  | { readonly op: "shutdown" }
 
 interface Scenario {
   readonly intensity: number
