@@ -286,6 +286,16 @@ export class FrameChannel extends Channel {
     )
   }
 
+  protected override watched<A>(
+    use: (connection: Runs) => Effect.Effect<A, SqlError.SqlError>,
+    text: string,
+    parameters: ReadonlyArray<unknown>,
+    about: Source
+  ): Effect.Effect<A, SqlError.SqlError> {
+    if (!readsOnly.test(text)) this.frame.session.writes += 1
+    return super.watched(use, text, parameters, about)
+  }
+
   protected override written<A>(
     use: (connection: Runs) => Effect.Effect<A, SqlError.SqlError>,
     text: string,

@@ -149,8 +149,9 @@ export class Frame implements TransactionState {
   registrations: Array<Registration> = []
   /** What was written here and in savepoints that were kept: whoever ends the outermost frame has it announced. */
   readonly changes = new Changes()
-  /** Why nothing of this frame may be kept, although its effect succeeds: a transaction that joined it failed. */
-  spoiled: string | undefined = undefined
+  private reason: string | undefined = undefined
+  /** Writes whose hooks are not through. */
+  unfinished = 0
   /** What statements of this frame run on; made by the database that opened it. */
   channel: Channel | undefined = undefined
 
@@ -163,6 +164,20 @@ export class Frame implements TransactionState {
     /** The savepoint's name; nothing for the outermost frame. */
     readonly savepoint: string | undefined
   ) {}
+
+  /** Why nothing of this frame may be kept, although its effect succeeds: a transaction that joined it failed, or a hook did. */
+  get spoiled(): string | undefined {
+    return (
+      this.reason ??
+      (this.unfinished > 0
+        ? "a hook, or a write between hooks, failed after something had been written, and the program went on. Let the failure end the transaction, wrap the call in a transact of its own, or give the table's hooks savepoint: true"
+        : undefined)
+    )
+  }
+
+  set spoiled(reason: string | undefined) {
+    this.reason = reason
+  }
 
   get client(): SqlClient.SqlClient {
     return this.session.database.client

@@ -75,8 +75,9 @@ export interface Change<T extends Any> {
 export type Reentry = "skip" | "run" | "fail"
 
 /**
- * Hooks of one table, run in this order: before, the statement, after. Those of a write run in one transaction with it (a savepoint, if one is
- * open), so a hook that fails undoes the write. Repo calls inside of a hook run no hooks, in fibers it forks neither, unless `reentry` says otherwise.
+ * Hooks of one table, run in this order: before, the statement, after. Those of a write run in one transaction with it: a hook that fails undoes the write.
+ * Inside of an open transaction that is this one: what fails before anything was written leaves it as it is, what fails afterwards leaves nothing to
+ * commit, handled or not, unless the call stands in a `transact` of its own, or the hooks ask for a `savepoint`. Repo calls inside of a hook run no hooks, in fibers it forks neither, unless `reentry` says otherwise.
  *
  * @since 0.1.0
  * @category hooks
@@ -131,6 +132,11 @@ export interface HookSet<T extends Any> {
   readonly bulk?: boolean
   /** Of these hooks inside of a hook. */
   readonly reentry?: Reentry
+  /**
+   * Inside of an open transaction, whether a write with these hooks is a savepoint in it, so that what fails undoes only itself. That is two more statements for
+   * each. Without it, a failure after something was written leaves nothing to commit, like a failing statement does.
+   */
+  readonly savepoint?: boolean
   /** How deep hooks may run inside of each other with `reentry: "run"`; 16 if nothing is said. */
   readonly maxDepth?: number
   /** Reads and locks the row (`for no key update`) before an update or a delete, for `delta.old`: one more statement for each. */

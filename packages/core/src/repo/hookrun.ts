@@ -1,14 +1,15 @@
 /** Runs the hooks of a table: which, in what order, and which inside of another. */
-import { type Context, Effect } from "effect"
+import { type Context, Effect, Exit } from "effect"
 import type { Database } from "./database.js"
 import { type Call, DeltaOf } from "./delta.js"
 import { frameOf } from "./frame.js"
 import { type HookState, hookState, outsideOfHooks } from "./hookstate.js"
-import { HookLoop, HookReentry } from "./RepoError.js"
+import { type CommitFailed, HookLoop, HookReentry, type StatementError } from "./RepoError.js"
 import { outside } from "./registration.js"
 import { Repo, type Service } from "./repository.js"
 import type { Any, Change, HookedOperation, HookName, HookSet, Reentry } from "./Table.js"
 import type { TableImplementation } from "./tableimplementation.js"
+import { transactFor } from "./transact.js"
 
 /** A hook as it is run: what it takes and gives is its table's business. */
 type Run = (value: unknown, delta: DeltaOf) => Effect.Effect<unknown, never, never>
@@ -33,6 +34,7 @@ export interface Hooks {
   readonly after: ReadonlyArray<Hook>
   readonly commit: ReadonlyArray<Hook>
   readonly loadsOld: boolean
+  readonly savepoint: boolean
   /** The hook that refuses to run inside of another. */
   readonly refuses: string | undefined
   /** Those that run inside of another. */
@@ -65,7 +67,8 @@ const hooksOrNone = (
   before: ReadonlyArray<Hook>,
   after: ReadonlyArray<Hook>,
   commit: ReadonlyArray<Hook>,
-  loadsOld: boolean
+  loadsOld: boolean,
+  savepoint: boolean
 ): Hooks | undefined => {
   const all = [...before, ...after, ...commit]
   if (all.length === 0) return undefined
@@ -75,10 +78,11 @@ const hooksOrNone = (
     after,
     commit,
     loadsOld,
+    savepoint,
     refuses: all.find((hook) => hook.reentry === "fail")?.label,
     inside: all.every(runs)
-      ? { before, after, commit, loadsOld, refuses: undefined, inside: undefined }
-      : hooksOrNone(before.filter(runs), after.filter(runs), commit.filter(runs), loadsOld)
+      ? { before, after, commit, loadsOld, savepoint, refuses: undefined, inside: undefined }
+      : hooksOrNone(before.filter(runs), after.filter(runs), commit.filter(runs), loadsOld, savepoint)
   }
 }
 
@@ -97,15 +101,34 @@ const collected = (table: TableImplementation): Collected => {
       throw new Error(`there is no reentry ${String(reentry)} for hooks of ${table.name}: "skip", "run" or "fail"`)
   const commit = named(table, "afterCommit")
   const commitOfMany = named(table, "afterCommit", (set) => set.bulk === true)
+  const savepoint = table.hookSets.some((set) => set.savepoint === true)
   const loadsOld = table.hookSets.some((set) => set.loadOld === true)
   return {
-    get: hooksOrNone([], named(table, "afterGet"), [], false),
-    insert: hooksOrNone(named(table, "beforeInsert"), named(table, "afterInsert"), commit, false),
-    update: hooksOrNone(named(table, "beforeUpdate"), named(table, "afterUpdate"), commit, loadsOld),
-    delete: hooksOrNone(named(table, "beforeDelete"), named(table, "afterDelete"), commit, loadsOld),
-    insertAll: hooksOrNone(named(table, "beforeInsertAll"), named(table, "afterInsertAll"), commitOfMany, false),
-    updateAll: hooksOrNone(named(table, "beforeUpdateAll"), named(table, "afterUpdateAll"), commitOfMany, false),
-    deleteAll: hooksOrNone(named(table, "beforeDeleteAll"), named(table, "afterDeleteAll"), commitOfMany, false)
+    get: hooksOrNone([], named(table, "afterGet"), [], false, false),
+    insert: hooksOrNone(named(table, "beforeInsert"), named(table, "afterInsert"), commit, false, savepoint),
+    update: hooksOrNone(named(table, "beforeUpdate"), named(table, "afterUpdate"), commit, loadsOld, savepoint),
+    delete: hooksOrNone(named(table, "beforeDelete"), named(table, "afterDelete"), commit, loadsOld, savepoint),
+    insertAll: hooksOrNone(
+      named(table, "beforeInsertAll"),
+      named(table, "afterInsertAll"),
+      commitOfMany,
+      false,
+      savepoint
+    ),
+    updateAll: hooksOrNone(
+      named(table, "beforeUpdateAll"),
+      named(table, "afterUpdateAll"),
+      commitOfMany,
+      false,
+      savepoint
+    ),
+    deleteAll: hooksOrNone(
+      named(table, "beforeDeleteAll"),
+      named(table, "afterDeleteAll"),
+      commitOfMany,
+      false,
+      savepoint
+    )
   }
 }
 
@@ -143,62 +166,77 @@ const inside = (hook: Hook, state: HookState): HookState | HookLoop => {
   return path.length > hook.maxDepth ? new HookLoop({ path }) : { ...state, inHook: true, path }
 }
 
+type Fiber = Parameters<Parameters<typeof Effect.withFiberRuntime>[0]>[0]
+
+/** One hook, in its fiber. What a hook gives at once is not run: most of them only look at a row. */
 const running = (
+  fiber: Fiber,
   service: Service,
   hook: Hook,
   value: unknown,
   changeset: object | undefined,
   about: Call
-): Effect.Effect<unknown> =>
-  Effect.withFiberRuntime((fiber) => {
-    const state = fiber.getFiberRef(hookState)
-    const within = inside(hook, state)
-    if (within instanceof HookLoop)
-      return hook.reentry === "run"
-        ? // Sound: a table with such a hook has this error in its type.
-          (Effect.fail(within) as Effect.Effect<never, never>)
-        : Effect.die(within)
-    const delta = new DeltaOf(about, hook.name, changeset, state)
-    return Effect.locally(
-      Effect.provideService(
-        Effect.suspend(() => hook.run(value, delta)),
-        Repo,
-        service
-      ),
-      hookState,
-      within
-    )
-  })
+): Effect.Effect<unknown> => {
+  const state = fiber.getFiberRef(hookState)
+  const within = inside(hook, state)
+  if (within instanceof HookLoop)
+    return hook.reentry === "run"
+      ? // Sound: a table with such a hook has this error in its type.
+        (Effect.fail(within) as Effect.Effect<never, never>)
+      : Effect.die(within)
+  const given = hook.run(value, new DeltaOf(about, hook.name, changeset, state))
+  if (Exit.isExit(given)) return given
+  const provided =
+    fiber.currentContext.unsafeMap.get(Repo.key) === service ? given : Effect.provideService(given, Repo, service)
+  return Effect.locally(provided, hookState, within)
+}
 
-/** Hands a value through hooks, one after the other. */
+/** Hands a value through hooks, one after the other; to be called in their fiber. It is an Exit when all of them gave theirs at once. */
 const through = (
   hooks: ReadonlyArray<Hook>,
   value: unknown,
-  run: (hook: Hook, value: unknown) => Effect.Effect<unknown>
+  run: (hook: Hook, value: unknown) => Effect.Effect<unknown>,
+  from = 0
 ): Effect.Effect<unknown> => {
-  const [only] = hooks
-  if (only === undefined) return Effect.succeed(value)
-  return hooks.length === 1 ? run(only, value) : Effect.reduce(hooks, value, (current, hook) => run(hook, current))
+  let current = value
+  for (let at = from; at < hooks.length; at += 1) {
+    const hook = hooks[at]
+    if (hook === undefined) continue
+    const given = run(hook, current)
+    if (!Exit.isExit(given)) return Effect.flatMap(given, (next) => through(hooks, next, run, at + 1))
+    if (Exit.isFailure(given)) return given
+    current = given.value
+  }
+  return Effect.succeed(current)
 }
 
 /** Hands what is to be written through the hooks before it. What hooks before a delete give is nothing: its key stays. */
-export const throughBefore = (service: Service, hooks: Hooks, value: unknown, about: Call): Effect.Effect<unknown> =>
-  through(hooks.before, value, (hook, current) =>
-    about.operation === "delete"
-      ? Effect.as(running(service, hook, current, undefined, about), current)
-      : // Sound: what is written is an object of fields, or many of them.
-        running(service, hook, current, Array.isArray(current) ? undefined : (current as object), about)
-  )
+export const throughBefore = (
+  fiber: Fiber,
+  service: Service,
+  hooks: Hooks,
+  value: unknown,
+  about: Call
+): Effect.Effect<unknown> =>
+  through(hooks.before, value, (hook, current) => {
+    if (about.operation === "delete") {
+      const given = running(fiber, service, hook, current, undefined, about)
+      return Exit.isExit(given) && Exit.isSuccess(given) ? Exit.succeed(current) : Effect.as(given, current)
+    }
+    // Sound: what is written is an object of fields, or many of them.
+    return running(fiber, service, hook, current, Array.isArray(current) ? undefined : (current as object), about)
+  })
 
 /** Hands what was written, or read, through the hooks after it. */
 export const throughAfter = (
+  fiber: Fiber,
   service: Service,
   hooks: Hooks,
   value: unknown,
   changeset: object | undefined,
   about: Call
 ): Effect.Effect<unknown> =>
-  through(hooks.after, value, (hook, current) => running(service, hook, current, changeset, about))
+  through(hooks.after, value, (hook, current) => running(fiber, service, hook, current, changeset, about))
 
 /** One change, with the way that led to it. */
 interface Noted {
@@ -228,34 +266,102 @@ const reporting =
 
 /** Notes a change for the hooks after the commit of the transaction it is made in. */
 export const noteChange = (
+  fiber: Fiber,
   database: Database,
   service: Service,
   hooks: Hooks,
   row: object,
   changeset: object | undefined,
   about: Call
-): Effect.Effect<void> =>
-  Effect.withFiberRuntime((fiber) => {
+): void => {
+  const frame = frameOf(fiber.currentContext, database.client)
+  // There is one: hooks of a write run in a transaction.
+  if (frame === undefined || about.operation === "get") return
+  const state = fiber.getFiberRef(hookState)
+  for (const hook of hooks.commit) {
+    const delta = new DeltaOf(about, hook.name, changeset, state)
+    const noted: Noted = { change: { operation: about.operation, row, delta }, state }
+    frame.registrations.push({
+      key: undefined,
+      forced: undefined,
+      on: () => undefined,
+      // Sound: what is collected for a hook are its own notes.
+      batch: {
+        of: hook.run,
+        item: noted,
+        run: reporting(service, hook, outside(fiber.currentContext, frame)) as (
+          all: ReadonlyArray<unknown>
+        ) => Effect.Effect<void>
+      }
+    })
+  }
+}
+
+/** The three parts of a write between hooks, each to be called in its fiber. */
+export interface HookedWrite<A, E> {
+  readonly before: (fiber: Fiber) => Effect.Effect<unknown, E>
+  readonly statement: (prepared: unknown) => Effect.Effect<A, E>
+  readonly after: (fiber: Fiber, written: A, prepared: unknown) => Effect.Effect<A, E>
+}
+
+const inOrder = <A, E>({ after, before, statement }: HookedWrite<A, E>): Effect.Effect<A, E> =>
+  Effect.withFiberRuntime((fiber) =>
+    Effect.flatMap(before(fiber), (prepared) =>
+      Effect.flatMap(statement(prepared), (written) => after(fiber, written, prepared))
+    )
+  )
+
+/**
+ * Runs a write between its hooks as part of the transaction that is open, or in one of its own.
+ *
+ * As part of an open one it costs no statement more, and there is no savepoint to go back to: once something was written, by the statement or by a hook
+ * before it, a failure leaves nothing to commit. A statement that fails has written nothing: PostgreSQL knows itself what that does to a transaction, and a row
+ * that is not there does nothing to it.
+ *
+ * What is written is unfinished until the hooks behind it are through. That is a number on the frame, which nobody has to put right when a fiber is
+ * interrupted: whatever is unfinished at the end of the frame spoils it.
+ */
+export const together = <A, E, F>(
+  database: Database,
+  hooks: Hooks,
+  write: HookedWrite<A, E>,
+  commitFailed: (failure: CommitFailed) => F,
+  isNoFailure: (error: unknown) => boolean
+): Effect.Effect<A, E | F | StatementError> =>
+  Effect.withFiberRuntime<A, E | F | StatementError>((fiber) => {
     const frame = frameOf(fiber.currentContext, database.client)
-    // There is one: hooks of a write run in a transaction.
-    if (frame === undefined || about.operation === "get") return Effect.void
-    const state = fiber.getFiberRef(hookState)
-    for (const hook of hooks.commit) {
-      const delta = new DeltaOf(about, hook.name, changeset, state)
-      const noted: Noted = { change: { operation: about.operation, row, delta }, state }
-      frame.registrations.push({
-        key: undefined,
-        forced: undefined,
-        on: () => undefined,
-        // Sound: what is collected for a hook are its own notes.
-        batch: {
-          of: hook.run,
-          item: noted,
-          run: reporting(service, hook, outside(fiber.currentContext, frame)) as (
-            all: ReadonlyArray<unknown>
-          ) => Effect.Effect<void>
-        }
+    if (frame === undefined || hooks.savepoint) return transactFor(database, inOrder(write), commitFailed)
+    const { session } = frame
+    const begun = session.writes
+    const finish = (result: A): A => {
+      frame.unfinished -= 1
+      return result
+    }
+    const rest = (prepared: unknown): Effect.Effect<A, E> => {
+      const hasWritten = session.writes !== begun
+      if (hasWritten) frame.unfinished += 1
+      const statement = write.statement(prepared)
+      const written = hasWritten
+        ? Effect.tapError(statement, (error) =>
+            Effect.sync(() => {
+              if (isNoFailure(error)) frame.unfinished -= 1
+            })
+          )
+        : statement
+      return Effect.flatMap(written, (row) => {
+        if (!hasWritten) frame.unfinished += 1
+        const after = write.after(fiber, row, prepared)
+        return Exit.isExit(after) && Exit.isSuccess(after)
+          ? Effect.succeed(finish(after.value as A))
+          : Effect.map(after, finish)
       })
     }
-    return Effect.void
+    const before = write.before(fiber)
+    if (Exit.isExit(before) && Exit.isSuccess(before)) return rest(before.value)
+    const guarded = Effect.onError(before, () =>
+      Effect.sync(() => {
+        if (session.writes !== begun) frame.unfinished += 1
+      })
+    )
+    return Effect.flatMap(guarded, rest)
   })

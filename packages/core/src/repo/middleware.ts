@@ -12,8 +12,8 @@ import type { Any, Operation } from "./Table.js"
  * It takes a Repo and provides another, so layers say the order: a middleware provided with another one is around that. For one call the order is
  *
  * ```text
- *   outer middleware ─ inner middleware ─ BEGIN or SAVEPOINT ─ before hooks ─ the statement ─ after hooks ─ COMMIT or RELEASE ─ afterCommit hooks
- *                                                                                                └── and back through inner and outer middleware
+ *   outer middleware ─ inner middleware ─ BEGIN, if none is open ─ before hooks ─ the statement ─ after hooks ─ COMMIT ─ afterCommit hooks
+ *                                                                                      └── and back through inner and outer middleware
  * ```
  *
  * Calls that hooks make go through it too, whether hooks run there or not, and disabling hooks does not disable it. What it needs is taken when the layer is

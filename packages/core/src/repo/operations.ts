@@ -11,8 +11,9 @@ import { quoted } from "./columnnames.js"
 import { type Asked, asked, equalities, misfitIn } from "./condition.js"
 import type { Answer } from "./connection.js"
 import type { Database } from "./database.js"
+import type { Call } from "./delta.js"
 import { frameOf } from "./frame.js"
-import { choosing, type Hooks, hooksOf, noteChange, throughAfter, throughBefore } from "./hookrun.js"
+import { choosing, type Hooks, hooksOf, noteChange, throughAfter, throughBefore, together } from "./hookrun.js"
 import type { Conflict } from "./onconflict.js"
 import { type Asking, page } from "./paging.js"
 import { preload, type Reading } from "./preload.js"
@@ -38,6 +39,11 @@ import { transactFor, transactOn } from "./transact.js"
 import { commitError, type writeError } from "./violation.js"
 import { decoded, fieldsGiven, Skipped, Writing } from "./writing.js"
 
+/** What an effect inside of a session failed with, told apart from what the session itself fails with. */
+class FromSession<E> {
+  constructor(readonly error: E) {}
+}
+
 /** What a read can fail with. */
 type ReadFailure = StatementError | LockTimeout | InvalidInput
 
@@ -57,6 +63,9 @@ const countText = (table: TableImplementation, reads: Reads, condition: unknown,
   Statement.isFragment(condition)
     ? `select count(*) as "count" from (${reads.rowsText}${where.text}) as ${quoted(table.name)}`
     : `select count(*) as "count" from ${reads.fromText}${where.text}`
+
+/** A row that met a conflict that is to be passed over: nothing failed. */
+const isSkipped = (error: unknown): boolean => error instanceof Skipped
 
 /** What a Repo was made of. */
 interface Built {
@@ -113,7 +122,11 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
       return choosing(
         hooks,
         // Sound: afterGet gives rows.
-        (chosen) => throughAfter(service, chosen, read, undefined, told) as Effect.Effect<ReadonlyArray<object>>,
+        (chosen) =>
+          Effect.withFiberRuntime(
+            (fiber) =>
+              throughAfter(fiber, service, chosen, read, undefined, told) as Effect.Effect<ReadonlyArray<object>>
+          ),
         Effect.succeed(read)
       )
     })
@@ -255,26 +268,33 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
     const hooks = hooksOf(table, operation)
     if (hooks === undefined) return statement(input)
     const given = operation !== "insert" && isRow(table, source) ? source : undefined
-    const write = (chosen: Hooks, old: object | undefined) => {
-      const about = { table, operation, call: operation, source, record: given, old }
-      return Effect.flatMap(throughBefore(service, chosen, input, about), (prepared) => {
-        // Sound: what is written is an object of fields.
-        const changeset = operation === "delete" ? undefined : (prepared as object)
-        return Effect.flatMap(statement(prepared), (row) => {
-          // Sound: hooks after a write give a row.
-          const after = throughAfter(service, chosen, row, changeset, about) as Effect.Effect<object>
-          return chosen.commit.length === 0
-            ? after
-            : Effect.zipRight(noteChange(database, service, chosen, row, changeset, about), after)
-        })
-      })
-    }
-    const hooked = (chosen: Hooks) =>
-      transactFor(
+    const hooked = (chosen: Hooks) => {
+      let about: Call = { table, operation, call: operation, source, record: given, old: given }
+      // Sound: what is written is an object of fields.
+      const changesetOf = (prepared: unknown) => (operation === "delete" ? undefined : (prepared as object))
+      return together<object, E | StatementError, ReturnType<typeof writeError>>(
         database,
-        chosen.loadsOld ? Effect.flatMap(oldOf(table, source), (old) => write(chosen, old)) : write(chosen, given),
-        (failure) => commitError(table, verb, failure)
+        chosen,
+        {
+          before: (fiber) =>
+            chosen.loadsOld
+              ? Effect.flatMap(oldOf(table, source), (old) => {
+                  about = { ...about, old }
+                  return throughBefore(fiber, service, chosen, input, about)
+                })
+              : throughBefore(fiber, service, chosen, input, about),
+          statement,
+          after: (fiber, row, prepared) => {
+            const changeset = changesetOf(prepared)
+            if (chosen.commit.length > 0) noteChange(fiber, database, service, chosen, row, changeset, about)
+            // Sound: hooks after a write give a row.
+            return throughAfter(fiber, service, chosen, row, changeset, about) as Effect.Effect<object>
+          }
+        },
+        (failure) => commitError(table, verb, failure),
+        isSkipped
       )
+    }
     return choosing(hooks, hooked, statement(input))
   }
 
@@ -293,27 +313,30 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
     const told = { ...about, table, operation, call, options }
     const verb = operation === "insert" ? "insert into" : operation === "update" ? "update" : "delete from"
     const hooked = (chosen: Hooks) => {
-      const written = Effect.flatMap(throughBefore(service, chosen, input, told), (prepared) => {
-        if (chosen.after.length + chosen.commit.length === 0) return statement(prepared, options)
-        // Sound: what is changed is an object of fields.
-        const changeset = call === "updateAll" ? (prepared as object) : undefined
-        return Effect.flatMap(statement(prepared, { ...options, returning: true }), (rows) => {
-          // It was asked to give them.
-          if (typeof rows === "number") return Effect.succeed<ReadonlyArray<object> | number>(rows)
-          const noted =
-            chosen.commit.length === 0
-              ? Effect.void
-              : Effect.forEach(rows, (row) => noteChange(database, service, chosen, row, changeset, told), {
-                  discard: true
-                })
-          // Sound: hooks after a write of many rows give rows.
-          const after = throughAfter(service, chosen, rows, changeset, told) as Effect.Effect<ReadonlyArray<object>>
-          return Effect.map(Effect.zipRight(noted, after), (given) =>
-            options?.returning === true ? given : rows.length
-          )
-        })
-      })
-      return transactFor(database, written, (failure) => commitError(table, verb, failure))
+      const needsRows = chosen.after.length + chosen.commit.length > 0
+      return together<ReadonlyArray<object> | number, E, ReturnType<typeof writeError>>(
+        database,
+        chosen,
+        {
+          before: (fiber) => throughBefore(fiber, service, chosen, input, told),
+          statement: (prepared) => statement(prepared, needsRows ? { ...options, returning: true } : options),
+          after: (fiber, rows, prepared) => {
+            // It was asked to give them.
+            if (typeof rows === "number") return Effect.succeed(rows)
+            // Sound: what is changed is an object of fields.
+            const changeset = call === "updateAll" ? (prepared as object) : undefined
+            if (chosen.commit.length > 0)
+              for (const row of rows) noteChange(fiber, database, service, chosen, row, changeset, told)
+            // Sound: hooks after a write of many rows give rows.
+            const after = throughAfter(fiber, service, chosen, rows, changeset, told) as Effect.Effect<
+              ReadonlyArray<object>
+            >
+            return Effect.map(after, (all) => (options?.returning === true ? all : rows.length))
+          }
+        },
+        (failure) => commitError(table, verb, failure),
+        isSkipped
+      )
     }
     return choosing(hooks, hooked, statement(input, options))
   }
@@ -552,6 +575,14 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
     transact: (self: Effect.Effect<unknown, unknown, unknown>, options = {}) =>
       spanned(transactOn(database, self, options), "Repo.transact", {})
   }
+  const session = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+    spanned(
+      Effect.mapError(database.session(Effect.mapError(self, (error) => new FromSession(error))), (error) =>
+        error instanceof FromSession ? error.error : statementError(error, "take a connection")
+      ),
+      "Repo.session",
+      {}
+    )
   const { transact, ...calls } = operations
   /** Inside of the middleware, if there is any. */
   const around = (
@@ -585,7 +616,13 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
     Stream.unwrap(
       (traced.stream as (...all: ReadonlyArray<unknown>) => Effect.Effect<Stream.Stream<object>>)(table, ...rest)
     )
-  const service = { ...traced, stream: streamed, transact, announcer: database.announcer } as unknown as Service
+  const service = {
+    ...traced,
+    stream: streamed,
+    session,
+    transact,
+    announcer: database.announcer
+  } as unknown as Service
   built.set(service, { database, middlewares })
   return service
 }

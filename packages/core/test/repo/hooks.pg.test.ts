@@ -1,6 +1,6 @@
 /** Hooks: what they are told, where they run inside of each other, and what they hear of a commit. Ids are those of docs/seed-cases.md. */
 import { describe, expect, layer } from "@effect/vitest"
-import { Context, Data, Effect, Fiber, Layer, Logger, Option } from "effect"
+import { Context, Data, Deferred, Effect, Exit, Fiber, Layer, Logger, Option } from "effect"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
 import * as Transaction from "../../src/repo/Transaction.js"
@@ -400,6 +400,102 @@ describe("a hook", () => {
       )
     })
 
+    describe("in an open transaction", () => {
+      /** Runs a call that fails, handles that, and goes on. */
+      const handled = (call: Effect.Effect<unknown, unknown, Repo.Repo>) =>
+        Effect.exit(Repo.transact(Effect.zipRight(Effect.exit(call), Repo.insert(People, { ...row, email: "later" }))))
+      const failing = (hook: "beforeInsert" | "afterInsert", first: Effect.Effect<unknown, unknown, Repo.Repo>) =>
+        People.pipe(Table.hooks({ [hook]: () => Effect.zipRight(first, Effect.fail(new Refused())) }))
+
+      it.effect("takes no statement more than the write itself", () =>
+        Effect.gen(function* () {
+          yield* freshTables
+          const { lines } = yield* logged(Repo.transact(Repo.insert(noting([]), row)))
+          expect(lines.map((line) => line.split("\n")[1]?.split(" ")[0])).toEqual(["begin", "insert", "commit"])
+        })
+      )
+
+      it.effect("leaves that as it is when it fails before anything was written, and when there is no such row", () =>
+        Effect.gen(function* () {
+          yield* freshTables
+          expect(Exit.isSuccess(yield* handled(Repo.insert(failing("beforeInsert", Repo.count(People)), row)))).toBe(
+            true
+          )
+          yield* Repo.deleteAll(People, Repo.everything)
+          expect(Exit.isSuccess(yield* handled(Repo.update(noting([]), nobody, { age: 1 })))).toBe(true)
+          expect((yield* Repo.all(People)).map(({ email }) => email)).toEqual(["later"])
+        })
+      )
+
+      it.effect("leaves nothing to commit when it fails after something was written, and says so", () =>
+        Effect.gen(function* () {
+          yield* freshTables
+          const writes = Repo.insert(People, { ...row, email: "by the hook" })
+          for (const call of [
+            Repo.insert(failing("afterInsert", Effect.void), row),
+            Repo.insert(failing("beforeInsert", writes), row),
+            // The hook before it has written, and then there is no such row.
+            Repo.delete(People.pipe(Table.hooks({ beforeDelete: () => Effect.asVoid(writes) })), nobody)
+          ]) {
+            const exit = yield* handled(call as Effect.Effect<unknown, unknown, Repo.Repo>)
+            expect(exit).toMatchObject({ cause: { error: { _tag: "CommitFailed", outcome: "rolledBack" } } })
+            expect(String(exit)).toContain("wrap the call in a transact of its own")
+          }
+          expect(yield* Repo.count(People)).toBe(0)
+        })
+      )
+
+      it.effect("leaves nothing to commit when it is interrupted after the write", () =>
+        Effect.gen(function* () {
+          yield* freshTables
+          const written = yield* Deferred.make<void>()
+          const Waiting = People.pipe(
+            Table.hooks({ afterInsert: () => Effect.zipRight(Deferred.succeed(written, undefined), Effect.never) })
+          )
+          const exit = yield* Effect.exit(
+            Repo.transact(
+              Effect.gen(function* () {
+                const fiber = yield* Effect.fork(Repo.insert(Waiting, row))
+                yield* Deferred.await(written)
+                yield* Fiber.interrupt(fiber)
+              })
+            )
+          )
+          expect(exit).toMatchObject({ cause: { error: { _tag: "CommitFailed" } } })
+          expect(yield* Repo.count(People)).toBe(0)
+        })
+      )
+
+      it.effect("undoes only itself in a transact of its own, or with a savepoint", () =>
+        Effect.gen(function* () {
+          yield* freshTables
+          const Failing = failing("afterInsert", Effect.void)
+          expect(Exit.isSuccess(yield* handled(Repo.transact(Repo.insert(Failing, row))))).toBe(true)
+          yield* Repo.deleteAll(People, Repo.everything)
+          const Careful = Failing.pipe(Table.hooks({ savepoint: true }))
+          expect(Exit.isSuccess(yield* handled(Repo.insert(Careful, row)))).toBe(true)
+          expect((yield* Repo.all(People)).map(({ email }) => email)).toEqual(["later"])
+        })
+      )
+
+      it.effect("a conflict that is passed over is no failure, although a hook has written", () =>
+        Effect.gen(function* () {
+          yield* freshTables
+          yield* Repo.insert(People, row)
+          const Writing = People.pipe(
+            Table.hooks({
+              beforeInsert: (one) => Effect.as(Repo.insert(People, { ...row, email: "by the hook" }), one)
+            })
+          )
+          const skipped = yield* Repo.transact(
+            Repo.insert(Writing, row, { onConflict: { target: ["email"], action: "nothing" } } as never)
+          )
+          expect(Option.isOption(skipped) && Option.isNone(skipped)).toBe(true)
+          expect(yield* Repo.count(People)).toBe(2)
+        })
+      )
+    })
+
     describe("does not run", () => {
       it.effect(
         "EH-T132..T137 EH-D4 where hooks are disabled around the call, and runs where they are enabled again",
@@ -734,7 +830,7 @@ describe("a hook", () => {
               )
               yield* Repo.insert(Heard, { ...row, email: "b" })
               // The write itself fails: nothing was changed.
-              yield* Effect.ignore(Repo.insert(Heard, { ...row, email: "b" }))
+              yield* Effect.ignore(Repo.transact(Repo.insert(Heard, { ...row, email: "b" })))
             })
           )
           expect(heard).toEqual([[false, ["insert", "b"]]])
@@ -745,12 +841,15 @@ describe("a hook", () => {
         })
       )
 
-      it.effect("hears nothing of a write whose after-hook failed, although that was handled", () =>
+      it.effect("hears nothing of a write whose after-hook failed in a savepoint, although that was handled", () =>
         Effect.gen(function* () {
           yield* freshTables
           const heard: Array<unknown> = []
           const Heard = committing(heard).pipe(
-            Table.hooks({ afterInsert: (row) => (row.age < 18 ? Effect.fail(new Refused()) : Effect.succeed(row)) })
+            Table.hooks({
+              savepoint: true,
+              afterInsert: (row) => (row.age < 18 ? Effect.fail(new Refused()) : Effect.succeed(row))
+            })
           )
           yield* Repo.transact(
             Effect.gen(function* () {
@@ -759,6 +858,7 @@ describe("a hook", () => {
             })
           )
           expect(heard).toEqual([[false, ["insert", "b"]]])
+          expect(yield* Repo.count(People)).toBe(1)
         })
       )
 
