@@ -52,6 +52,25 @@ describe("SupervisionTree.changes", () => {
     }).pipe(Effect.provide(plain("b").pipe(Layer.provideMerge(plain("a")), SupervisionTree.layer({ name: "app" }))))
   )
 
+  it.effect("leaves out what makes no difference to the picture", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const fiber = yield* SupervisionTree.changes.pipe(
+        Stream.runForEach((node) => Effect.sync(() => seen.push(JSON.stringify(node)))),
+        Effect.fork
+      )
+      yield* TestClock.adjust(0)
+      yield* TestSupervision.crash("app/a")
+      yield* TestClock.adjust(0)
+      yield* SupervisionTree.terminate("app/a")
+      yield* SupervisionTree.terminate("app/a")
+      yield* TestClock.adjust(0)
+      expect(seen.filter((text, n) => text === seen[n - 1])).toEqual([])
+      expect(seen.length).toBeGreaterThan(3)
+      yield* Fiber.interrupt(fiber)
+    }).pipe(Effect.provide(SupervisionTree.layer({ name: "app" })(plain("a"))))
+  )
+
   it.effect("shows what changes in nested trees, and ends with the tree", () => {
     const inner = plain("a", { backoff: Schedule.spaced("1 second") }).pipe(
       SupervisionTree.layer({ name: "inner" }),

@@ -201,6 +201,22 @@ describe("rest_for_dependents", () => {
   })
 
   it.effect(
+    "takes what a child of a nested tree is said to depend on for a dependency of the child that it is in",
+    () => {
+      const events: Array<string> = []
+      const inner = tree([child(events, "a", Effect.void, { dependsOn: [tagOf("db")] })], { name: "inner" })
+      const nested = inner.pipe(Supervised.layer({ id: "nested" })) as Layer.Layer<
+        Service,
+        never,
+        Supervised.CurrentSupervisor
+      >
+      return Effect.gen(function* () {
+        expect(yield* reads).toEqual({ db: [], nested: ["db"] })
+      }).pipe(Effect.provide(tree([child(events, "db"), nested])))
+    }
+  )
+
+  it.effect(
     "starts a reader that was down with the group, and keeps one waiting whose own dependency cannot start",
     () => {
       const events: Array<string> = []

@@ -452,6 +452,7 @@ describe("rest_for_dependents", () => {
     log.length = 0
     exit("a")
     expect(log).toEqual(["start a"])
+    expect(machine.children.get("c")?.dependsOn.size).toBe(0)
     expect(Machine.depend(machine, "c", "b")).toBe(false)
     expect(Machine.depend(machine, "c", "c")).toBe(false)
     expect(Machine.depend(machine, "c", "a")).toBe(true)

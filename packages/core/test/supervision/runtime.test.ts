@@ -33,6 +33,11 @@ const app = (
   return { events, runtime: SupervisionTree.runtime(tree) }
 }
 
+/** Long enough for a tree to close, if nobody kept it from that. */
+const turns = Effect.promise(async () => {
+  for (let n = 0; n < 20; n++) await new Promise(setImmediate)
+})
+
 const ask = Effect.flatMap(Db, (db) => db.instance)
 const crash = TestSupervision.crash("app/db")
 
@@ -122,7 +127,9 @@ describe("SupervisionTree.runtime", () => {
     const started = Deferred.unsafeMake<void>(FiberId.none)
     const running = runtime.runPromiseExit(
       Effect.zipRight(Deferred.succeed(started, undefined), Effect.never).pipe(
-        Effect.onInterrupt(() => Effect.flatMap(ask, (n) => Effect.sync(() => events.push(`asked ${n}`))))
+        Effect.onInterrupt(() =>
+          Effect.flatMap(Effect.zipRight(turns, ask), (n) => Effect.sync(() => events.push(`asked ${n}`)))
+        )
       )
     )
     await Effect.runPromise(Deferred.await(started))
