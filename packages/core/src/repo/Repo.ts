@@ -385,6 +385,35 @@ export const restore = <T extends Table.SoftlyDeleted>(
   Effect.flatMap(Repo, (repo) => repo.restore(table, target))
 
 /**
+ * Runs an effect on one connection, without a transaction: statements of the Repo, those written by hand, and whole transactions take turns on it. For
+ * temporary tables and settings (`set search_path`, `set role`), which are the connection's. When it ends they are reset, before anybody else gets the
+ * connection. Inside of a transaction there is one connection already, and this does nothing.
+ *
+ * A fiber that outlives the session fails, and so does a stream outside of any transaction, which would keep the connection from the others.
+ *
+ * @since 0.1.0
+ * @category transactions
+ * @example
+ * ```ts
+ * import { SqlClient } from "@effect/sql"
+ * import { Repo } from "@effecto/core"
+ * import { EmbeddedPostgres } from "@effecto/core/testing"
+ * import { Effect, Layer } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const sql = yield* SqlClient.SqlClient
+ *   yield* sql`set application_name = 'report'`
+ *   yield* sql`create temporary table found as select 1 as id`
+ *   console.log(yield* sql`select id, current_setting('application_name') as name from found`) // [ { id: 1, name: 'report' } ]
+ * })
+ *
+ * Effect.runPromise(Repo.session(program).pipe(Effect.provide(Repo.layer().pipe(Layer.provide(EmbeddedPostgres)))))
+ * ```
+ */
+export const session = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | StatementError, R | Repo> =>
+  Effect.flatMap(Repo, (repo) => repo.session(self))
+
+/**
  * Runs an effect in a transaction: it is committed when the effect succeeds, and rolled back when it fails, dies or is interrupted. Inside of
  * another it is a savepoint. What it reports is what happened; see `Transaction`.
  *

@@ -3,10 +3,11 @@
  * make a client whose `withTransaction` is ours. Everything else of this folder sees a {@link Database}.
  */
 import { SqlClient, type SqlConnection, type SqlError, Statement } from "@effect/sql"
-import { Context, Effect, Exit, Predicate, type Scope } from "effect"
+import { Context, Effect, Exit, FiberRef, Predicate, type Scope } from "effect"
 import { type Announcer, announcerOf } from "./changes.js"
 import { type Answer, type Channel, type ChannelOptions, FrameChannel, type On, PoolChannel } from "./connection.js"
 import { type Frame, frameOf } from "./frame.js"
+import { cleaned, Held, heldOf, heldTag } from "./held.js"
 import { Lending, type Reserved, type Restore } from "./lending.js"
 import { forgetPrepared, isStale } from "./prepared.js"
 import type { Source } from "./statementlog.js"
@@ -83,7 +84,29 @@ export class Database {
 
   /** Takes a connection from the pool; to be called in an uninterruptible region, whose `restore` makes the waiting interruptible. */
   take(restore: Restore): Effect.Effect<Reserved, SqlError.SqlError> {
-    return this.lending.take(restore)
+    return Effect.withFiberRuntime((fiber) => (heldOf(fiber.currentContext, this.client) ?? this.lending).take(restore))
+  }
+
+  /** Runs an effect with one connection for all that it does; inside of a transaction it has one already. */
+  session<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError.SqlError, R> {
+    return Effect.withFiberRuntime<A, E | SqlError.SqlError, R>((fiber) => {
+      const context = fiber.currentContext
+      const hasOne =
+        frameOf(context, this.client) !== undefined ||
+        foreignConnection(context) !== undefined ||
+        heldOf(context, this.client) !== undefined
+      if (hasOne || this.ground !== undefined) return self
+      return Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(this.lending.take(restore), ({ connection, giveBack }) => {
+          const held = new Held(this.client, connection, this.options)
+          const end = Effect.zipRight(held.end, Effect.zipRight(cleaned(connection), giveBack))
+          return Effect.ensuring(
+            Effect.locally(restore(self), FiberRef.currentContext, Context.add(context, heldTag, held)),
+            end
+          )
+        })
+      )
+    })
   }
 
   /** A connection for the length of one statement: only one that we hold can be stopped without another one. */
@@ -99,7 +122,7 @@ export class Database {
 
   /** A connection for the length of a scope. */
   readonly reserveScoped: SqlConnection.Connection.Acquirer = Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(this.take(restore), (reserved) =>
+    Effect.flatMap(this.lending.take(restore), (reserved) =>
       Effect.as(
         Effect.addFinalizer(() => reserved.giveBack),
         reserved.connection
@@ -119,6 +142,8 @@ export class Database {
     const foreign = foreignConnection(context)
     if (foreign !== undefined) return new PoolChannel(on(foreign), this.options, this.reserveScoped)
     if (this.ground !== undefined) return this.channelOf(this.ground)
+    const held = heldOf(context, this.client)
+    if (held !== undefined) return held.channel
     return this.constantPool
   }
 

@@ -342,6 +342,8 @@ export interface Service {
   /** Who is told of what was written: see `Announcement`. */
   readonly announcer: Announcer
 
+  readonly session: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StatementError, R>
+
   readonly transact: <A, E, R, const O extends TransactOptions = NoOptions>(
     self: Effect.Effect<A, E, R>,
     options?: O
