@@ -53,6 +53,7 @@ export {
   type Results,
   replace
 } from "./CommandHook.js"
+export { type Dump, type DumpOptions, dump, restore } from "./dump.js"
 export type { Lifetime } from "./lifetime.js"
 export type { Event } from "./notices.js"
 export type { Removal } from "./settings.js"
@@ -86,6 +87,21 @@ export interface Stats {
   readonly loadTime: number
   readonly weight: number
   readonly absences: number
+}
+
+/**
+ * A value that is held: `left` are the milliseconds until it expires if nobody reads it, `idle` those that a read grants, `max` those until it expires however
+ * often it is read; `Infinity` for never.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Content<out K, out V> {
+  readonly key: K
+  readonly value: V
+  readonly left: number
+  readonly idle: number
+  readonly max: number
 }
 
 /**
@@ -207,6 +223,9 @@ export interface Cache<in out K, in out V, in out E = never> {
 
   /** All values there are to serve with their keys, at this moment: a walk over all of them. */
   readonly entries: Effect.Effect<ReadonlyArray<readonly [K, V]>>
+
+  /** As `entries`, with the lifetimes: see `dump`. */
+  readonly contents: Effect.Effect<ReadonlyArray<Content<K, V>>>
 
   /** What the cache has done for everybody, and what it holds for those who are in no transaction. */
   readonly stats: Effect.Effect<Stats>

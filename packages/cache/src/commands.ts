@@ -119,6 +119,10 @@ export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyAr
     size: service.size,
     keys: service.list((entry) => entry.key),
     entries: service.list((entry) => [entry.key, entry.value] as const),
+    contents: service.list((entry, now) => {
+      const { end, idle } = service.store.lifeOf(entry)
+      return { key: entry.key, value: entry.value, left: entry.deadline - now, idle, max: end - now }
+    }),
     stats: service.step((store, now) => {
       service.meter.read(store)
       return { size: store.size(now), weight: store.weight, absences: store.absences.size, ...store.counters }
@@ -210,6 +214,7 @@ const hooked = <K, V, E>(
     size: around({ action: "size" }, plain.size),
     keys: around({ action: "keys" }, plain.keys),
     entries: around({ action: "entries" }, plain.entries),
+    contents: plain.contents,
     stats: plain.stats,
     events: plain.events,
     unsafePeek: plain.unsafePeek,

@@ -31,10 +31,10 @@ export class Load<K, V, E> implements Keyed<K>, Waiting {
   inBackground = false
   private traced: Tracer.Span | undefined = undefined
   private links: Array<Tracer.SpanLink> | undefined = undefined
-  /** Tags that were invalidated while it ran, each with its turn. Only for loads whose value may yet turn out to carry them. */
+  /** Tags that were invalidated while it ran, each with the turn of the first time. Only for loads whose value may yet turn out to carry them. */
   private shaken: Map<string, number> | undefined = undefined
-  /** The turn of the last invalidation that overtook it: whoever joined after that must not be served by it. */
-  overtakenAt = 0
+  /** The turn of the first invalidation that overtook it: whoever joined after that must not be served by it. */
+  overtakenAt = Number.POSITIVE_INFINITY
 
   constructor(
     readonly cache: string,
@@ -70,14 +70,15 @@ export class Load<K, V, E> implements Keyed<K>, Waiting {
   /** Notes that a tag was invalidated. */
   shake(tag: string, turn: number): void {
     this.shaken ??= new Map()
-    this.shaken.set(tag, turn)
+    if (!this.shaken.has(tag)) this.shaken.set(tag, turn)
   }
 
   /** Whether one of these tags was invalidated while it ran. */
   overtake(tags: ReadonlyArray<string>): boolean {
     if (this.shaken === undefined) return false
-    for (const tag of tags) this.overtakenAt = Math.max(this.overtakenAt, this.shaken.get(tag) ?? 0)
-    return this.overtakenAt > 0
+    for (const tag of tags)
+      this.overtakenAt = Math.min(this.overtakenAt, this.shaken.get(tag) ?? Number.POSITIVE_INFINITY)
+    return this.overtakenAt !== Number.POSITIVE_INFINITY
   }
 
   settle(exit: Exit.Exit<Option.Option<V>, E>): void {

@@ -423,7 +423,7 @@ export class Loader<K, V, E> {
       const settled = (exit: Exit.Exit<Option.Option<V>, E>) => {
         if (waiter !== undefined) leave(waiter, load)
         // Whoever came after the invalidation that overtook this load must not be served what was read before it.
-        resume(load.overtakenAt > 0 && turn >= load.overtakenAt ? this.again(load.key, request) : exit)
+        resume(turn >= load.overtakenAt ? this.again(load.key, request) : exit)
       }
       load.waiters.add(settled)
       return Effect.sync(() => {

@@ -201,7 +201,7 @@ export class Service<K, V, E> implements Member<K> {
   }
 
   /** What the function makes of every entry that this fiber may be served. */
-  list<A>(f: (entry: Entry<K, V>) => A): Effect.Effect<Array<A>> {
+  list<A>(f: (entry: Entry<K, V>, now: number) => A): Effect.Effect<Array<A>> {
     return this.step((store, now, fiber) =>
       this.readsAround(fiber) ? store.list(now, f, (key) => !this.isMarked(key, fiber)) : store.list(now, f)
     )

@@ -124,7 +124,7 @@ export class Store<K, V, E> {
       return false
     }
     this.touch(entry, now)
-    const left = entry.lifeOr(this.usual).end - now
+    const left = this.lifeOf(entry).end - now
     if (left <= this.early) this.ending?.(entry, left)
     return true
   }
@@ -133,6 +133,11 @@ export class Store<K, V, E> {
   touch(entry: Entry<K, V>, now: number): void {
     entry.renew(now, this.usual)
     if (this.policy !== undefined) this.policy.use(entry as BoundedEntry<K, V>)
+  }
+
+  /** What an entry lives by. */
+  lifeOf(entry: Entry<K, V>): Life {
+    return entry.lifeOr(this.usual)
   }
 
   /** The entry that may be served at `now`, left as it is. */
@@ -228,13 +233,13 @@ export class Store<K, V, E> {
 
   /** Puts another value in the place of this entry, with the lifetime that it has left to it. */
   replace(entry: Entry<K, V>, value: V, now: number, extra: Extra = PLAIN): void {
-    const { end, idle } = entry.lifeOr(this.usual)
+    const { end, idle } = this.lifeOf(entry)
     this.put(entry.key, value, { idle, max: end - now }, now, extra)
   }
 
   /** Gives this entry another lifetime, from now on. */
   retime(entry: Entry<K, V>, span: Span, now: number): void {
-    const life = this.lifeOf(span, now)
+    const life = this.lifeBy(span, now)
     const deadline = Math.min(now + span.idle, life.end)
     if (deadline <= now) {
       this.expire(entry)
@@ -294,10 +299,10 @@ export class Store<K, V, E> {
   }
 
   /** What the function makes of every entry that can be served at `now`. */
-  list<A>(now: number, f: (entry: Entry<K, V>) => A, chosen?: (key: K) => boolean): Array<A> {
+  list<A>(now: number, f: (entry: Entry<K, V>, now: number) => A, chosen?: (key: K) => boolean): Array<A> {
     const all: Array<A> = []
     for (const entry of this.entries.values()) {
-      if (now < entry.deadline && (chosen === undefined || chosen(entry.key))) all.push(f(entry))
+      if (now < entry.deadline && (chosen === undefined || chosen(entry.key))) all.push(f(entry, now))
     }
     return all
   }
@@ -356,7 +361,7 @@ export class Store<K, V, E> {
       if (there !== undefined) this.supersede(there)
       return
     }
-    const life = this.lifeOf(span, now)
+    const life = this.lifeBy(span, now)
     const policy = this.policy
     if (policy === undefined) {
       const entry = life === this.usual ? new Entry(key, value, deadline) : new LivedEntry(key, value, deadline, life)
@@ -394,7 +399,7 @@ export class Store<K, V, E> {
     this.leave(entry, "replaced")
   }
 
-  private lifeOf({ idle, max }: Span, now: number): Life {
+  private lifeBy({ idle, max }: Span, now: number): Life {
     if (max !== Number.POSITIVE_INFINITY) return { idle, end: now + max }
     if (idle === this.usual.idle) return this.usual
     if (this.life.idle !== idle) this.life = { idle, end: Number.POSITIVE_INFINITY }

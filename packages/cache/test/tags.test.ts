@@ -143,6 +143,23 @@ describe("a load that a tag overtook", () => {
     })
   )
 
+  it.scoped("does not serve who came between two invalidations, either", () =>
+    Effect.gen(function* () {
+      const { cache, end, rows } = yield* make
+      yield* Effect.fork(cache.get(1))
+      yield* turns
+      yield* cache.invalidateTag("red")
+      rows.team = "blue"
+      const between = yield* Effect.fork(cache.get(1))
+      yield* turns
+      yield* cache.invalidateTag("red")
+      yield* end(0)
+      yield* turns
+      yield* end(1)
+      expect(yield* Fiber.join(between)).toEqual(Option.some({ id: 1, team: "blue" }))
+    })
+  )
+
   it.scoped("is kept if the tag is none of its value's", () =>
     Effect.gen(function* () {
       const { cache, end } = yield* make
