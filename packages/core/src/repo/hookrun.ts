@@ -325,8 +325,7 @@ export const together = <A, E, F>(
   database: Database,
   hooks: Hooks,
   write: HookedWrite<A, E>,
-  commitFailed: (failure: CommitFailed) => F,
-  isNoFailure: (error: unknown) => boolean
+  commitFailed: (failure: CommitFailed) => F
 ): Effect.Effect<A, E | F | StatementError> =>
   Effect.withFiberRuntime<A, E | F | StatementError>((fiber) => {
     const frame = frameOf(fiber.currentContext, database.client)
@@ -340,15 +339,7 @@ export const together = <A, E, F>(
     const rest = (prepared: unknown): Effect.Effect<A, E> => {
       const hasWritten = session.writes !== begun
       if (hasWritten) frame.unfinished += 1
-      const statement = write.statement(prepared)
-      const written = hasWritten
-        ? Effect.tapError(statement, (error) =>
-            Effect.sync(() => {
-              if (isNoFailure(error)) frame.unfinished -= 1
-            })
-          )
-        : statement
-      return Effect.flatMap(written, (row) => {
+      return Effect.flatMap(write.statement(prepared), (row) => {
         if (!hasWritten) frame.unfinished += 1
         const after = write.after(fiber, row, prepared)
         return Exit.isExit(after) && Exit.isSuccess(after)

@@ -64,9 +64,6 @@ const countText = (table: TableImplementation, reads: Reads, condition: unknown,
     ? `select count(*) as "count" from (${reads.rowsText}${where.text}) as ${quoted(table.name)}`
     : `select count(*) as "count" from ${reads.fromText}${where.text}`
 
-/** A row that met a conflict that is to be passed over: nothing failed. */
-const isSkipped = (error: unknown): boolean => error instanceof Skipped
-
 /** What a Repo was made of. */
 interface Built {
   readonly database: Database
@@ -263,7 +260,9 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
     verb: string,
     input: unknown,
     source: unknown,
-    statement: (input: unknown) => Effect.Effect<object, E>
+    statement: (input: unknown) => Effect.Effect<object, E>,
+    /** Whether it may come to nothing, and the hooks with it, without having failed. */
+    mayBeSkipped = false
   ): Effect.Effect<object, E | ReturnType<typeof writeError>> => {
     const hooks = hooksOf(table, operation)
     if (hooks === undefined) return statement(input)
@@ -274,7 +273,7 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
       const changesetOf = (prepared: unknown) => (operation === "delete" ? undefined : (prepared as object))
       return together<object, E | StatementError, ReturnType<typeof writeError>>(
         database,
-        chosen,
+        mayBeSkipped ? { ...chosen, savepoint: true } : chosen,
         {
           before: (fiber) =>
             chosen.loadsOld
@@ -291,8 +290,7 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
             return throughAfter(fiber, service, chosen, row, changeset, about) as Effect.Effect<object>
           }
         },
-        (failure) => commitError(table, verb, failure),
-        isSkipped
+        (failure) => commitError(table, verb, failure)
       )
     }
     return choosing(hooks, hooked, statement(input))
@@ -334,8 +332,7 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
             return Effect.map(after, (all) => (options?.returning === true ? all : rows.length))
           }
         },
-        (failure) => commitError(table, verb, failure),
-        isSkipped
+        (failure) => commitError(table, verb, failure)
       )
     }
     return choosing(hooks, hooked, statement(input, options))
@@ -498,8 +495,14 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
       const self = implementationOf(table)
       fieldsGiven(self, "insert into", row)
       const conflict = options?.onConflict
-      const inserted = withHooks(self, "insert", "insert into", row, row, (prepared) =>
-        writing.insert(self, prepared, conflict)
+      const inserted = withHooks(
+        self,
+        "insert",
+        "insert into",
+        row,
+        row,
+        (prepared) => writing.insert(self, prepared, conflict),
+        conflict?.action === "nothing"
       )
       return conflict?.action === "nothing"
         ? Effect.catchIf(
