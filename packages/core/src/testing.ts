@@ -1,6 +1,8 @@
 /**
  * What tests of database code need: a real PostgreSQL, and a database nobody else uses.
  *
+ * A test that shall leave nothing behind runs in `Repo.sandbox` on top of it.
+ *
  * It is *not* part of the index of `@effecto/core`: programs import from there, tests from here.
  *
  * @since 0.1.0
