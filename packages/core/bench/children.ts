@@ -1,0 +1,60 @@
+/** A tree of many children that do next to nothing, started and stopped. */
+import { Supervised, SupervisionTree } from "@effecto/core"
+import { Context, Effect, Exit, Layer, Logger, LogLevel, Scope } from "effect"
+import type { Contestant } from "../../../scripts/bench/Contestant.js"
+
+interface Counted {
+  up: number
+  down: number
+}
+
+const It = Context.GenericTag<{ readonly n: number }>("It")
+
+/** Merged by tens: a merge of a hundred thousand at once is one call with as many arguments. */
+const merged = <A>(layers: ReadonlyArray<Layer.Layer<A, never, Supervised.CurrentSupervisor>>) => {
+  let level = layers
+  while (level.length > 1) {
+    const next: Array<(typeof level)[number]> = []
+    for (let at = 0; at < level.length; at += 10) {
+      const [first, ...rest] = level.slice(at, at + 10)
+      if (first !== undefined) next.push(Layer.mergeAll(first, ...rest))
+    }
+    level = next
+  }
+  return level[0] ?? Layer.empty
+}
+
+export const starting = (children: number): Contestant<Counted, Counted> => ({
+  setup: () => ({ up: 0, down: 0 }),
+  ops: children,
+  run: (counted) => {
+    counted.up = 0
+    counted.down = 0
+    const child = (n: number) =>
+      Layer.scoped(
+        It,
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            counted.up += 1
+            return { n }
+          }),
+          () =>
+            Effect.sync(() => {
+              counted.down += 1
+            })
+        )
+      ).pipe(Supervised.layer({ id: `child ${n}` }))
+    const tree = SupervisionTree.layer({ name: "many" })(merged(Array.from({ length: children }, (_, n) => child(n))))
+    return Effect.runPromise(
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        yield* Effect.provideService(Layer.build(tree), Scope.Scope, scope)
+        yield* Scope.close(scope, Exit.void)
+        return counted
+      }).pipe(Logger.withMinimumLogLevel(LogLevel.None))
+    )
+  },
+  validate: ({ down, up }) => {
+    if (up !== children || down !== children) throw new Error(`${up} of ${children} were started, ${down} were stopped`)
+  }
+})
