@@ -38,6 +38,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { follow } from "./drawing.js"
 import type { AutoShutdown, Strategy } from "./machine.js"
@@ -229,6 +230,17 @@ export const awaitShutdown: Effect.Effect<never, SupervisorShutdown, Supervision
 )
 
 /**
+ * Giving up is a failure of whoever runs the tree, also where it is learnt first from a child that was about to be built, or from
+ * a call that died of it. A tree that is only closed is none: to use that is a mistake.
+ */
+const failing = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SupervisorShutdown, R> =>
+  Effect.catchSomeDefect(self, (defect) =>
+    defect instanceof SupervisorShutdown && defect.reason !== "closed"
+      ? Option.some(Effect.fail(defect))
+      : Option.none()
+  )
+
+/**
  * Runs a tree until it gives up, which is its failure. The Effect to give to `runMain` for a program that is all tree.
  *
  * @since 0.1.0
@@ -238,7 +250,7 @@ export const launch = <A, E, R>(
   tree: Layer.Layer<A | SupervisionTree, E, R>
 ): Effect.Effect<never, E | SupervisorShutdown, R> =>
   Effect.scoped(
-    Effect.flatMap(Layer.build(tree), (context) =>
+    Effect.flatMap(failing(Layer.build(tree)), (context) =>
       // The type of the tree says that it is in there; `A | SupervisionTree` is not narrowed by providing the whole of it.
       // Racing `never` keeps a process alive that has nothing else to wait for.
       Effect.raceFirst(Effect.provide(awaitShutdown, context as Context.Context<SupervisionTree>), Effect.never)
@@ -246,7 +258,8 @@ export const launch = <A, E, R>(
   )
 
 /**
- * Runs an Effect with the services of a tree. If the tree gives up, the Effect is interrupted and the result is the failure.
+ * Runs an Effect with the services of a tree. If the tree gives up, the Effect is interrupted and the result is the failure; so
+ * it is if a call of the Effect dies of that first.
  *
  * @since 0.1.0
  * @category running
@@ -257,11 +270,9 @@ export const provide =
     self: Effect.Effect<B, E, R>
   ): Effect.Effect<B, E | E2 | SupervisorShutdown, R2 | Exclude<R, A | SupervisionTree>> =>
     // What the Effect forks stays with its caller: a race forks both sides, and would take it along when it is over.
-    Effect.transplant((graft) => Effect.provide(Effect.raceFirst(graft(self), awaitShutdown), tree)) as Effect.Effect<
-      B,
-      E | E2 | SupervisorShutdown,
-      R2 | Exclude<R, A | SupervisionTree>
-    >
+    Effect.transplant((graft) =>
+      failing(Effect.provide(Effect.raceFirst(graft(self), awaitShutdown), tree))
+    ) as Effect.Effect<B, E | E2 | SupervisorShutdown, R2 | Exclude<R, A | SupervisionTree>>
 
 /**
  * A runtime for programs that are not Effects themselves: like `ManagedRuntime.make`, but its runs fail when the tree gives up,

@@ -118,6 +118,39 @@ describe("give-up", () => {
   })
 })
 
+describe("whoever runs a tree", () => {
+  it.effect("198: fails with its give-up as well if that comes while the tree is being built", () => {
+    const slow = Layer.effectDiscard(Effect.repeatN(Effect.yieldNow(), 50))
+    const layer = Supervised.layer(Layer.effectDiscard(Effect.void), { id: "late" }).pipe(
+      Layer.provide(slow),
+      Layer.provide(Supervised.effect("broken", Effect.die("no"))),
+      SupervisionTree.layer({ name: "app", intensity: 0 })
+    )
+    return Effect.gen(function* () {
+      expect(yield* Effect.flip(SupervisionTree.launch(layer))).toMatchObject({ path: "app", childId: "broken" })
+      const provided = Effect.never.pipe(SupervisionTree.provide(layer))
+      expect(yield* Effect.flip(provided)).toMatchObject({ path: "app", childId: "broken" })
+    })
+  })
+
+  it.effect("198: fails with it also if a call dies of it first, but not if the tree was only closed", () => {
+    const { layer, of } = family({ intensity: 0 }, { slow: { finalizer: settle }, a: {} })
+    return Effect.gen(function* () {
+      // A call that waits for the child hears of the end before the tree has stopped.
+      const calls = Effect.flatMap(of.a.tag, (a) =>
+        Effect.zipRight(a.end("crash"), Effect.forever(Effect.zipRight(Effect.yieldNow(), a.instance)))
+      )
+      const shutdown = yield* Effect.flip(calls.pipe(SupervisionTree.provide(layer)))
+      expect(shutdown).toBeInstanceOf(SupervisionTree.SupervisorShutdown)
+      const closed = yield* Effect.scoped(Effect.map(Layer.build(layer), (context) => Context.get(context, of.a.tag)))
+      const exit = yield* Effect.exit(
+        closed.instance.pipe(SupervisionTree.provide(SupervisionTree.layer()(Layer.empty)))
+      )
+      expect(Exit.isFailure(exit) && Cause.isDie(exit.cause)).toBe(true)
+    })
+  })
+})
+
 describe("a crash report", () => {
   it.effect("199: keeps what failed in parallel and in sequence apart, and names the spans it failed in", () => {
     const causes: Array<Cause.Cause<unknown>> = []
