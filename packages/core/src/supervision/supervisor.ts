@@ -23,14 +23,14 @@ import * as PubSub from "effect/PubSub"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import * as Administration from "./administration.js"
-import { problemOf, Waiting } from "./backoff.js"
-import { carrierOf } from "./carrier.js"
+import { Waiting } from "./backoff.js"
 import { Child, type ChildSettings, CurrentInstance, fork, uncarried } from "./child.js"
 import { draw } from "./drawing.js"
 import { driven } from "./driving.js"
 import type { Ending, Instance, Slot } from "./instance.js"
 import * as Machine from "./machine.js"
 import { Mailbox } from "./mailbox.js"
+import { Edges, problemUnder } from "./registration.js"
 import * as Report from "./report.js"
 import { ChildDown, type ControlError, SupervisorConfigError, SupervisorShutdown } from "./SupervisionError.js"
 import type { TreeNode } from "./TreeNode.js"
@@ -74,8 +74,7 @@ export class Supervisor {
   readonly children = new Map<string, Child>()
   /** In start order; may still name children that are gone. */
   private readonly started: Array<Child> = []
-  /** Whose slot it is, for those that were ever started here. */
-  private readonly owners = new WeakMap<Slot, Child>()
+  private readonly edges = new Edges(this)
   private readonly waiting: Waiting
   private readonly meters: Telemetry.Meters
   /** Whose exit is being answered with starts; nobody's if they were asked for. */
@@ -136,8 +135,8 @@ export class Supervisor {
       Effect.async<StartedChild<A>, E>((resume) => {
         const id = settings.id ?? `unnamed ${++this.unnamed}`
         if (this.children.has(id)) return resume(Effect.die(this.duplicate(id)))
-        const dependsOn = this.dependencies(settings, runtime.context)
-        const problem = typeof dependsOn === "string" ? dependsOn : this.problemOf(settings)
+        const dependsOn = this.edges.declared(settings, runtime.context)
+        const problem = typeof dependsOn === "string" ? dependsOn : problemUnder(this.settings, settings)
         if (problem !== undefined) {
           const named = `child "${id}": ${problem}`
           return resume(Effect.die(new SupervisorConfigError({ path: this.path, problem: named })))
@@ -145,7 +144,7 @@ export class Supervisor {
         // Not for the child's own layers: a supervised layer inside a child would register again at every restart.
         const context = Context.omit(CurrentSupervisor)(runtime.context as Context.Context<CurrentSupervisor>)
         const own = Runtime.make({ ...runtime, context })
-        const onRead = (slot: Slot): void => this.noteRead(child, slot)
+        const onRead = (slot: Slot): void => this.edges.noteRead(child, slot)
         const child: Child = new Child(
           id,
           `${this.path}/${id}`,
@@ -155,7 +154,7 @@ export class Supervisor {
           this.settings.strategy === "rest_for_dependents" ? onRead : undefined
         )
         this.children.set(id, child)
-        this.owners.set(child.slot, child)
+        this.edges.add(child)
         let answered = false
         let told: (() => void) | undefined
         this.send({
@@ -191,42 +190,6 @@ export class Supervisor {
         })
       })
     )
-  }
-
-  /** What is wrong with a child's settings under this supervisor. */
-  private problemOf({ backoff, restart, significant }: ChildSettings): string | undefined {
-    if (significant && this.settings.autoShutdown === "never") {
-      return 'significant, but the tree\'s autoShutdown is "never", so that can have no effect'
-    }
-    if (backoff === undefined) return undefined
-    return restart === "temporary"
-      ? "it has a backoff, but is temporary: a temporary child is never restarted"
-      : problemOf(backoff, this.settings)
-  }
-
-  /** Ids of the children that provide what a child is declared to depend on, or what is wrong with that. */
-  private dependencies(settings: ChildSettings, context: Context.Context<never>): ReadonlyArray<string> | string {
-    const ids: Array<string> = []
-    for (const key of settings.dependsOn ?? []) {
-      const carrier = carrierOf(context, key)
-      const on =
-        (carrier === undefined ? undefined : this.owners.get(carrier.slot)) ??
-        Array.from(this.children.values()).findLast((other) => other.slot.last?.context.unsafeMap.has(key))
-      if (on !== undefined) ids.push(on.id)
-      // One of a tree around this one: there it is the child that this tree is in which depends on it.
-      else if (carrier !== undefined) carrier.onRead?.()
-      else {
-        return `it depends on "${key}", which no child started before it provides; put the supervised layer of "${key}" beneath it (Layer.provide), or leave it out of dependsOn`
-      }
-    }
-    return ids
-  }
-
-  /** A child has used a service of another one. */
-  private noteRead(reader: Child, slot: Slot): void {
-    const on = this.owners.get(slot)
-    if (on === undefined || this.children.get(reader.id) !== reader || this.children.get(on.id) !== on) return
-    if (Machine.depend(this.machine, reader.id, on.id)) this.changed()
   }
 
   /** Ends a child whose layer's scope is closing. */
