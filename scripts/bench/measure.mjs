@@ -18,7 +18,15 @@ for (const [key, type] of [
   if (found !== type) throw new Error(`the default export needs a ${type} "${key}", and has ${found}`)
 }
 
-const state = await contestant.setup()
+/** @type {unknown} */
+let state
+try {
+  state = await contestant.setup()
+} catch (error) {
+  if (!(error instanceof Error) || error.name !== "NotInstalled") throw error
+  process.send?.({ leftOut: error.message })
+  process.exit(0)
+}
 await repeat(Number(warmUp), 3)
 globalThis.gc?.()
 const before = process.cpuUsage()

@@ -53,12 +53,21 @@ export async function runBench(bench, options) {
 
   /** @type {Map<string, Sample[]>} */
   const samples = new Map(contestants.map((name) => [name, []]))
+  /** @type {Set<string>} */
+  const leftOut = new Set()
   for (let round = 0; round < rounds; round++) {
     onProgress(`round ${round + 1} of ${rounds}`)
     for (let turn = 0; turn < contestants.length; turn++) {
       // Another one begins each round: nobody always runs on a machine that has just cooled down.
       const name = contestants[(round + turn) % contestants.length] ?? baseline
-      samples.get(name)?.push(await measure(bench, name, warmUp, onTheClock))
+      if (leftOut.has(name)) continue
+      const sample = await measure(bench, name, warmUp, onTheClock)
+      if (typeof sample !== "string") samples.get(name)?.push(sample)
+      else {
+        onProgress(`${name} is left out: ${sample}`)
+        leftOut.add(name)
+        samples.delete(name)
+      }
     }
   }
 
@@ -99,13 +108,13 @@ export async function runBench(bench, options) {
 }
 
 /**
- * One contestant in a process of its own; answers the time and the processor's time for one operation.
+ * One contestant in a process of its own; answers the time and the processor's time for one operation, or why it cannot compete.
  *
  * @param {import("./benches.mjs").Bench} bench
  * @param {string} name
  * @param {number} warmUp
  * @param {number} onTheClock
- * @returns {Promise<Sample>}
+ * @returns {Promise<Sample | string>}
  */
 function measure(bench, name, warmUp, onTheClock) {
   return new Promise((resolve, reject) => {
@@ -120,9 +129,10 @@ function measure(bench, name, warmUp, onTheClock) {
     const printed = []
     child.stdout?.on("data", (chunk) => printed.push(chunk))
     child.stderr?.on("data", (chunk) => printed.push(chunk))
-    /** @type {Sample | undefined} */
+    /** @type {Sample | string | undefined} */
     let sample
     child.on("message", (message) => {
+      if (typeof message === "object" && message !== null && "leftOut" in message) sample = String(message.leftOut)
       if (typeof message === "object" && message !== null && "nanosecondsPerOp" in message) {
         sample = {
           nanosecondsPerOp: Number(message.nanosecondsPerOp),

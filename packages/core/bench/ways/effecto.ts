@@ -55,3 +55,18 @@ export const effecto = async (): Promise<Way> => {
     close: () => runtime.dispose()
   }
 }
+
+/** With gets at the same time as one statement. */
+export const batching = async (): Promise<Pick<Way, "concurrent" | "close">> => {
+  const { runtime } = await databaseWithRepo()
+  return {
+    concurrent: (keys) =>
+      runtime.runPromise(
+        Effect.forEach(keys, (key) => Repo.get(People, key), { concurrency: "unbounded" }).pipe(
+          Repo.withBatching,
+          Effect.map((rows) => rows.reduce((sum, row) => sum + Option.getOrThrow(row).age, 0))
+        )
+      ),
+    close: () => runtime.dispose()
+  }
+}

@@ -1,0 +1,4 @@
+import { concurrent } from "../contest.js"
+import { kysely } from "../ways/kysely.js"
+
+export default concurrent(kysely)

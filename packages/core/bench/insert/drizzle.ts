@@ -1,0 +1,4 @@
+import { insert } from "../contest.js"
+import { drizzle } from "../ways/drizzle.js"
+
+export default insert(drizzle)

@@ -1,0 +1,4 @@
+import { insert } from "../contest.js"
+import { mikroorm } from "../ways/mikroorm.js"
+
+export default insert(mikroorm)

@@ -1,0 +1,4 @@
+import { insert } from "../contest.js"
+import { postgres } from "../ways/postgres.js"
+
+export default insert(postgres)

@@ -1,0 +1,4 @@
+import { list } from "../contest.js"
+import { drizzle } from "../ways/drizzle.js"
+
+export default list(drizzle)

@@ -1,0 +1,4 @@
+import { list } from "../contest.js"
+import { mikroorm } from "../ways/mikroorm.js"
+
+export default list(mikroorm)

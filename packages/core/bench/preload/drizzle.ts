@@ -1,0 +1,4 @@
+import { preload } from "../contest.js"
+import { drizzle } from "../ways/drizzle.js"
+
+export default preload(drizzle)

@@ -1,0 +1,4 @@
+import { preload } from "../contest.js"
+import { mikroorm } from "../ways/mikroorm.js"
+
+export default preload(mikroorm)

@@ -1,0 +1,4 @@
+import { preload } from "../contest.js"
+import { typeorm } from "../ways/typeorm.js"
+
+export default preload(typeorm)

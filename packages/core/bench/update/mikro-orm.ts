@@ -1,0 +1,4 @@
+import { update } from "../contest.js"
+import { mikroorm } from "../ways/mikroorm.js"
+
+export default update(mikroorm)
