@@ -71,12 +71,12 @@ export const follow = (self: Supervisor): Stream.Stream<TreeNode> =>
         return Effect.acquireRelease(
           Effect.sync(() => {
             show()
-            const forget = self.onChange(show)
-            self.onFinish(() => {
-              forget()
-              emit.end()
-            })
-            return forget
+            const forgetChange = self.onChange(show)
+            const forgetFinish = self.onFinish(() => emit.end())
+            return () => {
+              forgetChange()
+              forgetFinish()
+            }
           }),
           (forget) => Effect.sync(forget)
         )

@@ -84,7 +84,7 @@ export class Supervisor {
   private readonly mailbox = new Mailbox<Letter>()
   /** Told after each change, here and in nested trees. */
   private readonly watchers = new Set<() => void>()
-  private whenFinished: Array<(error: SupervisorShutdown) => void> = []
+  private readonly whenFinished = new Set<(error: SupervisorShutdown) => void>()
   private finished: SupervisorShutdown | undefined
   private ending: SupervisorShutdown | undefined
   private unnamed = 0
@@ -220,7 +220,7 @@ export class Supervisor {
   /** Stops everything in reverse start order and waits for the end. */
   readonly close: Effect.Effect<void> = Effect.async<void>((resume) => {
     if (this.finished !== undefined) return resume(Effect.void)
-    this.whenFinished.push(() => resume(Effect.void))
+    this.whenFinished.add(() => resume(Effect.void))
     this.send({ _tag: "Event", event: { _tag: "Shutdown" } })
     this.beginClose()
   })
@@ -241,10 +241,11 @@ export class Supervisor {
     if (operation === "terminate" || operation === "restart") child.unwant()
   }
 
-  /** Calls `tell` once, with why, when the supervisor has ended and its children have stopped. */
-  onFinish(tell: (error: SupervisorShutdown) => void): void {
-    if (this.finished === undefined) this.whenFinished.push(tell)
+  /** Calls `tell` once, with why, when the supervisor has ended and its children have stopped; the result takes it back. */
+  onFinish(tell: (error: SupervisorShutdown) => void): () => void {
+    if (this.finished === undefined) this.whenFinished.add(tell)
     else tell(this.finished)
+    return () => this.whenFinished.delete(tell)
   }
 
   /** Calls `watcher` after each change, here and in nested trees; the result takes it back. */
@@ -317,7 +318,7 @@ export class Supervisor {
     }
     this.changed()
     for (const tell of this.whenFinished) tell(error)
-    this.whenFinished = []
+    this.whenFinished.clear()
   }
 
   private answer(letter: Letter): Effect.Effect<void> {
