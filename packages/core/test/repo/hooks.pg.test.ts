@@ -1,6 +1,6 @@
 /** Hooks: what they are told, where they run inside of each other, and what they hear of a commit. Ids are those of docs/seed-cases.md. */
 import { describe, expect, layer } from "@effect/vitest"
-import { Context, Data, Deferred, Effect, Exit, Fiber, Layer, Logger, Option } from "effect"
+import { Context, Data, Deferred, Effect, Exit, Fiber, FiberRef, Layer, Logger, Option } from "effect"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
 import * as Transaction from "../../src/repo/Transaction.js"
@@ -863,6 +863,41 @@ describe("a hook", () => {
           )
           expect(heard).toEqual([[false, ["insert", "b"]]])
           expect(yield* Repo.count(People)).toBe(1)
+        })
+      )
+
+      it.effect("hears of exactly what was committed, whenever its fiber is interrupted and wherever it yields", () =>
+        Effect.gen(function* () {
+          const sql = yield* freshTables
+          const ends = new Set<number>()
+          for (let moment = 0; moment < 80; moment += 1) {
+            const heard: Array<unknown> = []
+            const Heard = committing(heard).pipe(
+              Table.hooks({
+                beforeInsert: (one) => Effect.as(Effect.yieldNow(), one),
+                afterInsert: (one) => Effect.as(Repo.count(People), one)
+              })
+            )
+            const scenario = Repo.transact(
+              Effect.gen(function* () {
+                yield* Repo.insert(Heard, { ...row, email: "a" })
+                yield* Effect.exit(Repo.transact(Effect.zipRight(Repo.insert(Heard, row), Effect.fail("no"))))
+                yield* Repo.insert(Heard, { ...row, email: "b" })
+              })
+            )
+            const fiber = yield* Effect.fork(
+              Effect.locally(scenario, FiberRef.currentMaxOpsBeforeYield, 10 + (moment % 20))
+            )
+            yield* Effect.repeatN(Effect.yieldNow(), moment)
+            yield* Effect.repeatN(sql`select 1`, Math.floor(moment / 5))
+            yield* Fiber.interrupt(fiber)
+            const kept = (yield* Repo.all(People, sql`true order by id`)).map(({ email }) => ["insert", email])
+            expect({ moment, heard }).toEqual({ moment, heard: kept.length === 0 ? [] : [[false, ...kept]] })
+            expect([0, 2]).toContain(kept.length)
+            ends.add(kept.length)
+            yield* sql`truncate people cascade`
+          }
+          expect([...ends].toSorted()).toEqual([0, 2])
         })
       )
 
