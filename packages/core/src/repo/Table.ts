@@ -342,6 +342,19 @@ export const make = <
  *
  * @since 0.1.0
  * @category constructors
+ * @example
+ * ```ts
+ * import { Model } from "@effect/sql"
+ * import { Table } from "@effecto/core"
+ * import { Schema } from "effect"
+ *
+ * class Person extends Model.Class<Person>("Person")({ id: Schema.Number, name: Schema.String }) {}
+ *
+ * const People = Table.make(Person, { name: "people", key: "id" })
+ * const Theirs = People.pipe(Table.inSchema("tenant_7"))
+ *
+ * console.log(Theirs.schema, Theirs.name) // tenant_7 people
+ * ```
  */
 export const inSchema =
   (schema: string) =>
