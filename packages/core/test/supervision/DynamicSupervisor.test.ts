@@ -777,6 +777,34 @@ describe("many children", () => {
     }))
 })
 
+describe("very many children", () => {
+  const all = (n: number) =>
+    Effect.gen(function* () {
+      let [up, down, sum] = [0, 0, 0]
+      yield* Effect.gen(function* () {
+        const workers = yield* DynamicSupervisor.make({
+          child: (i: number) =>
+            Effect.as(
+              Effect.acquireRelease(
+                Effect.sync(() => up++),
+                () => Effect.sync(() => down++)
+              ),
+              { ask: Effect.succeed(i) }
+            ),
+          restart: "temporary"
+        })
+        for (let i = 0; i < n; i++) sum += yield* (yield* workers.start(i)).service.ask
+      }).pipe(Effect.scoped)
+      expect([up, down, sum]).toEqual([n, n, (n * (n - 1)) / 2])
+    })
+
+  test("89, 204: start, answer and stop, and nothing of them is left", () =>
+    Effect.gen(function* () {
+      yield* all(1000)
+      yield* all(10_000)
+    }))
+})
+
 describe("make", () => {
   test("92: defaults are permanent, 3 restarts in 5 seconds, and any number of children", ({ child }) =>
     Effect.gen(function* () {
