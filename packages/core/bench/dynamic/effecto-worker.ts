@@ -1,0 +1,3 @@
+import { dynamic } from "../dynamic.js"
+
+export default dynamic(1_000, "worker")

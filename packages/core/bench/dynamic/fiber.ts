@@ -1,0 +1,3 @@
+import { fibers } from "../dynamic.js"
+
+export default fibers(1_000)

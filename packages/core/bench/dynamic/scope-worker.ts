@@ -1,0 +1,3 @@
+import { scopes } from "../dynamic.js"
+
+export default scopes(1_000, "worker")
