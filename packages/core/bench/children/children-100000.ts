@@ -1,3 +1,0 @@
-import { starting } from "../children.js"
-
-export default starting(100_000)
