@@ -19,6 +19,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+import type * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Runtime from "effect/Runtime"
@@ -33,6 +35,7 @@ import * as Linking from "./linking.js"
 import * as Report from "./report.js"
 import { ChildDown, SupervisorShutdown } from "./SupervisionError.js"
 import type { ChildNode, TreeNode } from "./TreeNode.js"
+import { Meters } from "./telemetry.js"
 
 export interface Settings<Arg> extends Machine.Options {
   readonly name: string
@@ -67,6 +70,7 @@ export class Dynamic<Arg> {
   private over: SupervisorShutdown | undefined
   private unnamed = 0
   private warned = false
+  private numbers: Meters | undefined
 
   private constructor(
     readonly settings: Settings<Arg>,
@@ -74,7 +78,8 @@ export class Dynamic<Arg> {
     private readonly clock: Clock.Clock,
     /** The instance that it was built in, if it is in a tree. */
     readonly parent: Instance | undefined,
-    readonly feed: PubSub.PubSub<Report.SupervisionEvent>
+    readonly feed: PubSub.PubSub<Report.SupervisionEvent>,
+    private readonly labels: ReadonlyArray<MetricLabel.MetricLabel>
   ) {
     this.machine = Machine.make(settings)
     this.runtime = Runtime.make({ ...runtime, runtimeFlags: Runtime.defaultRuntimeFlags })
@@ -92,12 +97,19 @@ export class Dynamic<Arg> {
       const clock = yield* Effect.clock
       const parent = yield* CurrentInstance
       const feed = yield* PubSub.sliding<Report.SupervisionEvent>(256)
+      const labels = yield* FiberRef.get(FiberRef.currentMetricLabels)
       const own = Runtime.make({ ...runtime, context: omit(runtime.context) })
       return yield* Effect.acquireRelease(
-        Effect.sync(() => new Dynamic(settings, own, clock, parent, feed)),
+        Effect.sync(() => new Dynamic(settings, own, clock, parent, feed, labels)),
         (self) => Effect.zipRight(self.close, PubSub.shutdown(feed))
       )
     })
+  }
+
+  /** Made when it is needed: before it is up, the child that it is in may have no name. */
+  private get meters(): Meters {
+    this.numbers ??= new Meters(this.path, this.labels)
+    return this.numbers
   }
 
   get path(): string {
@@ -276,6 +288,7 @@ export class Dynamic<Arg> {
       return
     }
     child.starts++
+    this.meters.activeBy(1)
     if (child.restart === "temporary") child.arg = undefined
     else this.warn(child, exit.value)
     instance.context = Context.unsafeMake(new Map([[serviceKey, exit.value]]))
@@ -328,6 +341,7 @@ export class Dynamic<Arg> {
     const { build, instance } = child
     const close: Close = { patience: undefined }
     child.closing = close
+    if (instance !== undefined && instance === child.slot.last) this.meters.activeBy(-1)
     // From here on its end is the close's business.
     child.build = undefined
     if (instance !== undefined && instance.state !== "exited") instance.state = "stopping"
@@ -422,7 +436,10 @@ export class Dynamic<Arg> {
   private decided(child: DynamicChild, decision: Machine.Decision): void {
     const { intensity, period } = this.settings
     const used = this.machine.restarts.length
-    if (decision === "give up") this.emit({ _tag: "GaveUp", path: this.path, childId: child.id, restarts: used })
+    if (decision === "give up") {
+      this.meters.gaveUp()
+      this.emit({ _tag: "GaveUp", path: this.path, childId: child.id, restarts: used })
+    }
     this.run(
       Report.decision({
         path: child.path,

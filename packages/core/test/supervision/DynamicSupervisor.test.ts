@@ -9,6 +9,7 @@ import {
   Fiber,
   Layer,
   Logger,
+  Metric,
   Option,
   Ref,
   type Scope,
@@ -855,6 +856,30 @@ describe("make", () => {
         "there is no option strategy: a dynamic supervisor is one_for_one, and does not end with its children",
         "there is no option autoShutdown: a dynamic supervisor is one_for_one, and does not end with its children"
       ])
+    }))
+})
+
+describe("metrics", () => {
+  test("200: count those that are up, restarts and give-ups under the path of the supervisor", ({ child }) =>
+    Effect.gen(function* () {
+      const read = Effect.map(Metric.snapshot, (pairs) =>
+        Object.fromEntries(
+          pairs
+            .filter(({ metricKey }) => metricKey.tags.some((tag) => tag.key === "path" && tag.value === "metered"))
+            .map(({ metricKey, metricState }) => [
+              metricKey.name.replace("effecto_supervision_", ""),
+              (metricState as { readonly count?: number; readonly value?: number }).count ??
+                (metricState as { readonly value?: number }).value
+            ])
+        )
+      )
+      const workers = yield* DynamicSupervisor.make({ name: "metered", child, intensity: 1 })
+      const a = yield* workers.start("a")
+      yield* workers.start("b")
+      yield* kill(a)
+      expect(yield* read).toEqual({ active: 2, restarts: 1 })
+      yield* kill(a)
+      expect(yield* read).toEqual({ active: 0, restarts: 1, give_ups: 1 })
     }))
 })
 
