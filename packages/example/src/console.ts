@@ -4,7 +4,7 @@ import * as core from "@effecto/core"
 import * as effect from "effect"
 import { Effect, Layer, ManagedRuntime } from "effect"
 import { messageOf } from "./runMain.js"
-import { App, PeopleCache } from "./story.js"
+import { App, Fallback, PeopleCache } from "./story.js"
 import { Countries, Country, People, Person } from "./tables.js"
 import { logging } from "./transcript.js"
 
@@ -16,18 +16,18 @@ const close = async (exitCode: number): Promise<never> => {
 }
 
 const inScope = Effect.gen(function* () {
-  return { cache: yield* PeopleCache, repo: yield* core.Repo.Repo }
+  return { people: yield* PeopleCache, fallback: yield* Fallback, repo: yield* core.Repo.Repo }
 })
 
 runtime.runPromise(inScope).then(
-  ({ cache, repo }) => {
+  ({ fallback, people, repo }) => {
     process.stdout.write(
       [
-        "The application is running on a database of its own. In scope: repo, cache, People, Person, Countries, Country,",
-        "the modules of @effecto/core and effect, and run, which runs an effect:",
+        "The application is running on a database of its own. In scope: repo, people and fallback (the caches),",
+        "People, Person, Countries, Country, the modules of @effecto/core and effect, and run, which runs an effect:",
         "",
         '  const carlos = await run(repo.insert(People, { firstName: "Carlos", lastName: "Bolanos", age: 33 }))',
-        "  await run(cache.get(carlos.id))",
+        "  await run(people.get(carlos.id))",
         "  console.log(await run(SupervisionTree.snapshot.pipe(Effect.map(SupervisionTree.render))))",
         "",
         "Ctrl-D ends it.",
@@ -35,9 +35,10 @@ runtime.runPromise(inScope).then(
       ].join("\n")
     )
     const console = repl.start({ prompt: "effecto> " })
-    Object.assign(console.context, effect, core, { cache, repo, People, Person, Countries, Country })
+    Object.assign(console.context, effect, core, { people, fallback, repo, People, Person, Countries, Country })
     Object.assign(console.context, {
-      run: (program: Effect.Effect<unknown, unknown, core.Repo.Repo | PeopleCache>) => runtime.runPromise(program)
+      run: (program: Effect.Effect<unknown, unknown, core.Repo.Repo | typeof PeopleCache.Identifier | Fallback>) =>
+        runtime.runPromise(program)
     })
     // Lines that are piped in arrive all at once: each waits for what the one before it awaits, and the end for the last.
     const evaluate = console.eval

@@ -6,13 +6,14 @@
  *          └─ Migrations            create people, create and load countries
  *               └─ SupervisionTree "app", rest_for_dependents
  *                    ├─ repo        rows in and out, transactions; its pool of connections (SqlClient)
- *                    ├─ people      the cache of people: one service fiber
+ *                    ├─ people      the cache of people
+ *                    ├─ fallback    the same by hand: a cache, and a hook that falls back to the database
  *                    └─ ingest      a tree of its own (ingest.ts)
  *                         └─ feed   reads lines of text, and crashes
  */
 
 import { SqlClient } from "@effect/sql"
-import { Cache } from "@effecto/cache"
+import { Cache, RepoCache } from "@effecto/cache"
 import { AdvisoryLock, PostgresServer, Repo, Supervised, SupervisionTree, TestSupervision } from "@effecto/core"
 import {
   Clock,
@@ -30,14 +31,16 @@ import {
   TestContext
 } from "effect"
 import { Ingest, theGiveUp } from "./ingest.js"
-import { Countries, type Country, Migrations, People, type Person } from "./tables.js"
+import { Countries, Migrations, People, type Person } from "./tables.js"
 import { logging, print, step, tell } from "./transcript.js"
 
 type PeopleError = Repo.ReadError<typeof People>
 
-export class PeopleCache extends Context.Tag("PeopleCache")<PeopleCache, Cache.Cache<number, Person, PeopleError>>() {}
+export const PeopleCache = RepoCache.of(People)
 
-/** The trick of the story: what the cache does not have is fetched from the database and put into the cache. */
+export class Fallback extends Context.Tag("Fallback")<Fallback, Cache.Cache<number, Person, PeopleError>>() {}
+
+/** The trick of EctoFallback: what the cache does not have is fetched from the database and put into the cache. */
 const databaseFallback = Cache.replace(
   "get",
   ({ cache, key, result }: Cache.After<number, Person, PeopleError, "get">) =>
@@ -66,29 +69,31 @@ const Data = Layer.unwrapEffect(
 
 export const App = Ingest.pipe(
   Layer.provideMerge(
-    Cache.layer(PeopleCache, { name: "people", hooks: [databaseFallback] }).pipe(Supervised.layer({ id: "people" }))
+    Cache.layer(Fallback, { name: "fallback", hooks: [databaseFallback] }).pipe(Supervised.layer({ id: "fallback" }))
   ),
+  Layer.provideMerge(RepoCache.layer(People, { idle: "10 minutes" }).pipe(Supervised.layer({ id: "people" }))),
   Layer.provideMerge(Data),
   SupervisionTree.layer({ name: "app", strategy: "rest_for_dependents" }),
   Layer.provide(Database)
 )
 
 const theFallback = Effect.gen(function* () {
-  const people = yield* PeopleCache
+  const fallback = yield* Fallback
   yield* tell("First let's check that there is nothing in the cache or the database.")
-  yield* step(() => people.get(1))
+  yield* step(() => fallback.get(1))
 
   yield* tell("Create a person.")
   yield* step(() => Repo.insert(People, { firstName: "Carlos", lastName: "Bolanos", age: 33 }))
 
   yield* tell("Now let's try to retrieve it from the cache: it comes from the database.")
-  yield* step(() => people.get(1))
+  yield* step(() => fallback.get(1))
 
   yield* tell("At this point it should be cached already: no query.")
-  yield* step(() => people.get(1))
+  yield* step(() => fallback.get(1))
 })
 
 const theTransaction = Effect.gen(function* () {
+  const fallback = yield* Fallback
   const people = yield* PeopleCache
   const written = yield* Deferred.make<void>()
   const reader = yield* Effect.fork(
@@ -99,26 +104,31 @@ const theTransaction = Effect.gen(function* () {
   )
   const anotherFiberReads = Effect.zipRight(Deferred.succeed(written, undefined), Fiber.join(reader))
 
+  yield* tell("That was a hook of five lines. The everyday form is RepoCache: it takes the table, and nothing else.")
+  yield* step(() => people.get(1))
+
   yield* tell(
     "Update the person in a transaction. Until it commits, another fiber still reads the old value, from the cache."
   )
+  yield* tell("People are forgotten by themselves; the cache with the hook is told what is written.")
   yield* step(() =>
     Repo.transact(
       Effect.gen(function* () {
-        yield* Repo.update(People, 1, { age: 34 }).pipe(people.evicting(1))
+        yield* Repo.update(People, 1, { age: 34 }).pipe(fallback.evicting(1))
         yield* anotherFiberReads
       })
     )
   )
-  yield* tell("After the commit the next read sees the new value.")
+  yield* tell("After the commit the next read of either sees the new value.")
   yield* step(() => people.get(1))
+  yield* step(() => fallback.get(1))
 
   yield* tell("An update that is rolled back invalidates nothing.")
   yield* Effect.flip(
     step(() =>
       Repo.transact(
         Effect.gen(function* () {
-          yield* Repo.update(People, 1, { age: 99 }).pipe(people.evicting(1))
+          yield* Repo.update(People, 1, { age: 99 }).pipe(fallback.evicting(1))
           return yield* Effect.fail("changed my mind")
         })
       )
@@ -128,15 +138,13 @@ const theTransaction = Effect.gen(function* () {
 })
 
 const theCountries = Effect.gen(function* () {
-  const countries = yield* Cache.make<string, ReadonlyArray<Country>, Repo.ReadError<typeof Countries>>({
-    name: "countries",
-    idle: "10 seconds"
-  })
-  const read = step(() =>
-    countries.getOrLoad("all", Repo.all(Countries)).pipe(Effect.map(({ length }) => `${length} countries`))
+  const people = yield* RepoCache.make(People, { idle: "10 seconds" })
+  const capitals = Effect.map(Repo.all(Countries), (all) =>
+    all.map(({ capital }) => capital).filter((capital) => capital.startsWith("Nu"))
   )
+  const read = step(() => people.getOrLoad("capitals in Nu", capitals, { dependsOn: [Countries] }))
 
-  yield* tell("The list of countries is kept for 10 seconds after it was last read. Time is TestClock's in this part.")
+  yield* tell("A query is kept too: here for 10 seconds after it was last read. Time is TestClock's in this part.")
   yield* read
   yield* step(() => TestClock.adjust("6 seconds"))
   yield* tell("Read in time, and renewed by that ...")
@@ -146,6 +154,9 @@ const theCountries = Effect.gen(function* () {
   yield* read
   yield* step(() => TestClock.adjust("10 seconds"))
   yield* tell("... and gone after 10 more without a reader.")
+  yield* read
+  yield* tell("It depends on the countries: when one of them is written, it is forgotten at once.")
+  yield* step(() => Repo.update(Countries, "KZ", { capital: "Nur-Sultan" }))
   yield* read
 }).pipe(
   Effect.scoped,
@@ -201,9 +212,11 @@ const theCrash = Effect.gen(function* () {
   yield* drawTree
 })
 
+const statsOfPeople = Effect.flatMap(PeopleCache, (people) => Effect.map(people.stats, ({ rows }) => rows))
+
 const summary = (before: Cache.Stats) =>
   Effect.gen(function* () {
-    const after = yield* Effect.flatMap(PeopleCache, (people) => people.stats)
+    const after = yield* statsOfPeople
     const tree = yield* SupervisionTree.snapshot
     const queries = yield* Effect.forEach(["people", "countries"], (table) =>
       Effect.map(Metric.value(Repo.queriesOf(table)), ({ count }) => `${count} about ${table}`)
@@ -220,7 +233,7 @@ export const story = Effect.gen(function* () {
   yield* theTransaction
   yield* theCountries
   yield* theLock
-  const before = yield* Effect.flatMap(PeopleCache, (people) => people.stats)
+  const before = yield* statsOfPeople
   yield* theCrash
   yield* theGiveUp
   yield* drawTree

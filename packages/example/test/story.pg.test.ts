@@ -9,7 +9,7 @@ const timeless = (text: string): string =>
     .replaceAll(/^ *\d+ ms {2}/gm, "… ms ")
 
 const story = `# First let's check that there is nothing in the cache or the database.
-effecto(1)> people.get(1)
+effecto(1)> fallback.get(1)
 [debug] Try to retrieve key {people, 1} from database
 [debug] QUERY OK source="people" db=…
 select "id", "first_name", "last_name", "age" from "people" where "id" = $1
@@ -22,41 +22,53 @@ insert into "people" ("first_name", "last_name", "age") values ($1, $2, $3) retu
 Person { id: 1, firstName: 'Carlos', lastName: 'Bolanos', age: 33 }
 
 # Now let's try to retrieve it from the cache: it comes from the database.
-effecto(3)> people.get(1)
+effecto(3)> fallback.get(1)
 [debug] Try to retrieve key {people, 1} from database
 [debug] QUERY OK source="people" db=…
 select "id", "first_name", "last_name", "age" from "people" where "id" = $1
 Person { id: 1, firstName: 'Carlos', lastName: 'Bolanos', age: 33 }
 
 # At this point it should be cached already: no query.
-effecto(4)> people.get(1)
+effecto(4)> fallback.get(1)
+Person { id: 1, firstName: 'Carlos', lastName: 'Bolanos', age: 33 }
+
+# That was a hook of five lines. The everyday form is RepoCache: it takes the table, and nothing else.
+effecto(5)> people.get(1)
+[debug] QUERY OK source="people" db=…
+select "id", "first_name", "last_name", "age" from "people" where "id" = $1
 Person { id: 1, firstName: 'Carlos', lastName: 'Bolanos', age: 33 }
 
 # Update the person in a transaction. Until it commits, another fiber still reads the old value, from the cache.
-effecto(5)> Repo.transact(Effect.gen(function* () {
-    yield* Repo.update(People, 1, { age: 34 }).pipe(people.evicting(1));
+# People are forgotten by themselves; the cache with the hook is told what is written.
+effecto(6)> Repo.transact(Effect.gen(function* () {
+    yield* Repo.update(People, 1, { age: 34 }).pipe(fallback.evicting(1));
     yield* anotherFiberReads;
 }))
 [debug] QUERY OK db=…
 begin
 [debug] QUERY OK source="people" db=…
 update "people" set "age" = $1 where "id" = $2 returning "id", "first_name", "last_name", "age"
-effecto(6)> people.get(1)
+effecto(7)> people.get(1)
 Person { id: 1, firstName: 'Carlos', lastName: 'Bolanos', age: 33 }
 
 [debug] QUERY OK db=…
 commit
 
-# After the commit the next read sees the new value.
-effecto(7)> people.get(1)
+# After the commit the next read of either sees the new value.
+effecto(8)> people.get(1)
+[debug] QUERY OK source="people" db=…
+select "id", "first_name", "last_name", "age" from "people" where "id" = $1
+Person { id: 1, firstName: 'Carlos', lastName: 'Bolanos', age: 34 }
+
+effecto(9)> fallback.get(1)
 [debug] Try to retrieve key {people, 1} from database
 [debug] QUERY OK source="people" db=…
 select "id", "first_name", "last_name", "age" from "people" where "id" = $1
 Person { id: 1, firstName: 'Carlos', lastName: 'Bolanos', age: 34 }
 
 # An update that is rolled back invalidates nothing.
-effecto(8)> Repo.transact(Effect.gen(function* () {
-    yield* Repo.update(People, 1, { age: 99 }).pipe(people.evicting(1));
+effecto(10)> Repo.transact(Effect.gen(function* () {
+    yield* Repo.update(People, 1, { age: 99 }).pipe(fallback.evicting(1));
     return yield* Effect.fail("changed my mind");
 }))
 [debug] QUERY OK db=…
@@ -67,34 +79,45 @@ update "people" set "age" = $1 where "id" = $2 returning "id", "first_name", "la
 rollback
 ** failed: changed my mind
 
-effecto(9)> people.get(1)
+effecto(11)> people.get(1)
 Person { id: 1, firstName: 'Carlos', lastName: 'Bolanos', age: 34 }
 
-# The list of countries is kept for 10 seconds after it was last read. Time is TestClock's in this part.
-effecto(10)> countries.getOrLoad("all", Repo.all(Countries)).pipe(Effect.map(({ length }) => \`\${length} countries\`))
+# A query is kept too: here for 10 seconds after it was last read. Time is TestClock's in this part.
+effecto(12)> people.getOrLoad("capitals in Nu", capitals, { dependsOn: [Countries] })
 [debug] QUERY OK source="countries" db=…
 select "code", "name", "capital" from "countries"
-250 countries
-
-effecto(11)> TestClock.adjust("6 seconds")
-
-# Read in time, and renewed by that ...
-effecto(12)> countries.getOrLoad("all", Repo.all(Countries)).pipe(Effect.map(({ length }) => \`\${length} countries\`))
-250 countries
+[ 'Nuuk', "Nuku'alofa" ]
 
 effecto(13)> TestClock.adjust("6 seconds")
 
-# ... it is still there after 12 seconds ...
-effecto(14)> countries.getOrLoad("all", Repo.all(Countries)).pipe(Effect.map(({ length }) => \`\${length} countries\`))
-250 countries
+# Read in time, and renewed by that ...
+effecto(14)> people.getOrLoad("capitals in Nu", capitals, { dependsOn: [Countries] })
+[ 'Nuuk', "Nuku'alofa" ]
 
-effecto(15)> TestClock.adjust("10 seconds")
+effecto(15)> TestClock.adjust("6 seconds")
+
+# ... it is still there after 12 seconds ...
+effecto(16)> people.getOrLoad("capitals in Nu", capitals, { dependsOn: [Countries] })
+[ 'Nuuk', "Nuku'alofa" ]
+
+effecto(17)> TestClock.adjust("10 seconds")
 
 # ... and gone after 10 more without a reader.
-effecto(16)> countries.getOrLoad("all", Repo.all(Countries)).pipe(Effect.map(({ length }) => \`\${length} countries\`))
+effecto(18)> people.getOrLoad("capitals in Nu", capitals, { dependsOn: [Countries] })
 [debug] QUERY OK source="countries" db=…
 select "code", "name", "capital" from "countries"
-250 countries
+[ 'Nuuk', "Nuku'alofa" ]
+
+# It depends on the countries: when one of them is written, it is forgotten at once.
+effecto(19)> Repo.update(Countries, "KZ", { capital: "Nur-Sultan" })
+[debug] QUERY OK source="countries" db=…
+update "countries" set "capital" = $1 where "code" = $2 returning "code", "name", "capital"
+Country { code: 'KZ', name: 'Kazakhstan', capital: 'Nur-Sultan' }
+
+effecto(20)> people.getOrLoad("capitals in Nu", capitals, { dependsOn: [Countries] })
+[debug] QUERY OK source="countries" db=…
+select "code", "name", "capital" from "countries"
+[ 'Nuuk', "Nuku'alofa", 'Nur-Sultan' ]
 
 `
 
@@ -112,18 +135,18 @@ const ending = `# The cache lives in a fiber that is watched. Crash it on purpos
 app rest_for_dependents, 0 of 3 restarts in 5 s
 ├─ repo up #1
 ├─ people up #1
+├─ fallback up #1
 └─ ingest up #1, one_for_one, 0 of 1 restarts in 60 s
    └─ feed up #1
 
-effecto(17)> TestSupervision.crash("app/people")
+effecto(21)> TestSupervision.crash("app/people")
 
-effecto(18)> TestSupervision.awaitRestart("app/people").pipe(Effect.map((instance) => \`instance \${instance}\`))
+effecto(22)> TestSupervision.awaitRestart("app/people").pipe(Effect.map((instance) => \`instance \${instance}\`))
 [warn] "app/people" (instance 1) crashed: restarting it, 1 of 3 restarts in 5000 ms
 instance 2
 
 # The handle that was taken before the crash still answers, from a new and empty cache.
-effecto(19)> people.get(1)
-[debug] Try to retrieve key {people, 1} from database
+effecto(23)> people.get(1)
 [debug] QUERY OK source="people" db=…
 select "id", "first_name", "last_name", "age" from "people" where "id" = $1
 Person { id: 1, firstName: 'Carlos', lastName: 'Bolanos', age: 34 }
@@ -131,34 +154,35 @@ Person { id: 1, firstName: 'Carlos', lastName: 'Bolanos', age: 34 }
 app rest_for_dependents, 1 of 3 restarts in 5 s
 ├─ repo up #1
 ├─ people up #2, restarted 1×
+├─ fallback up #1
 └─ ingest up #1, one_for_one, 0 of 1 restarts in 60 s
    └─ feed up #1
 
 # People also come in as lines of text. A line that is nobody crashes the worker that reads it;
 # whoever waits for it is told, and the tree that the worker lives in starts another.
-effecto(20)> feed.take("Ada Lovelace 36")
+effecto(24)> feed.take("Ada Lovelace 36")
 [debug] QUERY OK source="people" db=…
 insert into "people" ("first_name", "last_name", "age") values ($1, $2, $3) returning "id", "first_name", "last_name", "age"
 person 2
 
-effecto(21)> feed.take("nobody").pipe(Effect.catchAllDefect(Effect.succeed))
+effecto(25)> feed.take("nobody").pipe(Effect.catchAllDefect(Effect.succeed))
 [warn] "app/ingest/feed" (instance 1) crashed: restarting it, 1 of 1 restarts in 60000 ms
 instance 1 of "app/ingest/feed" died before it answered this call; a new call reaches the next instance
 
-effecto(22)> restarted("app/ingest/feed")
+effecto(26)> restarted("app/ingest/feed")
 instance 2
 
 # Once more within a minute is too much for that tree: it gives up. To the application's tree that is
 # the end of one child, which it starts anew; all others, and the handle, stay as they are.
-effecto(23)> feed.take("nobody").pipe(Effect.catchAllDefect(Effect.succeed))
+effecto(27)> feed.take("nobody").pipe(Effect.catchAllDefect(Effect.succeed))
 [error] "app/ingest/feed" (instance 2) crashed: giving up, 2 of 1 restarts in 60000 ms
 instance 1 of "app/ingest" died before it answered this call; a new call reaches the next instance
 
-effecto(24)> restarted("app/ingest")
+effecto(28)> restarted("app/ingest")
 [warn] "app/ingest" (instance 1) ended: restarting it, 2 of 3 restarts in 5000 ms
 instance 2
 
-effecto(25)> feed.take("Grace Hopper 85")
+effecto(29)> feed.take("Grace Hopper 85")
 [debug] QUERY OK source="people" db=…
 insert into "people" ("first_name", "last_name", "age") values ($1, $2, $3) returning "id", "first_name", "last_name", "age"
 person 3
@@ -166,13 +190,14 @@ person 3
 app rest_for_dependents, 2 of 3 restarts in 5 s
 ├─ repo up #1
 ├─ people up #2, restarted 1×
+├─ fallback up #1
 └─ ingest up #2, restarted 1×, one_for_one, 0 of 1 restarts in 60 s
    └─ feed up #1
 
 # That was:
-queries   9 about people, 2 about countries
-hits      3
-misses    4
+queries   11 about people, 4 about countries
+hits      2
+misses    3
 restarts  2
 `
 
@@ -259,7 +284,8 @@ describe("npm run console", () => {
       env: { DATABASE_URL: undefined },
       input: [
         'const carlos = await run(repo.insert(People, { firstName: "Carlos", lastName: "Bolanos", age: 33 }))',
-        "await run(cache.get(carlos.id))",
+        "await run(fallback.get(carlos.id))",
+        "await run(people.get(carlos.id))",
         "await run(Repo.count(People))",
         ""
       ].join("\n")
