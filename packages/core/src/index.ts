@@ -2,6 +2,7 @@
 export * as AdvisoryLock from "./locks/AdvisoryLock.js"
 export * as PostgresServer from "./postgres/PostgresServer.js"
 export * as Announcement from "./repo/Announcement.js"
+export * as Notification from "./repo/Notification.js"
 export * as Repo from "./repo/Repo.js"
 export * as RepoError from "./repo/RepoError.js"
 export * as Table from "./repo/Table.js"

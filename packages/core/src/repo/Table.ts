@@ -361,3 +361,17 @@ export const inSchema =
   <T extends Any>(table: T): T =>
     // Sound: only its schema is another, and that is a string in every table's type.
     implementationOf(table).inSchema(schema) as unknown as T
+
+/**
+ * The columns that a table's key is made of, as the database calls them, by the names of the fields: for SQL that is written by hand.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const keyColumns = (table: Any): ReadonlyArray<{ readonly field: string; readonly column: string }> => {
+  const { plan } = implementationOf(table)
+  return plan.keyFields.flatMap((field) => {
+    const column = plan.field(field)
+    return column === undefined ? [] : [{ field, column: column.column }]
+  })
+}

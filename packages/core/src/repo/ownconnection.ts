@@ -15,6 +15,19 @@ interface Client {
   end(): Promise<void>
   on(event: "error", listener: (error: unknown) => void): void
   on(event: "end", listener: () => void): void
+  on(event: "notification", listener: (notification: Notified) => void): void
+}
+
+/** What `pg` makes of a NOTIFY. */
+interface Notified {
+  readonly channel: string
+  readonly payload?: string | undefined
+}
+
+/** Who is told of what happens on a connection, synchronously and in the driver's own call: it must not throw. */
+export interface Ears {
+  readonly notified: (channel: string, payload: string) => void
+  readonly ended: () => void
 }
 
 type MakeClient = () => Client
@@ -89,7 +102,8 @@ const farewell = 1000
 /** Opens a connection for the length of a scope; `before` is run on it when the scope is closed, if it still can be. */
 export const ownConnection = (
   client: SqlClient.SqlClient,
-  before: string
+  before: string,
+  ears?: Ears
 ): Effect.Effect<OwnConnection, SqlError.SqlError, Scope.Scope> =>
   Effect.flatMap(maker(databaseOf(client)), (make) =>
     Effect.uninterruptibleMask((restore) =>
@@ -98,10 +112,18 @@ export const ownConnection = (
         const driver = make()
         // Sound: what runs statements looks at the driver first, and finds it.
         const connection = { pg: driver } as unknown as SqlConnection.Connection
-        const over = () => Deferred.unsafeDone(ended, Effect.void)
+        let isOver = false
+        const over = () => {
+          if (isOver) return
+          isOver = true
+          Deferred.unsafeDone(ended, Effect.void)
+          ears?.ended()
+        }
         // Without a listener an error would end the process.
         driver.on("error", over)
         driver.on("end", over)
+        if (ears !== undefined)
+          driver.on("notification", ({ channel, payload }) => ears.notified(channel, payload ?? ""))
         const connected = Effect.async<void, SqlError.SqlError>((resume) => {
           driver.connect((cause) =>
             resume(
