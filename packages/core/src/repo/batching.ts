@@ -18,6 +18,7 @@ import { quoted } from "./columnnames.js"
 import type { Answer } from "./connection.js"
 import { type Database, foreignConnection } from "./database.js"
 import { type Frame, frameOf } from "./frame.js"
+import { type Stored, shapeOf } from "./rowdecoder.js"
 import type { TableImplementation } from "./tableimplementation.js"
 import type { Reads, TablePlan } from "./tableplan.js"
 
@@ -64,7 +65,7 @@ const isBatching = FiberRef.unsafeMake(false, { join: (parent) => parent })
 export const withBatching = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.locally(self, isBatching, true)
 
-type Row = Record<string, unknown>
+type Row = Stored
 
 /** What a key finds: a row, none, or that nobody knows. */
 type Found = Row | "none" | "unknown"
@@ -85,8 +86,9 @@ const outside = {}
 const finder = (plan: TablePlan, rows: ReadonlyArray<Row>) => {
   const byKey = new Map<unknown, Row>()
   let isWhole = true
+  const shape = shapeOf(rows)
   for (const row of rows) {
-    const key = plan.storedKey(row)
+    const key = plan.storedKey(row, shape)
     if (key === undefined) isWhole = false
     else byKey.set(key, row)
   }
@@ -116,7 +118,7 @@ export class Batching {
   /** The row of a key, if there is one, as {@link Database.query} would answer. */
   get(table: TableImplementation, reads: Reads, key: unknown): Effect.Effect<Answer, SqlError.SqlError> {
     const { plan } = table
-    const alone = Effect.suspend(() => this.database.query(reads.getText, [key], plan.source, true))
+    const alone = Effect.suspend(() => this.database.query(reads.getText, [key], plan.source, true, true))
     return Effect.withFiberRuntime<Answer, SqlError.SqlError>((fiber) => {
       const where = frameOf(fiber.currentContext, this.database.client) ?? outside
       const text = `${reads.selectText} where ${quoted(plan.field(plan.keyFields[0] ?? "")?.column ?? "")} = any($1)`
@@ -166,7 +168,7 @@ export class Batching {
       here.delete(text)
       if (here.size === 0) this.open.delete(where)
       if (batch.waiting.length === 0) return
-      const statement = Effect.map(this.database.query(text, [[...batch.keys]], plan.source, true), ({ rows }) =>
+      const statement = Effect.map(this.database.query(text, [[...batch.keys]], plan.source, true, true), ({ rows }) =>
         finder(plan, rows)
       )
       batch.fiber = Runtime.runFork(runtime)(statement)

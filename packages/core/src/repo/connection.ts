@@ -6,7 +6,7 @@ import { type SqlConnection, SqlError } from "@effect/sql"
 import { Chunk, Effect, Exit, Option, Stream } from "effect"
 import { execute, executeValues, isOutsideOfTransaction, outsideReason } from "./driver.js"
 import type { Frame } from "./frame.js"
-import { preparedStatement } from "./prepared.js"
+import { statementFor } from "./prepared.js"
 import { DbError, TransactionClosed } from "./RepoError.js"
 import { filledIn } from "./standing.js"
 import { observed, type Source, sqlSource } from "./statementlog.js"
@@ -16,7 +16,8 @@ import { timed } from "./statementtimes.js"
 export interface Answer {
   readonly command: string
   readonly rowCount: number | null
-  readonly rows: Array<Record<string, unknown>>
+  /** By the names of columns, or, when they were asked for as lists, by the places of columns in the statement. */
+  readonly rows: Array<Readonly<Record<string, unknown>>>
 }
 
 /** What statements are run on. */
@@ -93,6 +94,8 @@ export interface ChannelOptions {
   readonly logParameters: boolean
   /** Whether statements that come again are prepared under a name. */
   readonly prepare: boolean
+  /** Whether the driver gives rows as lists of their values when it is asked to: that spares it an object for each. */
+  readonly lists: boolean
 }
 
 /** A connection of ours: what else of this folder runs statements on, and what @effect/sql sees. */
@@ -119,21 +122,27 @@ export abstract class Channel implements SqlConnection.Connection {
     return this.options.prepare
   }
 
-  /** One statement, with the driver's own answer; `prepared` when its text comes again and again. */
+  /** One statement, with the driver's own answer; `prepared` when its text comes again and again, `asLists` where rows may be lists of values. */
   query(
     text: string,
     parameters: ReadonlyArray<unknown>,
     about: Source,
-    prepared = false
+    prepared = false,
+    asLists = false
   ): Effect.Effect<Answer, SqlError.SqlError> {
     if (about.standing !== undefined) {
       const filled = filledIn(text, parameters, about.standing)
       if (filled.cannot) return unnarrowed
-      return this.query(filled.text, filled.parameters, { ...about, standing: undefined }, prepared)
+      return this.query(filled.text, filled.parameters, { ...about, standing: undefined }, prepared, asLists)
     }
     // Sound: our own statements are single, and `pg` answers a single statement with one result.
     return this.watched(
-      (connection) => execute(connection, prepared && this.mayPrepare() ? preparedStatement(text) : text, parameters),
+      (connection) =>
+        execute(
+          connection,
+          statementFor(text, prepared && this.mayPrepare(), asLists && this.options.lists),
+          parameters
+        ),
       text,
       parameters,
       about

@@ -12,7 +12,8 @@ import { Lending, type Reserved, type Restore } from "./lending.js"
 import { forgetPrepared, isStale } from "./prepared.js"
 import type { Source } from "./statementlog.js"
 
-export type DatabaseOptions = ChannelOptions
+/** What a database is given; the rest its client says. */
+export type DatabaseOptions = Omit<ChannelOptions, "lists">
 
 /** The parts of a statement of @effect/sql 0.52 that it keeps but does not declare: what its client makes statements from. */
 interface StatementParts {
@@ -58,7 +59,7 @@ export class Database {
   private readonly constantPool: Channel | undefined
 
   private readonly lending: Lending
-  readonly options: DatabaseOptions
+  readonly options: ChannelOptions
   /** In a sandbox, the transaction that everything happens in, and that nobody sees. */
   ground: Frame | undefined = undefined
   readonly announcer: Announcer
@@ -69,8 +70,9 @@ export class Database {
   ) {
     this.announcer = announcerOf(client)
     this.lending = new Lending(client.reserve, driverTag(client) !== undefined)
-    // Names are understood by `pg` only.
-    this.options = { ...options, prepare: options.prepare && driverTag(client) !== undefined }
+    // Names, and rows as lists, are understood by `pg` only.
+    const isPg = driverTag(client) !== undefined
+    this.options = { ...options, prepare: options.prepare && isPg, lists: isPg }
     const acquirer = withoutTransaction(partsOf(client).acquirer)
     const channel = (connection: SqlConnection.Connection) =>
       new PoolChannel(driverTag(client) === undefined ? on(connection) : this.lent, this.options, this.reserveScoped)
@@ -152,18 +154,21 @@ export class Database {
     return frame.channel
   }
 
-  /** One statement, wherever the fiber that runs it stands; `prepared` when its text comes again and again. */
+  /** One statement, wherever the fiber that runs it stands: see {@link Channel.query}. */
   query(
     text: string,
     parameters: ReadonlyArray<unknown>,
     about: Source,
-    prepared = false
+    prepared = false,
+    asLists = false
   ): Effect.Effect<Answer, SqlError.SqlError> {
     const once = Effect.withFiberRuntime<Answer, SqlError.SqlError>((fiber) => {
       const known = this.knownChannel(fiber.currentContext)
       return known === undefined
-        ? Effect.scoped(Effect.flatMap(this.pool, (channel) => channel.query(text, parameters, about, prepared)))
-        : known.query(text, parameters, about, prepared)
+        ? Effect.scoped(
+            Effect.flatMap(this.pool, (channel) => channel.query(text, parameters, about, prepared, asLists))
+          )
+        : known.query(text, parameters, about, prepared, asLists)
     })
     if (!prepared || !this.options.prepare) return once
     return Effect.catchAll(once, (error) => {

@@ -90,7 +90,7 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
     parameters: ReadonlyArray<unknown>,
     prepared: boolean
   ): Effect.Effect<ReadonlyArray<object>, StatementError> =>
-    answered(table, database.query(text, parameters, table.plan.source, prepared))
+    answered(table, database.query(text, parameters, table.plan.source, prepared, true))
 
   const answered = (
     table: TableImplementation,

@@ -10,16 +10,21 @@ let generation = 0
 /** Beyond this many texts, statements go unnamed: a program that makes up texts must not fill the server's memory. */
 const maximalNames = 1000
 
-/** A statement with its name, for a driver that is `pg`'s. */
-export const preparedStatement = (text: string): string => {
+const nameOf = (text: string): string | undefined => {
   let name = names.get(text)
-  if (name === undefined) {
-    if (names.size >= maximalNames) return text
+  if (name === undefined && names.size < maximalNames) {
     name = `effecto_${generation}_${names.size}`
     names.set(text, name)
   }
+  return name
+}
+
+/** A statement for a driver that is `pg`'s: with its name, when it comes again, and as lists, when its rows are to be those of their values. */
+export const statementFor = (text: string, prepared: boolean, asLists: boolean): string => {
+  const name = prepared ? nameOf(text) : undefined
+  if (name === undefined && !asLists) return text
   // Sound: `pg` takes an object here as well as a text, and @effect/sql-pg gives it what it gets. `pg` writes to the object, so each call has its own.
-  return { name, text } as unknown as string
+  return { name, text, rowMode: asLists ? "array" : undefined } as unknown as string
 }
 
 /** What was prepared does not fit the table any more: it was altered. From now on the statements are prepared anew, under other names. */

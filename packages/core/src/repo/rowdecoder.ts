@@ -15,17 +15,28 @@ export interface ReadColumn {
   readonly decode: Decode
 }
 
-type Stored = Readonly<Record<string, unknown>>
+/** A row as the driver gives it: by the names of its columns, or a list of their values. */
+export type Stored = Readonly<Record<string | number, unknown>>
+
+/** How rows are given: by names, or as lists in the order of the columns. */
+export type Shape = "named" | "listed"
+
+/** Rows of one answer are all given alike. */
+export const shapeOf = (rows: ReadonlyArray<Stored>): Shape => (Array.isArray(rows[0]) ? "listed" : "named")
+
+const placeOf = (column: ReadColumn, at: number, shape: Shape): string | number =>
+  shape === "listed" ? at : column.column
 
 /** One row. Throws {@link Mismatch}. */
 export type RowDecoder = (row: Stored) => Record<string, unknown>
 
 /** The same as a loop. */
-export const looping = (columns: ReadonlyArray<ReadColumn>, prototype: object): RowDecoder => {
+export const looping = (columns: ReadonlyArray<ReadColumn>, prototype: object, shape: Shape): RowDecoder => {
+  const placed = columns.map((column, at) => ({ ...column, place: placeOf(column, at, shape) }))
   return (row) => {
     const properties: Record<string, unknown> = Object.create(prototype)
-    for (const { column, decode, isOptional, name } of columns) {
-      const stored = row[column]
+    for (const { decode, isOptional, name, place } of placed) {
+      const stored = row[place]
       // NULL in a field that may be absent is its absence.
       if (stored !== null || !isOptional) properties[name] = decode(stored)
     }
@@ -34,13 +45,14 @@ export const looping = (columns: ReadonlyArray<ReadColumn>, prototype: object): 
 }
 
 /** The same, written out. */
-const writtenOut = (columns: ReadonlyArray<ReadColumn>, prototype: object): RowDecoder => {
-  const quoted = (name: string) => JSON.stringify(name)
-  const fields = columns.map(({ column, isOptional, name }, at) =>
-    isOptional
-      ? `const stored${at} = row[${quoted(column)}]; if (stored${at} !== null) made[${quoted(name)}] = decode${at}(stored${at})`
-      : `made[${quoted(name)}] = decode${at}(row[${quoted(column)}])`
-  )
+const writtenOut = (columns: ReadonlyArray<ReadColumn>, prototype: object, shape: Shape): RowDecoder => {
+  const fields = columns.map((column, at) => {
+    const stored = `row[${JSON.stringify(placeOf(column, at, shape))}]`
+    const field = `made[${JSON.stringify(column.name)}]`
+    return column.isOptional
+      ? `const stored${at} = ${stored}; if (stored${at} !== null) ${field} = decode${at}(stored${at})`
+      : `${field} = decode${at}(${stored})`
+  })
   const text = [
     `const [${columns.map((_, at) => `decode${at}`).join(", ")}] = decoders`,
     "function Made() {}",
@@ -59,22 +71,23 @@ const writtenOut = (columns: ReadonlyArray<ReadColumn>, prototype: object): RowD
   )
 }
 
-export const rowDecoder = (columns: ReadonlyArray<ReadColumn>, prototype: object): RowDecoder => {
+export const rowDecoder = (columns: ReadonlyArray<ReadColumn>, prototype: object, shape: Shape): RowDecoder => {
   try {
-    return writtenOut(columns, prototype)
+    return writtenOut(columns, prototype, shape)
   } catch {
     // Forbidden: --disallow-code-generation-from-strings, or a runtime that has no such thing.
-    return looping(columns, prototype)
+    return looping(columns, prototype, shape)
   }
 }
 
 /** The column that does not fit, when a row was refused: what was read before it is read again. */
 export const misfit = <C extends ReadColumn>(
   columns: ReadonlyArray<C>,
-  row: Stored
+  row: Stored,
+  shape: Shape
 ): { readonly column: C; readonly problem: Mismatch } | undefined => {
-  for (const column of columns) {
-    const stored = row[column.column]
+  for (const [at, column] of columns.entries()) {
+    const stored = row[placeOf(column, at, shape)]
     if (stored === null && column.isOptional) continue
     try {
       column.decode(stored)

@@ -6,7 +6,7 @@ import { quoted, snakeCase } from "./columnnames.js"
 import { type FieldPlan, fieldPlan, Later, Mismatch } from "./fieldplan.js"
 import { DbError, InvalidInput } from "./RepoError.js"
 import { onlyAssigns } from "./rowclass.js"
-import { misfit, type RowDecoder, rowDecoder } from "./rowdecoder.js"
+import { misfit, type RowDecoder, rowDecoder, type Shape, type Stored, shapeOf } from "./rowdecoder.js"
 import { standsFor } from "./standing.js"
 import { type Source, source } from "./statementlog.js"
 
@@ -94,7 +94,7 @@ export class TablePlan implements Reads {
   private readonly texts = new Map<string, string>()
   /** Whether rows can be made without the model's constructor. */
   private readonly assigns: boolean
-  private readonly lazily: { decodeRow: RowDecoder | undefined } = { decodeRow: undefined }
+  private readonly decoders: { [_ in Shape]?: RowDecoder } = {}
 
   constructor(
     readonly name: string,
@@ -215,10 +215,11 @@ export class TablePlan implements Reads {
     return this.softDelete === undefined ? "true" : `${quoted(this.softDelete.column)} is null`
   }
 
-  /** Rows as the driver gives them, as instances of the model. */
-  decode(rows: ReadonlyArray<Record<string, unknown>>, done?: Done): ReadonlyArray<object> | DbError {
+  /** Rows as the driver gives them, as instances of the model; lists hold the values of all columns, in their order. */
+  decode(rows: ReadonlyArray<Stored>, done?: Done): ReadonlyArray<object> | DbError {
     const { assigns, model } = this
-    const decodeRow = this.decodeRow()
+    const shape = shapeOf(rows)
+    const decodeRow = this.decoder(shape)
     const decoded: Array<object> = []
     for (const row of rows) {
       try {
@@ -226,7 +227,7 @@ export class TablePlan implements Reads {
         // Sound: the fields were decoded one by one.
         decoded.push(assigns ? properties : new model(properties as never, { disableValidation: true }))
       } catch (problem) {
-        const found = problem instanceof Mismatch ? misfit(this.columns, row) : undefined
+        const found = problem instanceof Mismatch ? misfit(this.columns, row, shape) : undefined
         if (found === undefined) throw problem
         return rowIsNo(this.name, found.column.name, found.column.column, found.problem, done)
       }
@@ -235,17 +236,21 @@ export class TablePlan implements Reads {
   }
 
   /** Made when it is first needed, because a table has a plan for each schema it is asked in; and kept where plans that are made of this one find it. */
-  private decodeRow(): RowDecoder {
-    this.lazily.decodeRow ??= rowDecoder(this.columns, this.assigns ? this.model.prototype : Object.prototype)
-    return this.lazily.decodeRow
+  private decoder(shape: Shape): RowDecoder {
+    let decoder = this.decoders[shape]
+    if (decoder === undefined) {
+      decoder = rowDecoder(this.columns, this.assigns ? this.model.prototype : Object.prototype, shape)
+      this.decoders[shape] = decoder
+    }
+    return decoder
   }
 
   /** A row's key as it is stored, to be compared with what {@link encodeKey} gives; nothing when it is composite, or none. */
-  storedKey(row: Readonly<Record<string, unknown>>): unknown {
+  storedKey(row: Stored, shape: Shape): unknown {
     const [column, ...others] = this.keyColumns
     if (column === undefined || others.length > 0) return undefined
     try {
-      return column.encode(column.decode(row[column.column]))
+      return column.encode(column.decode(row[shape === "listed" ? this.columns.indexOf(column) : column.column]))
     } catch (problem) {
       if (problem instanceof Mismatch) return undefined
       throw problem

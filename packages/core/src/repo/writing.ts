@@ -70,7 +70,7 @@ export class Writing {
     table: TableImplementation,
     parameters: ReadonlyArray<unknown>
   ): Effect.Effect<ReadonlyArray<object>, StatementError> =>
-    Effect.matchEffect(this.database.query(table.plan.getText, parameters, table.plan.source, true), {
+    Effect.matchEffect(this.database.query(table.plan.getText, parameters, table.plan.source, true, true), {
       onFailure: (error) => Effect.fail(statementError(error, `read ${table.name}`)),
       onSuccess: (answer) => decoded(table, answer)
     })
@@ -97,7 +97,7 @@ export class Writing {
     prepared = true
   ): Effect.Effect<ReadonlyArray<object>, WriteFailure> {
     const statement: Effect.Effect<ReadonlyArray<object>, WriteFailure> = Effect.matchEffect(
-      this.database.query(text, parameters, table.plan.source, prepared),
+      this.database.query(text, parameters, table.plan.source, prepared, true),
       { onFailure: this.failing(table, verb), onSuccess: (answer) => decoded(table, answer, done[verb]) }
     )
     return announced(
