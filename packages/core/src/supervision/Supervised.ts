@@ -24,7 +24,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import { carrierOf } from "./carrier.js"
 import { type ChildSettings, CurrentInstance } from "./child.js"
 import * as Linking from "./linking.js"
@@ -217,10 +217,12 @@ const supervised = <A, E, R>(
   Layer.scopedContext(
     Effect.gen(function* () {
       const supervisor = yield* CurrentSupervisor
+      const scope = yield* Scope.Scope
       const settings = settingsOf(supervisor.path, options)
       return yield* Effect.uninterruptibleMask((restore) =>
         restore(supervisor.start(self, settings)).pipe(
-          Effect.tap(({ child }) => Effect.addFinalizer((exit) => supervisor.closeChild(child, exit))),
+          // Into the scope itself: `Effect.addFinalizer` would keep all FiberRefs of now for it, and compare them with those of then.
+          Effect.tap(({ child }) => Scope.addFinalizerExit(scope, (exit) => supervisor.closeChild(child, exit))),
           Effect.map(({ handles }) => handles)
         )
       )

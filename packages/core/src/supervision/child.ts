@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import type * as FiberRefs from "effect/FiberRefs"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
@@ -44,11 +45,18 @@ export class CurrentInstance extends Context.Reference<CurrentInstance>()("@effe
   defaultValue: (): Instance | undefined => undefined
 }) {}
 
-/** A runtime for fibers of supervision: interruptible, whatever region the tree was built in, and linked to no instance. */
-export const fork = <A, E>(runtime: Runtime.Runtime<never>, effect: Effect.Effect<A, E>): Fiber.RuntimeFiber<A, E> =>
-  Runtime.runFork(Runtime.make({ ...runtime, runtimeFlags: Runtime.defaultRuntimeFlags }), effect, {
-    updateRefs: Linking.untrackedRefs
-  })
+/** Starts a fiber of supervision: interruptible, whatever region the tree was built in, and by default linked to no instance. */
+export const fork = <A, E>(
+  runtime: Runtime.Runtime<never>,
+  effect: Effect.Effect<A, E>,
+  updateRefs: NonNullable<Runtime.RunForkOptions["updateRefs"]> = Linking.untrackedRefs,
+  context = runtime.context
+): Fiber.RuntimeFiber<A, E> =>
+  Runtime.runFork(
+    Runtime.make({ context, fiberRefs: runtime.fiberRefs, runtimeFlags: Runtime.defaultRuntimeFlags }),
+    effect,
+    { updateRefs }
+  )
 
 export class Child {
   readonly slot: Slot
@@ -126,15 +134,14 @@ export class Child {
     return Effect.flatMap(Scope.make(), (scope) => {
       const instance = new Instance(owner, this.slot, number, scope, onExit)
       this.instance = instance
-      const build = Layer.buildWithScope(this.layer, scope).pipe(
-        Effect.interruptible,
-        this.settings.link === "manual" ? (it) => it : Linking.track(instance.tracker),
-        Effect.provideService(CurrentInstance, instance),
-        // A failure is an answer here, and not that of a fiber nobody waits for, which would be logged.
-        Effect.exit
-      )
+      // A failure is an answer here, and not that of a fiber nobody waits for, which would be logged.
+      const build = Effect.exit(Layer.buildWithScope(this.layer, scope))
       // What the layer needs is in the runtime: it was captured where the layer was used.
-      const fiber = fork(this.runtime, driven(build) as Effect.Effect<Exit.Exit<Context.Context<never>, unknown>>)
+      const fiber = this.forkIn(
+        instance,
+        driven(build) as Effect.Effect<Exit.Exit<Context.Context<never>, unknown>>,
+        Context.add(this.runtime.context, CurrentInstance, instance)
+      )
       return Effect.flatMap(this.built(fiber), (exit): Effect.Effect<Exit.Exit<Instance, unknown>> => {
         if (Exit.isFailure(exit)) {
           this.cause = exit.cause
@@ -150,6 +157,19 @@ export class Child {
         return Effect.succeed(Exit.succeed(instance))
       })
     })
+  }
+
+  /** Starts a fiber whose forks belong to the instance; it does not belong there itself. */
+  private forkIn<A>(
+    { tracker }: Instance,
+    effect: Effect.Effect<A>,
+    context?: Context.Context<never>
+  ): Fiber.RuntimeFiber<A> {
+    const tracked =
+      this.settings.link === "manual"
+        ? undefined
+        : (refs: FiberRefs.FiberRefs, id: FiberId.Runtime) => tracker.refs(refs, id)
+    return fork(this.runtime, effect, tracked, context)
   }
 
   /** How long an instance may take to stop: a tree inside has children of its own, each with its time. */
@@ -202,18 +222,15 @@ export class Child {
       if (this.slot.current === instance) this.slot.current = undefined
       // Its turn may come late, or never if something before it is stuck; until then it would go on restarting.
       instance.nested?.beginClose()
-      const closing = fork(
-        this.runtime,
-        driven(
-          Effect.zipRight(
-            build === undefined ? Effect.void : Fiber.interrupt(build),
-            Effect.ensuring(
-              Scope.close(instance.scope, exit),
-              Effect.suspend(() => Fiber.interruptAll(instance.tracker.roots()))
-            )
-          )
-        )
+      const stop = Effect.ensuring(
+        Scope.close(instance.scope, exit),
+        Effect.suspend(() => interruptAll(instance.tracker.roots()))
       )
+      // A finalizer runs with the FiberRefs that it was made with: the fewer of them are different here, the less there is to do.
+      const closing =
+        build === undefined
+          ? this.forkIn(instance, driven(stop))
+          : fork(this.runtime, driven(Effect.zipRight(Fiber.interrupt(build), stop)))
       return Effect.flatMap(this.closed(closing), (result): Effect.Effect<"closed" | "orphaned"> => {
         instance.abandonCalls()
         if (this.instance === instance) this.instance = undefined
@@ -258,6 +275,9 @@ export class Child {
     return Context.unsafeMake(handles)
   }
 }
+
+const interruptAll = (fibers: ReadonlyArray<Fiber.RuntimeFiber<unknown, unknown>>): Effect.Effect<void> =>
+  fibers.length === 0 ? Effect.void : Fiber.interruptAll(fibers)
 
 /** How many turns of the scheduler to wait for a scope before a timer is started for it. */
 const turns = 4

@@ -40,6 +40,8 @@ export class Tracker extends Supervisor.AbstractSupervisor<void> {
   /** While building: every live fiber of the instance and who started it. Afterwards nobody looks. */
   private building: Map<AnyFiber, AnyFiber | undefined> | undefined
   private settled = false
+  /** Whether the next fiber that starts is one of supervision's own, and no part of the instance. */
+  private unseen = false
   /** Ids of everything the instance ever ran, to tell its own interrupts from those of others. */
   private ids: WeakSet<FiberId.FiberId> | undefined
   // All three are made when they are needed: there may be very many instances that fork nothing.
@@ -56,6 +58,10 @@ export class Tracker extends Supervisor.AbstractSupervisor<void> {
     fiber: Fiber.RuntimeFiber<A, E>
   ): void {
     if (fiber.getFiberRef(currentTracker) !== this) return
+    if (this.unseen) {
+      this.unseen = false
+      return
+    }
     this.ids ??= new WeakSet()
     this.ids.add(fiber.id())
     if (this.settled) return
@@ -66,6 +72,21 @@ export class Tracker extends Supervisor.AbstractSupervisor<void> {
   override onEnd<A, E>(exit: Exit.Exit<A, E>, fiber: Fiber.RuntimeFiber<A, E>): void {
     this.building?.delete(fiber)
     if (this.links?.delete(fiber) === true) this.onExit(exit)
+  }
+
+  /**
+   * The FiberRefs for a fiber of supervision's own that is about to start, so that what it forks is seen. Set before the fiber
+   * begins, because to set them around what it does is a sixth of a restart.
+   */
+  refs(refs: FiberRefs.FiberRefs, fiberId: FiberId.Runtime): FiberRefs.FiberRefs {
+    this.unseen = true
+    const supervisor = FiberRefs.getOrDefault(refs, FiberRef.currentSupervisor).zip(this)
+    return FiberRefs.updateManyAs(refs, {
+      entries: [
+        [currentTracker, [[fiberId, this]]],
+        [FiberRef.currentSupervisor, [[fiberId, supervisor]]]
+      ]
+    })
   }
 
   /** The build is done: links the roots of what survives it. */
