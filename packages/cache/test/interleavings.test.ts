@@ -1,6 +1,10 @@
 /**
- * Every order of up to five operations on two keys, against a model that has no concurrency in it: {read, end of a load, delete, put, clear, expire,
- * interrupt}. Loads are gates that the test opens; the database is a version per key that each write moves on, so that an old value is told from a new one.
+ * Every order of up to five operations on two keys, against a model that has no concurrency in it: {read (a load, or joining one), end of a load, delete, put,
+ * clear, tag, expire, evict, interrupt, restart}. Loads are gates that the test opens; the database is a version per key that each write moves on, so that an old
+ * value is told from a new one.
+ *
+ * All orders of five take minutes: they run where `EFFECTO_INTERLEAVINGS=all` is set. Otherwise it is all orders of four, and of five those without tags,
+ * evictions and restarts.
  *
  * Orders in which an operation has nothing to do (a load ends where there is none) are left out, and the first key that is touched is called "a": what is left
  * is every order that differs.
@@ -8,15 +12,17 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Clock, Deferred, Effect, Exit, Fiber, Option, Scope } from "effect"
 import { CacheClosed } from "../src/CacheError.js"
+import { Recency } from "../src/eviction.js"
+import { Succession } from "../src/succession.js"
 import { TinyLfu } from "../src/tinyLfu.js"
-import { open, structure } from "./structure.js"
+import { nothing, open, structure } from "./structure.js"
 
 const KEYS = ["a", "b"] as const
 type Key = (typeof KEYS)[number]
 
 type Operation =
   | { readonly do: "read" | "endFirst" | "endLast" | "delete" | "put" | "refresh" | "tag"; readonly key: Key }
-  | { readonly do: "clear" | "expire" | "interruptFirst" | "interruptLast" }
+  | { readonly do: "clear" | "expire" | "interruptFirst" | "interruptLast" | "evict" | "restart" }
 
 const common: ReadonlyArray<Operation> = [
   ...KEYS.flatMap((key) =>
@@ -25,11 +31,15 @@ const common: ReadonlyArray<Operation> = [
   ...(["clear", "expire", "interruptFirst", "interruptLast"] as const).map((what) => ({ do: what }))
 ]
 
-/** With those that come in fewer at a time. A value carries its key as a tag, which a load knows only from the value. */
-const all: ReadonlyArray<Operation> = [
+/** With what ends entries from elsewhere. A value carries its key as a tag, which a load knows only from the value. */
+const more: ReadonlyArray<Operation> = [
   ...common,
-  ...KEYS.flatMap((key) => (["refresh", "tag"] as const).map((what) => ({ do: what, key })))
+  ...KEYS.map((key) => ({ do: "tag" as const, key })),
+  { do: "evict" },
+  { do: "restart" }
 ]
+
+const all: ReadonlyArray<Operation> = [...more, ...KEYS.map((key) => ({ do: "refresh" as const, key }))]
 
 const show = (operation: Operation) => ("key" in operation ? `${operation.do} ${operation.key}` : operation.do)
 
@@ -44,8 +54,10 @@ interface Load {
 interface Reader {
   load: Load | undefined
   late: boolean
-  answer: number | "waits" | "interrupted"
+  answer: number | "waits" | "interrupted" | "closed"
 }
+
+type OnRestart = "empty" | "keep"
 
 /** What a cache is, without fibers. */
 class Model {
@@ -54,7 +66,10 @@ class Model {
   loads: Array<Load> = []
   readers: Array<Reader> = []
 
-  constructor(readonly capacity: number) {}
+  constructor(
+    readonly capacity: number,
+    readonly onRestart: OnRestart = "keep"
+  ) {}
 
   /** Says whether there was anything to do. */
   step(operation: Operation): boolean {
@@ -105,6 +120,18 @@ class Model {
         this.held.clear()
         return had > 0
       }
+      case "evict": {
+        const [oldest] = this.held.keys()
+        if (oldest !== undefined) this.held.delete(oldest)
+        return oldest !== undefined
+      }
+      case "restart": {
+        const had = this.held.size + this.loads.length
+        if (this.onRestart === "empty") this.held.clear()
+        this.loads = []
+        for (const reader of this.readers) if (reader.answer === "waits") reader.answer = "closed"
+        return had > 0
+      }
       case "interruptFirst":
       case "interruptLast": {
         const waiting = this.readers.filter((each) => each.answer === "waits")
@@ -120,6 +147,9 @@ class Model {
   private ask(reader: Reader, key: Key) {
     const held = this.held.get(key)
     if (held !== undefined) {
+      // Read: so it is the last to be evicted.
+      this.held.delete(key)
+      this.held.set(key, held)
       reader.answer = held
       return
     }
@@ -195,28 +225,45 @@ const makeClock = () => {
 
 const turns = Effect.repeatN(Effect.yieldNow(), 4)
 
-const run = (order: ReadonlyArray<Operation>, capacity: number | undefined, ending: "end the loads" | "close") => {
+/** Keys that nobody reads: written to crowd others out, and deleted again. */
+const CROWD = ["x", "y", "z"] as const
+type AnyKey = Key | (typeof CROWD)[number]
+
+interface Setting {
+  /** One entry by W-TinyLFU, which always holds what was written last; or two by LRU, so that the model knows who goes. */
+  readonly capacity: 1 | 2 | undefined
+  readonly onRestart: OnRestart
+  readonly ending: "end the loads" | "close"
+}
+
+const run = (order: ReadonlyArray<Operation>, { capacity, ending, onRestart }: Setting) => {
   const { clock, pass } = makeClock()
   return Effect.withClock(
     Effect.gen(function* () {
-      const scope = yield* Scope.make()
-      const model = new Model(capacity ?? Number.POSITIVE_INFINITY)
-      const gates: Array<{ readonly key: Key; readonly gate: Deferred.Deferred<void> }> = []
-      const { cache, service } = yield* Scope.extend(
-        open<Key, number, never>({
-          span: { idle: IDLE, max: Number.POSITIVE_INFINITY },
-          policy: capacity === undefined ? undefined : new TinyLfu(capacity),
-          tags: (_, key) => [key],
-          lookup: (key) =>
-            Effect.suspend(() => {
-              const value = model.version.get(key) ?? 0
-              const gate = Deferred.unsafeMake<void>(fiberId)
-              gates.push({ key, gate })
-              return Effect.as(Deferred.await(gate), Option.some(value))
-            })
-        }),
-        scope
-      )
+      const model = new Model(capacity ?? Number.POSITIVE_INFINITY, onRestart)
+      const gates: Array<{ readonly key: AnyKey; readonly gate: Deferred.Deferred<void> }> = []
+      const succession = new Succession<AnyKey>()
+      const begin = Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        const opened = open<AnyKey, number, never>(
+          {
+            span: { idle: IDLE, max: Number.POSITIVE_INFINITY },
+            policy: capacity === undefined ? undefined : capacity === 1 ? new TinyLfu(capacity) : new Recency(capacity),
+            tags: (_, key) => [key],
+            onRestart,
+            lookup: (key) =>
+              Effect.suspend(() => {
+                const value = model.version.get(key as Key) ?? 0 // nobody reads the crowd
+                const gate = Deferred.unsafeMake<void>(fiberId)
+                gates.push({ key, gate })
+                return Effect.as(Deferred.await(gate), Option.some(value))
+              })
+          },
+          succession
+        )
+        return { scope, ...(yield* Scope.extend(opened, scope)) }
+      })
+      let instance = yield* begin
       const fiberId = yield* Effect.fiberId
       const readers: Array<Fiber.RuntimeFiber<Option.Option<number>>> = []
       const waiting = () => readers.filter((_, place) => model.readers[place]?.answer === "waits")
@@ -229,7 +276,8 @@ const run = (order: ReadonlyArray<Operation>, capacity: number | undefined, endi
       const settled = (fiber: Fiber.RuntimeFiber<Option.Option<number>>) => {
         const exit = fiber.unsafePoll()
         if (exit === null) return "waits"
-        return Exit.isSuccess(exit) ? Option.getOrNull(exit.value) : "interrupted"
+        if (Exit.isSuccess(exit)) return Option.getOrNull(exit.value)
+        return Exit.isInterrupted(exit) ? "interrupted" : "closed"
       }
       for (const operation of order) {
         // The database is written first, then the cache is told: `model.version` is that database.
@@ -240,6 +288,8 @@ const run = (order: ReadonlyArray<Operation>, capacity: number | undefined, endi
               ? waiting().at(-1)
               : undefined
         const before = new Map(model.version)
+        const { cache } = instance
+        const held = model.held.size
         model.step(operation)
         switch (operation.do) {
           case "read":
@@ -270,15 +320,29 @@ const run = (order: ReadonlyArray<Operation>, capacity: number | undefined, endi
           case "expire":
             pass(IDLE)
             break
+          case "evict":
+            for (const key of CROWD.slice(0, (capacity ?? 0) - held + 1)) yield* cache.put(key, 0)
+            yield* cache.deleteAll(CROWD)
+            break
+          case "restart":
+            yield* Scope.close(instance.scope, Exit.void)
+            expect(structure(instance.service)).toEqual(nothing)
+            gates.length = 0
+            instance = yield* begin
+            break
           default:
             if (target !== undefined) yield* Fiber.interrupt(target)
         }
         yield* turns
-        const held = new Map<Key, number>()
-        for (const key of KEYS) if (yield* cache.has(key)) held.set(key, Option.getOrThrow(yield* cache.getOption(key)))
-        const inside = structure(service)
+        const there = new Map<Key, number>()
+        for (const key of KEYS) {
+          // Looked at, and not read: that would say which of them is evicted first.
+          const value = Option.getOrUndefined(instance.cache.unsafePeek(key))
+          if (value !== undefined) there.set(key, value)
+        }
+        const inside = structure(instance.service)
         expect({
-          held,
+          held: there,
           readers: readers.map(settled),
           loads: inside.loads,
           inFlight: inside.inFlight,
@@ -304,7 +368,7 @@ const run = (order: ReadonlyArray<Operation>, capacity: number | undefined, endi
           expect(settled(fiber)).toBe(late ? model.version.get(load.key) : load.value)
         }
       }
-      yield* Scope.close(scope, Exit.void)
+      yield* Scope.close(instance.scope, Exit.void)
       for (const fiber of readers) expect((yield* Fiber.await(fiber))._tag).toBeDefined()
       if (ending === "close") {
         for (const fiber of waiting()) {
@@ -313,55 +377,57 @@ const run = (order: ReadonlyArray<Operation>, capacity: number | undefined, endi
           )
         }
       }
-      expect(structure(service)).toEqual({
-        entries: 0,
-        filed: 0,
-        ordered: 0,
-        loads: 0,
-        absences: 0,
-        tagged: 0,
-        tags: 0,
-        weight: 0,
-        inFlight: 0,
-        waiters: 0,
-        edges: 0,
-        background: 0,
-        dirty: 0
-      })
+      expect(structure(instance.service)).toEqual(nothing)
     }),
     clock
   ).pipe(
     Effect.catchAllDefect((defect) =>
-      Effect.die(new Error(`${order.map(show).join(", ")}; ${ending}\n${String(defect)}`, { cause: defect }))
+      Effect.die(
+        new Error(`${order.map(show).join(", ")}; ${ending}, ${onRestart}\n${String(defect)}`, { cause: defect })
+      )
     )
   )
 }
 
+const whole = process.env.EFFECTO_INTERLEAVINGS === "all"
+
 describe("every order of", () => {
   for (const [length, capacity, operations, count] of [
-    [3, undefined, all, 826],
-    [4, undefined, all, 10_841],
+    [3, 2, all, 941],
+    [4, 2, all, 13_254],
     [4, 1, common, 1_994],
-    [5, undefined, common, 17_828]
+    [5, undefined, common, 17_828],
+    ...(whole ? [[5, 2, more, 67_315] as const] : [])
   ] as const) {
+    const among =
+      operations === common
+        ? ""
+        : `, tags, evictions and restarts${operations === all ? " and refreshes" : ""} among them,`
     it.effect(
-      `${length} operations${operations === all ? ", refreshes and tags among them," : ""}${capacity === undefined ? "" : ` holding ${capacity} entry at most,`} comes out as the model says`,
+      `${length} operations${among}${capacity === undefined ? "" : ` holding ${capacity} at most,`} comes out as the model says`,
       () => {
         const all = orders(length, capacity ?? Number.POSITIVE_INFINITY, operations)
         // An order that is left out by mistake would be missed by nobody.
         expect(all.length).toBe(count)
         return Effect.forEach(
           all,
-          (order, index) =>
-            Effect.zipRight(
+          (order, index) => {
+            const ending = index % 2 === 0 ? "end the loads" : "close"
+            const restarts = order.some((operation) => operation.do === "restart")
+            return Effect.zipRight(
               // Lets the runner have its turn now and then.
               index % 500 === 0 ? Effect.promise(() => new Promise(setImmediate)) : Effect.void,
-              run(order, capacity, index % 2 === 0 ? "end the loads" : "close")
-            ),
+              Effect.forEach(
+                restarts ? (["keep", "empty"] as const) : (["keep"] as const),
+                (onRestart) => run(order, { capacity, onRestart, ending }),
+                { discard: true }
+              )
+            )
+          },
           { discard: true }
         )
       },
-      120_000
+      1_800_000
     )
   }
 })

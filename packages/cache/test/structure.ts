@@ -3,6 +3,7 @@ import { Effect, type Scope } from "effect"
 import type { Cache } from "../src/Cache.js"
 import { commandsOf } from "../src/commands.js"
 import { type Service, type Settings, start } from "../src/service.js"
+import type { Succession } from "../src/succession.js"
 
 export interface Opened<K, V, E> {
   readonly cache: Cache<K, V, E>
@@ -11,12 +12,30 @@ export interface Opened<K, V, E> {
 
 /** A cache with its inside in view. */
 export const open = <K, V, E>(
-  settings: Omit<Settings<K, V, E>, "name">
+  settings: Omit<Settings<K, V, E>, "name">,
+  succession?: Succession<K>
 ): Effect.Effect<Opened<K, V, E>, never, Scope.Scope> =>
-  Effect.map(start<K, V, E>({ name: "opened", ...settings }), (service) => ({
+  Effect.map(start<K, V, E>({ name: "opened", ...settings }, succession), (service) => ({
     service,
     cache: commandsOf(service, [])
   }))
+
+/** What is left of a closed cache: nothing. */
+export const nothing = {
+  entries: 0,
+  filed: 0,
+  ordered: 0,
+  loads: 0,
+  absences: 0,
+  tagged: 0,
+  tags: 0,
+  weight: 0,
+  inFlight: 0,
+  waiters: 0,
+  edges: 0,
+  background: 0,
+  dirty: 0
+}
 
 /** What there is of each kind, counted anew. A closed cache has nothing of anything. */
 export const structure = <K, V, E>(service: Service<K, V, E>) => {
