@@ -137,11 +137,7 @@ export class Child {
       // A failure is an answer here, and not that of a fiber nobody waits for, which would be logged.
       const build = Effect.exit(Layer.buildWithScope(this.layer, scope))
       // What the layer needs is in the runtime: it was captured where the layer was used.
-      const fiber = this.forkIn(
-        instance,
-        driven(build) as Effect.Effect<Exit.Exit<Context.Context<never>, unknown>>,
-        Context.add(this.runtime.context, CurrentInstance, instance)
-      )
+      const fiber = this.forkIn(instance, driven(build) as Effect.Effect<Exit.Exit<Context.Context<never>, unknown>>)
       return Effect.flatMap(this.built(fiber), (exit): Effect.Effect<Exit.Exit<Instance, unknown>> => {
         if (Exit.isFailure(exit)) {
           this.cause = exit.cause
@@ -160,16 +156,12 @@ export class Child {
   }
 
   /** Starts a fiber whose forks belong to the instance; it does not belong there itself. */
-  private forkIn<A>(
-    { tracker }: Instance,
-    effect: Effect.Effect<A>,
-    context?: Context.Context<never>
-  ): Fiber.RuntimeFiber<A> {
+  private forkIn<A>(instance: Instance, effect: Effect.Effect<A>): Fiber.RuntimeFiber<A> {
     const tracked =
       this.settings.link === "manual"
         ? undefined
-        : (refs: FiberRefs.FiberRefs, id: FiberId.Runtime) => tracker.refs(refs, id)
-    return fork(this.runtime, effect, tracked, context)
+        : (refs: FiberRefs.FiberRefs, id: FiberId.Runtime) => instance.tracker.refs(refs, id)
+    return fork(this.runtime, effect, tracked, Context.add(this.runtime.context, CurrentInstance, instance))
   }
 
   /** How long an instance may take to stop: a tree inside has children of its own, each with its time. */

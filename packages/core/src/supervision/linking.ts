@@ -42,6 +42,8 @@ export class Tracker extends Supervisor.AbstractSupervisor<void> {
   private settled = false
   /** Whether the next fiber that starts is one of supervision's own, and no part of the instance. */
   private unseen = false
+  /** This and the supervisor that the child's own fiber was under, which all fibers of one instance's have in common. */
+  private zipped: Supervisor.Supervisor<unknown> | undefined
   /** Ids of everything the instance ever ran, to tell its own interrupts from those of others. */
   private ids: WeakSet<FiberId.FiberId> | undefined
   // All three are made when they are needed: there may be very many instances that fork nothing.
@@ -80,7 +82,9 @@ export class Tracker extends Supervisor.AbstractSupervisor<void> {
    */
   refs(refs: FiberRefs.FiberRefs, fiberId: FiberId.Runtime): FiberRefs.FiberRefs {
     this.unseen = true
-    const supervisor = FiberRefs.getOrDefault(refs, FiberRef.currentSupervisor).zip(this)
+    // The same one each time, so that it is no difference for a finalizer.
+    this.zipped ??= FiberRefs.getOrDefault(refs, FiberRef.currentSupervisor).zip(this)
+    const supervisor = this.zipped
     return FiberRefs.updateManyAs(refs, {
       entries: [
         [currentTracker, [[fiberId, this]]],

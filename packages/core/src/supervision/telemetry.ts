@@ -8,6 +8,7 @@ import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
 import type * as MetricLabel from "effect/MetricLabel"
 import type * as Tracer from "effect/Tracer"
+import { isTraced } from "./steps.js"
 
 const active = Metric.gauge("effecto_supervision_active", {
   description: "Children of a supervisor that are up, by its path"
@@ -93,24 +94,28 @@ export const restarting = <A, E>(
   start: Effect.Effect<Exit.Exit<A, E>>
 ): Effect.Effect<Exit.Exit<A, E>> => {
   const { attempt, because, instance, path } = options
-  const crash = because === undefined ? undefined : spanOf(because.cause)
-  const span = Effect.makeSpan("Supervision.restart", {
-    attributes: {
-      path,
-      instance,
-      attempt,
-      decision: because === undefined ? "start" : "restart",
-      ...(because === undefined ? {} : { because: because.path })
-    },
-    links: crash === undefined ? [] : [{ _tag: "SpanLink", span: crash, attributes: {} }],
-    captureStackTrace: false
-  })
-  return Effect.flatMap(span, (span) =>
-    Effect.flatMap(start, (exit) =>
-      Effect.map(Effect.clock, (clock) => {
-        span.end(clock.unsafeCurrentTimeNanos(), exit)
-        return exit
-      })
+  const traced = Effect.suspend(() => {
+    const crash = because === undefined ? undefined : spanOf(because.cause)
+    const span = Effect.makeSpan("Supervision.restart", {
+      attributes: {
+        path,
+        instance,
+        attempt,
+        decision: because === undefined ? "start" : "restart",
+        ...(because === undefined ? {} : { because: because.path })
+      },
+      links: crash === undefined ? [] : [{ _tag: "SpanLink", span: crash, attributes: {} }],
+      captureStackTrace: false
+    })
+    return Effect.flatMap(span, (span) =>
+      Effect.flatMap(start, (exit) =>
+        Effect.map(Effect.clock, (clock) => {
+          span.end(clock.unsafeCurrentTimeNanos(), exit)
+          return exit
+        })
+      )
     )
-  )
+  })
+  // A span that is nobody's parent is seen by a tracer only, and Effect's own looks at none.
+  return Effect.withFiberRuntime((fiber) => (isTraced(fiber) ? traced : start))
 }
