@@ -13,14 +13,15 @@
  * in capitals, citext): who finds nothing by a text, or a fraction, asks once more, alone.
  */
 import type { SqlError } from "@effect/sql"
-import { Effect, type Exit, Fiber, FiberRef, Runtime } from "effect"
-import { quoted } from "./columnnames.js"
-import type { Answer } from "./connection.js"
+import { Cause, Effect, Exit, Fiber, FiberRef, Runtime } from "effect"
 import { type Database, foreignConnection } from "./database.js"
 import { type Frame, frameOf } from "./frame.js"
+import type { StatementError } from "./RepoError.js"
 import { type Stored, shapeOf } from "./rowdecoder.js"
+import { statementError } from "./sqlstate.js"
 import type { TableImplementation } from "./tableimplementation.js"
 import type { Reads, TablePlan } from "./tableplan.js"
+import { decodedIn } from "./writing.js"
 
 const isBatching = FiberRef.unsafeMake(false, { join: (parent) => parent })
 
@@ -72,6 +73,8 @@ type Found = Row | "none" | "unknown"
 
 type Finds = Exit.Exit<(key: unknown) => Found, SqlError.SqlError>
 
+type Rows = Effect.Effect<ReadonlyArray<object>, StatementError>
+
 /** One statement to be. */
 interface Batch {
   readonly keys: Set<unknown>
@@ -115,27 +118,28 @@ export class Batching {
     )
   }
 
-  /** The row of a key, if there is one, as {@link Database.query} would answer. */
-  get(table: TableImplementation, reads: Reads, key: unknown): Effect.Effect<Answer, SqlError.SqlError> {
-    const { plan } = table
-    const alone = Effect.suspend(() => this.database.query(reads.getText, [key], plan.source, true, true))
-    return Effect.withFiberRuntime<Answer, SqlError.SqlError>((fiber) => {
-      const where = frameOf(fiber.currentContext, this.database.client) ?? outside
-      const text = `${reads.selectText} where ${quoted(plan.field(plan.keyFields[0] ?? "")?.column ?? "")} = any($1)`
-      const batch = this.join(fiber, where, plan, text, key)
-      const finds = Effect.async<(key: unknown) => Found, SqlError.SqlError>((resume) => {
-        batch.waiting.push(resume)
-        return Effect.suspend(() => this.leave(batch, resume))
-      })
-      return Effect.flatMap(finds, (find) => {
-        const found = find(key)
-        if (found === "unknown") return alone
-        return Effect.succeed<Answer>({
-          command: "SELECT",
-          rowCount: found === "none" ? 0 : 1,
-          rows: found === "none" ? [] : [found]
-        })
-      })
+  /** The row of a key, if there is one, for the fiber that asks; `alone` is how it asks otherwise. */
+  get(
+    fiber: Fiber.RuntimeFiber<unknown, unknown>,
+    table: TableImplementation,
+    reads: Reads,
+    key: unknown,
+    alone: () => Rows
+  ): Rows {
+    const where = frameOf(fiber.currentContext, this.database.client) ?? outside
+    const batch = this.join(fiber, where, table.plan, reads.anyText, key)
+    const received = (finds: Finds): Rows => {
+      if (Exit.isFailure(finds))
+        return Effect.failCause(Cause.map(finds.cause, (error) => statementError(error, `read ${table.name}`)))
+      const found = finds.value(key)
+      if (found === "unknown") return alone()
+      return found === "none" ? Effect.succeed([]) : decodedIn(fiber, table, [found])
+    }
+    return Effect.async((resume) => {
+      // In its own fiber: a model's constructor that throws is a defect of this get only.
+      const receive = (finds: Finds) => resume(Effect.suspend(() => received(finds)))
+      batch.waiting.push(receive)
+      return Effect.suspend(() => this.leave(batch, receive))
     })
   }
 
@@ -176,15 +180,15 @@ export class Batching {
         const { waiting } = batch
         batch.waiting = []
         // Sound: the fiber runs the statement above.
-        for (const resume of waiting) resume(finds as Finds)
+        for (const receive of waiting) receive(finds as Finds)
       })
     })
     return batch
   }
 
   /** Somebody does not wait any more; the last one stops what runs for nobody. */
-  private leave(batch: Batch, resume: (finds: Finds) => void): Effect.Effect<void> {
-    const place = batch.waiting.indexOf(resume)
+  private leave(batch: Batch, receive: (finds: Finds) => void): Effect.Effect<void> {
+    const place = batch.waiting.indexOf(receive)
     if (place >= 0) batch.waiting.splice(place, 1)
     return place >= 0 && batch.waiting.length === 0 && batch.fiber !== undefined
       ? Effect.asVoid(Fiber.interrupt(batch.fiber))

@@ -182,7 +182,7 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
     Effect.withFiberRuntime((fiber) => {
       const reads = readsOf(table, options)
       return batching.takes(fiber, table, key) && lockText(table.name, options) === undefined
-        ? answered(table, batching.get(table, reads, key[0]))
+        ? batching.get(fiber, table, reads, key[0], () => read(table, reads.getText, key, true))
         : locking(table, reads.getText, key, options, true)
     })
 

@@ -55,11 +55,10 @@ export const timed = <A, E, R>(asked: number, self: Effect.Effect<A, E, R>): Eff
     })
   })
 
-/** Rows that are made here, at once. */
-export const timedDecoding = <A, E>(decode: () => Effect.Effect<A, E>): Effect.Effect<A, E> =>
-  Effect.withFiberRuntime((fiber) => {
-    const begun = performance.now()
-    const decoded = decode()
-    note(fiber, "decode", performance.now() - begun)
-    return decoded
-  })
+/** Rows that are made here, at once, in a fiber. */
+export const timedDecoding = <A>(fiber: Fiber.RuntimeFiber<unknown, unknown>, decode: () => A): A => {
+  const begun = performance.now()
+  const decoded = decode()
+  note(fiber, "decode", performance.now() - begun)
+  return decoded
+}

@@ -37,6 +37,8 @@ export interface Reads {
   /** What rows are taken from. */
   readonly fromText: string
   readonly getText: string
+  /** Of the rows whose key, of one field, is one of a list. */
+  readonly anyText: string
 }
 
 /** The columns and parameters of a write. */
@@ -77,6 +79,7 @@ export class TablePlan implements Reads {
   readonly rowsText: string
   readonly fromText: string
   readonly getText: string
+  readonly anyText: string
   /** The same with rows that were deleted softly. */
   readonly withDeleted: Reads
   /** The fields of the key: more than one when it is composite. */
@@ -150,7 +153,8 @@ export class TablePlan implements Reads {
         fromText,
         selectText,
         rowsText: `select from ${fromText}`,
-        getText: `${selectText} where ${this.keyText(1)}`
+        getText: `${selectText} where ${this.keyText(1)}`,
+        anyText: `${selectText} where ${quoted(this.keyColumns[0]?.column ?? "")} = any($1)`
       }
     }
     this.withDeleted = reads(
@@ -167,6 +171,7 @@ export class TablePlan implements Reads {
     this.selectText = live.selectText
     this.rowsText = live.rowsText
     this.getText = live.getText
+    this.anyText = live.anyText
   }
 
   /** The same table in another schema of the database. */

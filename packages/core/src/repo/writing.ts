@@ -1,5 +1,5 @@
 /** The statements that write one row, with what they fail with; their hooks are not known here. */
-import { Effect } from "effect"
+import { Effect, type Fiber } from "effect"
 import { announced } from "./announcing.js"
 import type { Answer } from "./connection.js"
 import { type Database, foreignConnection } from "./database.js"
@@ -37,15 +37,23 @@ export const fieldsGiven = (
   return given as Readonly<Record<string, unknown>>
 }
 
+/** Rows that a fiber was answered with, as instances of the model. */
+export const decodedIn = (
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  table: TableImplementation,
+  rows: Answer["rows"],
+  done?: Done
+): Effect.Effect<ReadonlyArray<object>, DbError> => {
+  const decoded = timedDecoding(fiber, () => table.plan.decode(rows, done))
+  return decoded instanceof DbError ? Effect.fail(decoded) : Effect.succeed(decoded)
+}
+
 export const decoded = (
   table: TableImplementation,
   answer: Answer,
   done?: Done
 ): Effect.Effect<ReadonlyArray<object>, DbError> =>
-  timedDecoding(() => {
-    const rows = table.plan.decode(answer.rows, done)
-    return rows instanceof DbError ? Effect.fail(rows) : Effect.succeed(rows)
-  })
+  Effect.withFiberRuntime((fiber) => decodedIn(fiber, table, answer.rows, done))
 
 /** The row did not come back: a conflict was answered with nothing. */
 export class Skipped {
