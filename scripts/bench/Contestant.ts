@@ -24,6 +24,8 @@ export interface Contestant<State, Result> {
   readonly run: (state: State) => Result | Promise<Result>
   /** How many operations one run does; times are reported for one of them. */
   readonly ops: number
+  /** Says that one run takes so long that it is not repeated, not even to warm up: on the clock it is run once. */
+  readonly once?: boolean
   /** Throws when the result is wrong: a contestant that does not do the work does not compete. */
   readonly validate: (result: Result, state: State) => void
   /** Gives back what `setup` took. */

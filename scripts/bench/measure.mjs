@@ -27,10 +27,11 @@ try {
   process.send?.({ leftOut: error.message })
   process.exit(0)
 }
-await repeat(Number(warmUp), 3)
+const once = contestant.once === true
+if (!once) await repeat(Number(warmUp), 3)
 globalThis.gc?.()
 const before = process.cpuUsage()
-const times = await repeat(Number(onTheClock), fewest)
+const times = await (once ? repeat(0, 1) : repeat(Number(onTheClock), fewest))
 const { user, system } = process.cpuUsage(before)
 await contestant.teardown?.(state)
 process.send?.({

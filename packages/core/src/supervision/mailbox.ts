@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
  * came in between would lie there until the next one.
  */
 export class Mailbox<A> {
-  private letters: Array<A> = []
+  private letters: Array<A | undefined> = []
   private read = 0
   private wake: (() => void) | undefined = undefined
 
@@ -22,8 +22,11 @@ export class Mailbox<A> {
   /** The next letter, if there is one. */
   next(): A | undefined {
     const letter = this.letters[this.read]
-    if (letter !== undefined) this.read++
-    else if (this.read > 0) {
+    if (letter !== undefined) {
+      // A hundred thousand may be sent at once, and each holds on to whoever waits for its answer.
+      this.letters[this.read] = undefined
+      this.read++
+    } else if (this.read > 0) {
       this.letters = []
       this.read = 0
     }

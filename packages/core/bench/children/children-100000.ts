@@ -1,0 +1,3 @@
+import { starting } from "../children.js"
+
+export default starting(100_000)

@@ -1,0 +1,3 @@
+import { building } from "../children.js"
+
+export default building(100_000)
