@@ -5,7 +5,7 @@
  *   get ─┼─▶ collected until this turn of the event loop ends ─▶ `where key = any($1)` in a fiber of its own ─▶ each its own row
  *   get ─┘
  *
- * Collected together is what reads the same columns of the same table in the same place: outside of transactions, or in one and the same. Everybody
+ * Collected together is what reads the same columns of the same table in the same place: in one transaction, in one session, or outside of all. Everybody
  * decodes and hooks their own row; a failure of the statement is everybody's; who is interrupted leaves the others alone, and the last one
  * stops the statement.
  *
@@ -16,6 +16,7 @@ import type { SqlError } from "@effect/sql"
 import { Cause, Effect, Exit, Fiber, FiberRef, Runtime } from "effect"
 import { type Database, foreignConnection } from "./database.js"
 import { type Frame, frameOf } from "./frame.js"
+import { type Held, heldOf } from "./held.js"
 import type { StatementError } from "./RepoError.js"
 import { type Stored, shapeOf } from "./rowdecoder.js"
 import { statementError } from "./sqlstate.js"
@@ -83,8 +84,10 @@ interface Batch {
   fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
 }
 
-/** Where something is read: in a transaction, or outside of all. */
+/** Where something is read: in a transaction, on the connection of a session, or outside of all. */
 const outside = {}
+
+type Where = Frame | Held | typeof outside
 
 const finder = (plan: TablePlan, rows: ReadonlyArray<Row>) => {
   const byKey = new Map<unknown, Row>()
@@ -101,7 +104,7 @@ const finder = (plan: TablePlan, rows: ReadonlyArray<Row>) => {
 
 export class Batching {
   /** What is still collected: by where, and there by the text of the statement. */
-  private readonly open = new Map<Frame | typeof outside, Map<string, Batch>>()
+  private readonly open = new Map<Where, Map<string, Batch>>()
 
   constructor(private readonly database: Database) {}
 
@@ -126,7 +129,8 @@ export class Batching {
     key: unknown,
     alone: () => Rows
   ): Rows {
-    const where = frameOf(fiber.currentContext, this.database.client) ?? outside
+    const { client } = this.database
+    const where = frameOf(fiber.currentContext, client) ?? heldOf(fiber.currentContext, client) ?? outside
     const batch = this.join(fiber, where, table.plan, reads.anyText, key)
     const received = (finds: Finds): Rows => {
       if (Exit.isFailure(finds))
@@ -145,7 +149,7 @@ export class Batching {
 
   private join(
     fiber: Fiber.RuntimeFiber<unknown, unknown>,
-    where: Frame | typeof outside,
+    where: Where,
     plan: TablePlan,
     text: string,
     key: unknown

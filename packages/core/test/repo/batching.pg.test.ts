@@ -174,6 +174,34 @@ describe("get with batching, in transactions", () => {
   })
 })
 
+describe("get with batching, in sessions", () => {
+  layer(TestRepo, { excludeTestServices: true })((it) => {
+    it.scoped("gives nobody outside what a session sees, nor a session what others do", () =>
+      Effect.gen(function* () {
+        const { repo, sql } = yield* pool(3)
+        yield* sql`create schema tenant; create table tenant.items (id int primary key, name text not null);
+          insert into tenant.items values (1, 'secret')`
+        const ready = yield* Effect.makeSemaphore(0)
+        const go = yield* Deferred.make<void>()
+        const get = Effect.zipRight(
+          Effect.zipRight(ready.release(1), Deferred.await(go)),
+          withBatching(repo.get(Items, 1))
+        )
+        const inside = yield* Effect.fork(repo.session(Effect.zipRight(sql`set search_path = tenant`, get)))
+        const other = yield* Effect.fork(repo.session(get))
+        const outside = yield* Effect.fork(get)
+        yield* ready.take(3)
+        yield* Deferred.succeed(go, undefined)
+        expect(names(yield* Effect.all([inside, other, outside].map(Fiber.join)))).toEqual([
+          "secret",
+          "item 1",
+          "item 1"
+        ])
+      })
+    )
+  })
+})
+
 describe("get with batching, interrupted", () => {
   layer(TestRepo, { excludeTestServices: true })((it) => {
     /** How many wait for a lock on the table. */
