@@ -23,6 +23,12 @@ const tasks = {
   test: { file: "scripts/test.mjs", built: true, about: "run the tests; what follows -- goes to vitest" },
   check: { file: "scripts/check.mjs", built: false, about: "check everything; -- types lint checks a selection" },
   bench: { file: "scripts/bench.mjs", built: true, about: "list the benches; -- cache/hit runs one" },
+  mutants: {
+    file: "scripts/mutants.mjs",
+    built: false,
+    about: "break the cache in many ways, and see a test fail each time"
+  },
+  races: { file: "scripts/races.mjs", built: true, about: "what overtakes a load, asked of our cache and its peers" },
   format: { file: "scripts/format.mjs", built: false, about: "format the sources and mend what can be mended" }
 }
 

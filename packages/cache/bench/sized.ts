@@ -6,7 +6,7 @@ import { IDLE, zipf } from "./keys.js"
 
 const DRAWS = 200_000
 
-interface Timed {
+export interface Timed {
   readonly value: number
   deadline: number
 }
@@ -20,7 +20,7 @@ const validate = (sum: number, state: { readonly sum: number }) => {
   if (sum !== state.sum) throw new Error(`the hits add up to ${sum}, not to ${state.sum}`)
 }
 
-interface Filled<C> {
+export interface Filled<C> {
   readonly cache: C
   readonly keys: ReadonlyArray<number>
   readonly sum: number
