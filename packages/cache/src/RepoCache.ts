@@ -18,7 +18,7 @@
  * whose rows depend on who asks. Inside of a transaction an unchanged row is served from the cache too; read with `Repo` what has to be of the transaction's
  * own snapshot, or locked.
  *
- * It is *not* shared between processes: it knows what this process writes through the same client.
+ * It knows what this process writes through the same client. What other processes write it knows with a `ChangeFeed` in its context.
  *
  * @since 0.1.0
  */
@@ -27,8 +27,9 @@ import type { NoOptions, ReadContext, ReadError } from "@effecto/core/Repo"
 import { Repo } from "@effecto/core/Repo"
 import { NotFound } from "@effecto/core/RepoError"
 import type * as Table from "@effecto/core/Table"
-import { Context, Data, Duration, Effect, Either, Layer, type Option, type Scope } from "effect"
+import { Context, Data, Duration, Effect, Either, Layer, Option, type Scope } from "effect"
 import type { Cache, Options as CacheOptions, Stats } from "./Cache.js"
+import { ChangeFeed } from "./ChangeFeed.js"
 import { commandsOf } from "./commands.js"
 import type { Lifetime } from "./lifetime.js"
 import { settingsOf } from "./options.js"
@@ -234,6 +235,23 @@ export const make = <T extends Table.Any>(
         )
       }
     })
+
+    const feed = yield* Effect.serviceOption(ChangeFeed)
+    if (Option.isSome(feed)) {
+      yield* feed.value.subscribe({
+        forget: (change) => forget(change, "committed"),
+        forgetAll: () => {
+          rows.service.succession.evictAll()
+          queries.service.succession.evictAll()
+        },
+        bypass: () => {
+          const ends = [ofRows.locks.everything(), ofQueries.locks.everything()]
+          return () => {
+            for (const end of ends) end()
+          }
+        }
+      })
+    }
 
     if (strict === true) {
       yield* Announcement.guard((change) => {

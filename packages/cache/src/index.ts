@@ -4,4 +4,5 @@
  * @since 0.1.0
  */
 export * as Cache from "./Cache.js"
+export * as ChangeFeed from "./ChangeFeed.js"
 export * as RepoCache from "./RepoCache.js"

@@ -1,0 +1,147 @@
+/**
+ * The SQL that makes a table tell of its changes itself, whoever makes them: three triggers for each statement, with its transition tables, and one for truncate.
+ *
+ * Keys are written as `feedmessage.ts` reads them: only those whose kind the table's model tells for sure (numbers, texts, bigints, booleans); otherwise the table.
+ * Every name of the user's gets in by `identifier` or `literal`.
+ */
+import * as Table from "@effecto/core/Table"
+import { Hash, Schema, SchemaAST } from "effect"
+import { VERSION } from "./feedmessage.js"
+
+const identifier = (name: string): string => `"${name.replaceAll('"', '""')}"`
+
+/** Right whatever `standard_conforming_strings` says. */
+const literal = (text: string): string => {
+  const quoted = `'${text.replaceAll("'", "''")}'`
+  return text.includes("\\") ? `E${quoted.replaceAll("\\", "\\\\")}` : quoted
+}
+
+/** A text between dollars, whatever it holds. */
+const dollars = (body: string): string => {
+  let tag = "$effecto$"
+  for (let n = 1; body.includes(tag); n += 1) tag = `$effecto${n}$`
+  return `${tag}${body}${tag}`
+}
+
+type Kind = "number" | "string" | "bigint" | "boolean"
+
+/** What JavaScript has for a field, where that is one kind of thing. */
+const kindOf = (ast: SchemaAST.AST): Kind | undefined => {
+  if (SchemaAST.isNumberKeyword(ast)) return "number"
+  if (SchemaAST.isStringKeyword(ast) || SchemaAST.isTemplateLiteral(ast)) return "string"
+  if (SchemaAST.isBigIntKeyword(ast)) return "bigint"
+  if (SchemaAST.isBooleanKeyword(ast)) return "boolean"
+  if (SchemaAST.isRefinement(ast)) return kindOf(ast.from)
+  if (SchemaAST.isLiteral(ast))
+    return typeof ast.literal === "string" || typeof ast.literal === "number" ? (typeof ast.literal as Kind) : undefined
+  if (SchemaAST.isUnion(ast)) {
+    const kinds = new Set(ast.types.map(kindOf))
+    return kinds.size === 1 ? [...kinds][0] : undefined
+  }
+  return undefined
+}
+
+const expressionOf: { readonly [K in Kind]: (column: string) => string } = {
+  number: (column) => `to_jsonb(${column})`,
+  string: (column) => `to_jsonb(${column}::text)`,
+  bigint: (column) => `jsonb_build_object('b', ${column}::text)`,
+  boolean: (column) => `to_jsonb(${column})`
+}
+
+/** The key of a row as JSON, in SQL; nothing where it is not sure how the program has it. */
+const keyOf = (table: Table.Any): string | undefined => {
+  const columns = Table.keyColumns(table)
+  // Sound: every field of a Model is a schema, or a property signature of one.
+  const { propertySignatures } = Schema.typeSchema(Schema.Struct(table.model.fields as Schema.Struct.Fields))
+    .ast as SchemaAST.TypeLiteral
+  const parts = columns.map(({ column, field }) => {
+    const kind = kindOf(propertySignatures.find(({ name }) => name === field)?.type ?? SchemaAST.unknownKeyword)
+    return kind && ([field, expressionOf[kind](identifier(column))] as const)
+  })
+  const all: Array<readonly [field: string, expression: string]> = []
+  for (const part of parts) {
+    if (part === undefined) return undefined
+    all.push(part)
+  }
+  const [first] = all
+  if (typeof table.key === "string") return first?.[1]
+  return `jsonb_build_object('k', jsonb_build_object(${all.map(([field, key]) => `${literal(field)}, ${key}`).join(", ")}))`
+}
+
+/** Names of PostgreSQL have 63 bytes: longer ones would be cut, and two of them could become one. */
+const nameOf = (table: Table.Any): string => {
+  const short = [...table.name].filter((letter) => /[a-z0-9_]/i.test(letter)).slice(0, 24)
+  const hash = (Hash.string(`${table.schema ?? ""}.${table.name}`) >>> 0).toString(16)
+  return `effecto_changes_${short.join("")}_${hash}`
+}
+
+const qualified = (schema: string | undefined, name: string): string =>
+  schema === undefined ? identifier(name) : `${identifier(schema)}.${identifier(name)}`
+
+const operations = ["insert", "update", "delete", "truncate"] as const
+
+export const uninstall = (table: Table.Any): string => {
+  const on = qualified(table.schema, table.name)
+  const name = nameOf(table)
+  return [
+    ...operations.map((operation) => `drop trigger if exists ${identifier(`${name}_${operation}`)} on ${on};`),
+    `drop function if exists ${qualified(table.schema, name)}();`
+  ].join("\n")
+}
+
+export const install = (table: Table.Any, channel: string, most: number): string => {
+  const on = qualified(table.schema, table.name)
+  const name = nameOf(table)
+  const run = qualified(table.schema, name)
+  const key = keyOf(table)
+  const line = (keys: string) =>
+    `jsonb_build_array(jsonb_build_array(${table.schema === undefined ? "null" : literal(table.schema)}, ${literal(table.name)}, ${keys}))`
+  const payload = (keys: string) =>
+    `jsonb_build_object('v', ${VERSION}, 't', ${line(keys)}, 'at', floor(extract(epoch from clock_timestamp()) * 1000)::bigint)::text`
+  const sources = {
+    INSERT: "select #key# as key from effecto_new",
+    UPDATE: "select #key# as key from effecto_old union select #key# from effecto_new",
+    DELETE: "select #key# as key from effecto_old"
+  }
+  const read = (operation: keyof typeof sources) =>
+    `  ${operation === "INSERT" ? "if" : "elsif"} tg_op = '${operation}' then
+    select jsonb_agg(few.key) into effecto_keys from (select distinct every_one.key from (${sources[operation].replaceAll("#key#", key ?? "'0'::jsonb")}) as every_one limit ${most + 1}) as few;
+    if effecto_keys is null then return null; end if;`
+  const body = `
+#variable_conflict use_column
+declare
+  effecto_keys jsonb;
+  effecto_payload text;
+begin
+${read("INSERT")}
+${read("UPDATE")}
+${read("DELETE")}
+  end if;
+  ${
+    key === undefined
+      ? `effecto_payload := ${payload("0")};`
+      : `if effecto_keys is null or jsonb_array_length(effecto_keys) > ${most} then
+    effecto_payload := ${payload("0")};
+  else
+    effecto_payload := ${payload("effecto_keys")};
+    if octet_length(effecto_payload) > 7999 then effecto_payload := ${payload("0")}; end if;
+  end if;`
+  }
+  perform pg_notify(${literal(channel)}, effecto_payload);
+  return null;
+end
+`
+  const referencing = {
+    insert: "referencing new table as effecto_new ",
+    update: "referencing old table as effecto_old new table as effecto_new ",
+    delete: "referencing old table as effecto_old ",
+    truncate: ""
+  }
+  return [
+    `create or replace function ${run}() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as ${dollars(body)};`,
+    ...operations.flatMap((operation) => [
+      `drop trigger if exists ${identifier(`${name}_${operation}`)} on ${on};`,
+      `create trigger ${identifier(`${name}_${operation}`)} after ${operation} on ${on} ${referencing[operation]}for each statement execute function ${run}();`
+    ])
+  ].join("\n")
+}
