@@ -198,10 +198,10 @@ export const mutants = [
   mutant(
     "interleavings.test.ts",
     "3 operations",
-    "a successor is handed the content that was to be dropped",
+    "a successor does not take the content that was kept for it",
     "service.ts",
-    '    if (this.settings.onRestart === "keep") this.succession.kept',
-    "    this.succession.kept"
+    'const kept = settings.onRestart === "keep" ?',
+    'const kept = settings.onRestart === "empty" ?'
   ),
   mutant(
     "removal.test.ts",

@@ -91,12 +91,14 @@ describe("staleWhileRevalidate", () => {
     it.scoped(`never serves what ${what} has removed, before its expiry or after`, () =>
       Effect.gen(function* () {
         for (const first of ["expiry", what]) {
-          const { cache, table } = yield* make
-          if (first === "expiry") yield* TestClock.adjust("10 seconds")
-          yield* invalidate(cache)
-          yield* TestClock.adjust("10 seconds")
-          expect(yield* cache.get("k")).toEqual(Option.some(2))
-          expect(table.loads).toBe(2)
+          for (const later of ["0 seconds", "1 second", "10 seconds"] as const) {
+            const { cache, table } = yield* make
+            if (first === "expiry") yield* TestClock.adjust("10 seconds")
+            yield* invalidate(cache)
+            yield* TestClock.adjust(later)
+            expect(yield* cache.get("k")).toEqual(Option.some(2))
+            expect(table.loads).toBe(2)
+          }
         }
       })
     )
