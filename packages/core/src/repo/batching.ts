@@ -13,7 +13,7 @@
  * in capitals, citext): who finds nothing by a text, or a fraction, asks once more, alone.
  */
 import type { SqlError } from "@effect/sql"
-import { Cause, Effect, Exit, Fiber, FiberRef, Runtime } from "effect"
+import { Cause, Effect, type Exit, Fiber, FiberRef, Runtime } from "effect"
 import { type Database, foreignConnection } from "./database.js"
 import { type Frame, frameOf } from "./frame.js"
 import { type Held, heldOf } from "./held.js"
@@ -72,14 +72,19 @@ type Row = Stored
 /** What a key finds: a row, none, or that nobody knows. */
 type Found = Row | "none" | "unknown"
 
-type Finds = Exit.Exit<(key: unknown) => Found, SqlError.SqlError>
+type Find = (key: unknown) => Found
+
+type Finds = Exit.Exit<Find, SqlError.SqlError>
+
+/** Somebody who waits. */
+type Receive = (finds: Finds) => void
 
 type Rows = Effect.Effect<ReadonlyArray<object>, StatementError>
 
 /** One statement to be. */
 interface Batch {
   readonly keys: Set<unknown>
-  waiting: Array<(finds: Finds) => void>
+  waiting: Array<Receive>
   /** The statement, once it runs. */
   fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
 }
@@ -132,19 +137,26 @@ export class Batching {
     const { client } = this.database
     const where = frameOf(fiber.currentContext, client) ?? heldOf(fiber.currentContext, client) ?? outside
     const batch = this.join(fiber, where, table.plan, reads.anyText, key)
-    const received = (finds: Finds): Rows => {
-      if (Exit.isFailure(finds))
-        return Effect.failCause(Cause.map(finds.cause, (error) => statementError(error, `read ${table.name}`)))
-      const found = finds.value(key)
-      if (found === "unknown") return alone()
-      return found === "none" ? Effect.succeed([]) : decodedIn(fiber, table, [found])
-    }
-    return Effect.async((resume) => {
-      // In its own fiber: a model's constructor that throws is a defect of this get only.
-      const receive = (finds: Finds) => resume(Effect.suspend(() => received(finds)))
-      batch.waiting.push(receive)
-      return Effect.suspend(() => this.leave(batch, receive))
+    let resumes: Receive | undefined
+    const answer = Effect.async<Find, SqlError.SqlError>((resume) => {
+      resumes = resume
+      batch.waiting.push(resume)
     })
+    // What Effect.async itself does with an interruption takes five Effects more.
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.matchCauseEffect(restore(answer), {
+        onFailure: (cause): Rows =>
+          Effect.zipRight(
+            this.leave(batch, resumes),
+            Effect.failCause(Cause.map(cause, (error) => statementError(error, `read ${table.name}`)))
+          ),
+        onSuccess: (find) => {
+          const found = find(key)
+          if (found === "unknown") return restore(alone())
+          return found === "none" ? Effect.succeed([]) : decodedIn(fiber, table, [found])
+        }
+      })
+    )
   }
 
   private join(
@@ -191,8 +203,8 @@ export class Batching {
   }
 
   /** Somebody does not wait any more; the last one stops what runs for nobody. */
-  private leave(batch: Batch, receive: (finds: Finds) => void): Effect.Effect<void> {
-    const place = batch.waiting.indexOf(receive)
+  private leave(batch: Batch, receive: Receive | undefined): Effect.Effect<void> {
+    const place = receive === undefined ? -1 : batch.waiting.indexOf(receive)
     if (place >= 0) batch.waiting.splice(place, 1)
     return place >= 0 && batch.waiting.length === 0 && batch.fiber !== undefined
       ? Effect.asVoid(Fiber.interrupt(batch.fiber))

@@ -1,6 +1,6 @@
 /** What the Repo's functions do, for one database. */
 import { SqlError, Statement } from "@effect/sql"
-import { Effect, Function, Option, Stream } from "effect"
+import { Effect, Exit, Function, Option, Stream } from "effect"
 import { type Aggregate, aggregate } from "./aggregate.js"
 import { announced } from "./announcing.js"
 import type { Associations } from "./association.js"
@@ -29,7 +29,7 @@ import { decodeRows, reload } from "./reload.js"
 import type { Service } from "./repository.js"
 import { isRow, keyOf, notFound } from "./rowkey.js"
 import { bounded, type CountOptions, lockText, type ReadOptions, seesDeleted } from "./rowlock.js"
-import { spanned } from "./span.js"
+import { spanned, spannedCall } from "./span.js"
 import { statementError } from "./sqlstate.js"
 import { stream } from "./streaming.js"
 import type { Any, Operation } from "./Table.js"
@@ -165,13 +165,18 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
     return Effect.succeed<ReadonlyArray<object>>([])
   }
 
-  const byKey = (table: TableImplementation, key: unknown, call: string, options?: ReadOptions) =>
-    Effect.matchEffect(table.plan.encodeKey(key), {
+  const byKey = (table: TableImplementation, key: unknown, call: string, options?: ReadOptions) => {
+    const onSuccess = (encoded: ReadonlyArray<unknown>) =>
+      associated(table, hooked(table, atKey(table, encoded, options), call, key, { options }), options)
+    const encoded = table.plan.encodeKey(key)
+    // Nearly all are encoded at once. Sound: what an effect that is over gave is what it was to give.
+    if (Exit.isExit(encoded) && Exit.isSuccess(encoded)) return onSuccess(encoded.value as ReadonlyArray<unknown>)
+    return Effect.matchEffect(encoded, {
       onFailure: (invalid): Effect.Effect<ReadonlyArray<object>, InvalidInput> =>
         options?.strict === true ? Effect.fail(invalid) : nothing(table, options),
-      onSuccess: (encoded) =>
-        associated(table, hooked(table, atKey(table, encoded, options), call, key, { options }), options)
+      onSuccess
     })
+  }
 
   /** The row of a key: alone, or with those of others who ask at the same time. */
   const atKey = (
@@ -602,13 +607,11 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
       name,
       (table: Any, ...rest: ReadonlyArray<unknown>) =>
         // What the types do not allow is a defect of the effect: a call never throws.
-        Effect.suspend(() =>
-          spanned(
-            // Sound: the arguments are handed on as they came.
-            around(name, table, rest, call as (...all: ReadonlyArray<unknown>) => Effect.Effect<unknown>),
-            `Repo.${name}`,
-            { "db.system.name": "postgresql", "db.collection.name": table.name }
-          )
+        spannedCall(
+          // Sound: the arguments are handed on as they came.
+          () => around(name, table, rest, call as (...all: ReadonlyArray<unknown>) => Effect.Effect<unknown>),
+          `Repo.${name}`,
+          () => ({ "db.system.name": "postgresql", "db.collection.name": table.name })
         )
     ])
   )
