@@ -27,15 +27,18 @@ import type { NoOptions, ReadContext, ReadError } from "@effecto/core/Repo"
 import { Repo } from "@effecto/core/Repo"
 import { NotFound } from "@effecto/core/RepoError"
 import type * as Table from "@effecto/core/Table"
-import { Context, Data, Duration, Effect, Either, Layer, Option, type Scope } from "effect"
+import { Context, Data, Duration, Effect, Either, Layer, Option, Schema, type Scope } from "effect"
 import type { Cache, Options as CacheOptions, Stats } from "./Cache.js"
 import { ChangeFeed } from "./ChangeFeed.js"
 import { commandsOf } from "./commands.js"
 import type { Lifetime } from "./lifetime.js"
 import { settingsOf } from "./options.js"
+import { type Disagreement, type SampleOptions, Sampler } from "./sampler.js"
 import { type Service, start } from "./service.js"
 import type { Settings } from "./settings.js"
 import { Succession } from "./succession.js"
+
+export type { Disagreement, SampleOptions }
 
 /**
  * The cache of one table: see `layer`.
@@ -122,6 +125,11 @@ export interface Options<E = never>
    * write whose keys are not known beforehand, such as an insert, holds the whole table. False by default.
    */
   readonly strict?: boolean | undefined
+  /**
+   * Reads one in so many hits of `get`, `fetch` from the database as well, after it was answered, and counts where that has something else that nobody has told the cache
+   * of: `effecto_cache_incoherent_reads`, of `effecto_cache_sampled_reads`. Off by default. Rows are compared by the table's model.
+   */
+  readonly sample?: SampleOptions | undefined
 }
 
 const nameOf = (table: { readonly schema: string | undefined; readonly name: string }): string =>
@@ -165,7 +173,7 @@ export const make = <T extends Table.Any>(
     type E = ReadError<T>
     const repo = yield* Repo
     const name = options.name ?? nameOf(table)
-    const { absent, capacity, queries: most, strict, ...common } = options
+    const { absent, capacity, queries: most, sample, strict, ...common } = options
     const field = typeof table.key === "string" ? table.key : undefined
     /** Sound: keys come in by functions that take keys of the table, and `comparable` changes nothing of what they hold. */
     const keyOf = (key: unknown) => key as Table.Key<T>
@@ -276,11 +284,37 @@ export const make = <T extends Table.Any>(
       // Sound: one key is for one query, as its documentation says, so what is under it is what that query brings or fails with.
       return queries.cache.getOrLoad(key, query, lifetime, { tags }) as Effect.Effect<A, E2, R>
     }
+    // Sound: what it requires is in the context that the cache was made in, and everything of the cache's own runs with that.
+    const read = (key: unknown) => repo.get(table, keyOf(key)) as Effect.Effect<Option.Option<Row>, E>
+    const sampler =
+      sample &&
+      new Sampler<unknown, Row>(sample, {
+        name,
+        hits: () => rows.service.store.counters.hits,
+        read,
+        held: rows.cache.unsafePeek,
+        isSame: Schema.equivalence(table.model),
+        forget: (key) => rows.service.succession.evict(key),
+        fork: (effect) => rows.service.fork(Effect.ignore(effect))
+      })
+    const sampled =
+      (sampler: Sampler<unknown, Row>) =>
+      (key: unknown): Effect.Effect<Option.Option<Row>, E> =>
+        Effect.map(rows.cache.get(key), (row) => {
+          if (Option.isSome(row)) sampler.see(key, row.value)
+          return row
+        })
+    const get = sampler === undefined ? rows.cache.get : sampled(sampler)
+    // Sound: `missing` is what it fails with where there is no row.
+    const fetchPlain = rows.cache.fetch as (key: unknown) => Effect.Effect<Row, NotFound<T["name"]> | E>
+    const fetch =
+      sampler === undefined
+        ? fetchPlain
+        : (key: unknown) => Effect.tap(fetchPlain(key), (row) => Effect.sync(() => sampler.see(key, row)))
     const cache: RepoCache<T> = {
       table,
-      get: (key) => rows.cache.get(comparable(key)),
-      // Sound: `missing` is what it fails with where there is no row.
-      fetch: (key) => rows.cache.fetch(comparable(key)) as Effect.Effect<Row, NotFound<T["name"]> | E>,
+      get: (key) => get(comparable(key)),
+      fetch: (key) => fetch(comparable(key)),
       getAll: (keys) => rows.cache.getAll(Array.from(keys, comparable)),
       refresh: (key) => rows.cache.refresh(comparable(key)),
       getOrLoad: readQuery,
