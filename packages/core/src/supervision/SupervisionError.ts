@@ -59,14 +59,21 @@ export class InstanceDied extends Data.TaggedError("InstanceDied")<{
  * The defect of a call to a child that is down: it did not come up within the time that `whenDown` allows, or will not
  * come up at all. `waited` is in milliseconds.
  *
+ * `holding` is the path of a child whose build, or stop, makes the call while the supervisor waits for just that before it can
+ * start the child that is down. Such a call dies at once. A build that fails of it is tried again when the other child is up.
+ *
  * @since 0.1.0
  * @category errors
  */
 export class ChildDown extends Data.TaggedError("ChildDown")<{
   readonly path: string
   readonly waited: number
+  readonly holding?: string
 }> {
   override get message(): string {
+    if (this.holding !== undefined) {
+      return `"${this.path}" is down, and to wait for it would deadlock: its supervisor first waits for "${this.holding}", whose build or stop makes this call`
+    }
     return `"${this.path}" is down: this call waited ${this.waited} ms for it to come up (option whenDown)`
   }
 }

@@ -7,7 +7,7 @@ import * as Effectable from "effect/Effectable"
 import { pipeArguments } from "effect/Pipeable"
 import * as Stream from "effect/Stream"
 import { YieldWrap, yieldWrapGet } from "effect/Utils"
-import { isDetached } from "./detached.js"
+import { isDetached, isMarked } from "./detached.js"
 import { CallTypeId, run, runNow } from "./guard.js"
 import type { Instance, Slot } from "./instance.js"
 import { type AnyEffect, type AnyStream, isFunction, isObject, isStream, kindOf } from "./kind.js"
@@ -53,7 +53,12 @@ class LazyCall {
   private attempt(fiber: AnyFiber): AnyEffect | typeof succeeded {
     const { effect, made, slot } = this
     const instance = slot.current
-    if (instance === undefined) return Effect.flatMap(slot.awaitUp, (next) => run(next, asEffect(this.again(next))))
+    if (instance === undefined) {
+      return slot.whenUp((next, caller) => {
+        const end = runNow(caller, next, asEffect(this.again(next)))
+        return end === succeeded ? answerOf(taken()) : end
+      })
+    }
     return runNow(fiber, instance, instance === made && effect !== undefined ? effect : asEffect(this.again(instance)))
   }
 
@@ -177,6 +182,7 @@ export const stream = (slot: Slot, reach: Reach): AnyStream =>
       (instance) => {
         const value = reach(instance)
         if (!isStream(value)) return Stream.succeed(value)
+        if (isMarked(value)) return value
         return Stream.fromPull(
           // A guarded Effect has the types of the one it guards.
           Effect.map(Stream.toPull(value), (pull) => run(instance, pull) as typeof pull)

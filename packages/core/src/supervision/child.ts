@@ -157,10 +157,10 @@ export class Child {
 
   /** Starts a fiber whose forks belong to the instance; it does not belong there itself. */
   private forkIn<A>(instance: Instance, effect: Effect.Effect<A>): Fiber.RuntimeFiber<A> {
-    const tracked =
-      this.settings.link === "manual"
-        ? undefined
-        : (refs: FiberRefs.FiberRefs, id: FiberId.Runtime) => instance.tracker.refs(refs, id)
+    const tracked = (refs: FiberRefs.FiberRefs, id: FiberId.Runtime): FiberRefs.FiberRefs => {
+      instance.builder = id
+      return this.settings.link === "manual" ? Linking.untrackedRefs(refs, id) : instance.tracker.refs(refs, id)
+    }
     return fork(this.runtime, effect, tracked, Context.add(this.runtime.context, CurrentInstance, instance))
   }
 
@@ -209,6 +209,7 @@ export class Child {
   ): Effect.Effect<"closed" | "orphaned"> {
     return Effect.suspend(() => {
       if (instance.state !== "exited") instance.state = "stopping"
+      instance.isClosing = true
       this.heart?.unsafeInterruptAsFork(FiberId.none)
       this.heart = undefined
       if (this.slot.current === instance) this.slot.current = undefined
@@ -224,6 +225,7 @@ export class Child {
           ? this.forkIn(instance, driven(stop))
           : fork(this.runtime, driven(Effect.zipRight(Fiber.interrupt(build), stop)))
       return Effect.flatMap(this.closed(closing), (result): Effect.Effect<"closed" | "orphaned"> => {
+        instance.isClosing = false
         instance.abandonCalls()
         if (this.instance === instance) this.instance = undefined
         if (Option.isNone(result)) {

@@ -14,7 +14,6 @@ import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -25,6 +24,7 @@ import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { CurrentInstance } from "./child.js"
 import { drawNested } from "./drawing.js"
 import { type ChildSettings, type Close, DynamicChild, type Patience, serviceKey } from "./dynamicchild.js"
@@ -52,12 +52,13 @@ type Action = Machine.Action<DynamicChild>
 /** How many actions are begun in one step. */
 const breath = 256
 
+/** Why there is no instance of a child that was stopped before it was up. Known by its identity. */
+export const terminated: Cause.Cause<never> = Cause.interrupt(FiberId.none)
+
 /** How many children a picture shows one by one. */
 const shown = 20
 
 export class Dynamic<Arg> {
-  /** Fails when the supervisor gives up; never completed by an ordinary close. */
-  readonly shutdown = Deferred.unsafeMake<never, SupervisorShutdown>(FiberId.none)
   readonly machine: Machine.Machine<DynamicChild>
   private readonly runtime: Runtime.Runtime<never>
   private events: Array<Event> = []
@@ -66,7 +67,7 @@ export class Dynamic<Arg> {
   private busy = false
   /** Closes that were begun in this step and take time. */
   private unfinished: Array<DynamicChild> = []
-  private whenOver: Array<() => void> = []
+  private readonly whenOver = new Set<(error: SupervisorShutdown) => void>()
   private over: SupervisorShutdown | undefined
   private unnamed = 0
   private warned = false
@@ -78,7 +79,7 @@ export class Dynamic<Arg> {
     private readonly clock: Clock.Clock,
     /** The instance that it was built in, if it is in a tree. */
     readonly parent: Instance | undefined,
-    readonly feed: PubSub.PubSub<Report.SupervisionEvent>,
+    private readonly feed: PubSub.PubSub<Report.SupervisionEvent | "over">,
     private readonly labels: ReadonlyArray<MetricLabel.MetricLabel>
   ) {
     this.machine = Machine.make(settings)
@@ -96,7 +97,7 @@ export class Dynamic<Arg> {
       const runtime = yield* Effect.runtime<R>()
       const clock = yield* Effect.clock
       const parent = yield* CurrentInstance
-      const feed = yield* PubSub.sliding<Report.SupervisionEvent>(256)
+      const feed = yield* PubSub.sliding<Report.SupervisionEvent | "over">(256)
       const labels = yield* FiberRef.get(FiberRef.currentMetricLabels)
       const own = Runtime.make({ ...runtime, context: omit(runtime.context) })
       return yield* Effect.acquireRelease(
@@ -127,7 +128,13 @@ export class Dynamic<Arg> {
 
   /** Why nothing can be started any more. */
   get ended(): SupervisorShutdown {
-    return this.over ?? this.ending("closed", undefined, Cause.empty)
+    const { gaveUpOn } = this.machine
+    return (
+      this.over ??
+      (gaveUpOn === undefined
+        ? this.ending("closed", undefined, Cause.empty)
+        : this.ending("intensity", gaveUpOn.id, gaveUpOn.cause))
+    )
   }
 
   /** Asks for a child. What became of that is seen in the child: its `refused`, `starts`, `status` and `cause`. */
@@ -147,14 +154,37 @@ export class Dynamic<Arg> {
   /** The layer is about to close: nothing is restarted any more. */
   beginClose(): void {
     this.send({ _tag: "Close" })
+    // Whoever waits for a start is not to wait for the layer, which may never close.
+    for (const child of Array.from(this.children.values())) if (child.status === "starting") this.terminate(child)
   }
 
   /** Stops all children side by side and waits for the end. */
   readonly close: Effect.Effect<void> = Effect.async<void>((resume) => {
     if (this.over !== undefined) return resume(Effect.void)
-    this.whenOver.push(() => resume(Effect.void))
+    this.whenOver.add(() => resume(Effect.void))
     this.send({ _tag: "Shutdown" })
   })
+
+  /** Fails when the supervisor gives up. If it is closed instead, there is nothing more to wait for. */
+  readonly awaitShutdown: Effect.Effect<never, SupervisorShutdown> = Effect.async((resume) => {
+    const tell = (error: SupervisorShutdown): void =>
+      resume(error.reason === "closed" ? Effect.interrupt : Effect.fail(error))
+    if (this.over !== undefined) return tell(this.over)
+    this.whenOver.add(tell)
+    // Without a guard around it, but as with one: what it is about dies with the instance. Its own end is the first to be told.
+    const forget = this.parent?.onDeath((died) => resume(Effect.die(died)))
+    return Effect.sync(() => {
+      this.whenOver.delete(tell)
+      forget?.()
+    })
+  })
+
+  /** What happens from now on, to the end. */
+  readonly emitted: Stream.Stream<Report.SupervisionEvent> = Stream.suspend(() =>
+    this.over === undefined
+      ? Stream.takeWhile(Stream.fromPubSub(this.feed), (event): event is Report.SupervisionEvent => event !== "over")
+      : Stream.empty
+  )
 
   private send(event: Event): void {
     if (this.over !== undefined) {
@@ -204,7 +234,6 @@ export class Dynamic<Arg> {
   }
 
   private perform(action: Action): void {
-    const { child } = action
     switch (action._tag) {
       case "Start": {
         this.open(action.child)
@@ -212,6 +241,10 @@ export class Dynamic<Arg> {
       }
       case "Stop": {
         this.stop(action.child)
+        break
+      }
+      case "Release": {
+        this.endSlot(action.child)
         break
       }
       case "Retry": {
@@ -234,11 +267,7 @@ export class Dynamic<Arg> {
         break
       }
       case "Exit": {
-        this.finish(
-          child === undefined
-            ? this.ending("closed", undefined, Cause.empty)
-            : this.ending("intensity", child.id, child.cause)
-        )
+        this.finish(this.ended)
       }
     }
   }
@@ -328,7 +357,7 @@ export class Dynamic<Arg> {
       this.send({ _tag: "Stopped", child })
       return
     }
-    if (child.build !== undefined) child.cause = Cause.interrupt(FiberId.none)
+    if (child.build !== undefined) child.cause = terminated
     const ended = child.instance?.state === "exited"
     this.closeInstance(
       child,
@@ -345,6 +374,7 @@ export class Dynamic<Arg> {
     // From here on its end is the close's business.
     child.build = undefined
     if (instance !== undefined && instance.state !== "exited") instance.state = "stopping"
+    if (instance !== undefined) instance.isClosing = true
     if (child.slot.current === instance) child.slot.current = undefined
     instance?.nested?.beginClose()
     // Now, and not in the fiber that closes: a build that goes on could still make an instance that nobody closes.
@@ -374,6 +404,7 @@ export class Dynamic<Arg> {
       patience.children.delete(child)
       if (patience.children.size === 0) patience.cancel()
     }
+    if (instance !== undefined) instance.isClosing = false
     instance?.abandonCalls()
     if (result === "orphaned") {
       child.orphaned++
@@ -459,14 +490,7 @@ export class Dynamic<Arg> {
 
   /** Nobody will come up for it any more. */
   private endSlot(child: DynamicChild): void {
-    const { gaveUpOn } = this.machine
-    child.slot.end(
-      gaveUpOn === undefined && !this.machine.ending
-        ? () => new ChildDown({ path: child.path, waited: 0 })
-        : () =>
-            this.over ??
-            this.ending(gaveUpOn === undefined ? "closed" : "intensity", gaveUpOn?.id, gaveUpOn?.cause ?? Cause.empty)
-    )
+    child.slot.end(this.machine.ending ? () => this.ended : () => new ChildDown({ path: child.path, waited: 0 }))
   }
 
   private finish(error: SupervisorShutdown): void {
@@ -479,13 +503,11 @@ export class Dynamic<Arg> {
     }
     for (const child of this.machine.children.values()) child.slot.end(() => error)
     if (error.reason === "defect") this.run(Effect.logFatal(error.message, error.cause))
-    if (error.reason !== "closed") {
-      Deferred.unsafeDone(this.shutdown, Exit.fail(error))
-      // Giving up is an orderly end, as in OTP: a permanent child is restarted by its parent, a transient one is not.
-      this.parent?.exit({ exit: "shutdown", cause: Cause.fail(error) })
-    }
-    for (const tell of this.whenOver) tell()
-    this.whenOver = []
+    for (const tell of this.whenOver) tell(error)
+    this.whenOver.clear()
+    this.publish("over")
+    // Giving up is an orderly end, as in OTP: a permanent child is restarted by its parent, a transient one is not.
+    if (error.reason !== "closed") this.parent?.exit({ exit: "shutdown", cause: Cause.fail(error) })
   }
 
   private ending(
@@ -512,9 +534,13 @@ export class Dynamic<Arg> {
   }
 
   private emit(event: Report.SupervisionEvent): void {
+    this.publish(event)
+    this.changed()
+  }
+
+  private publish(event: Report.SupervisionEvent | "over"): void {
     // `unsafeOffer` alone would drop the newest when a subscriber is slow; publishing makes room, and never waits for it.
     if (!this.feed.unsafeOffer(event)) Effect.runSyncExit(PubSub.publish(this.feed, event))
-    this.changed()
   }
 
   private now(): number {

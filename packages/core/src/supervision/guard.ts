@@ -17,6 +17,7 @@ import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 import * as HashSet from "effect/HashSet"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Runtime from "effect/Runtime"
 import { isDetached } from "./detached.js"
 import type { Instance } from "./instance.js"
@@ -96,6 +97,14 @@ const scopeOf = (caller: AnyFiber): Option.Option<unknown> | undefined => {
   // Not in the public types; checked before it is used.
   const { scope } = caller as unknown as { readonly scope?: unknown }
   return typeof scope === "function" ? Option.some(Reflect.apply(scope, caller, [])) : undefined
+}
+
+/** The fiber that waits for this one, as for a part of itself (`Effect.all`, a guarded call); else its own. */
+export const hostOf = (fiber: AnyFiber): unknown => {
+  const scope = scopeOf(fiber)
+  const host: unknown = scope === undefined ? undefined : Option.getOrUndefined(scope)
+  // Not in the public types; checked before it is used.
+  return Predicate.hasProperty(host, "fiberId") ? host.fiberId : fiber.id()
 }
 
 /** A call inside of another service's call is started on the stack of that; but only so deep, because the stack ends. */

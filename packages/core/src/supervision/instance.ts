@@ -8,6 +8,7 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as HashSet from "effect/HashSet"
 import * as Option from "effect/Option"
@@ -37,6 +38,10 @@ export class Instance {
   state: "building" | "up" | "stopping" | "exited" = "building"
   /** A tree that was built inside this instance. */
   nested: Nested | undefined = undefined
+  /** The fiber that builds it, or closes it. */
+  builder: FiberId.Runtime | undefined = undefined
+  /** Its scope is being closed, and its supervisor waits for that. */
+  isClosing = false
   /** What waits for an answer of this instance. Each is called once, when it dies. */
   private inFlight: Set<(died: InstanceDied) => void> | undefined
   private over = false
@@ -143,6 +148,8 @@ export class Slot {
   last: Instance | undefined = undefined
   /** Calls of its instances are not ended with them. */
   detached = false
+  /** Says whose build or stop makes a call while the supervisor waits for that, and so cannot start what the call waits for. */
+  heldBy: ((caller: Fiber.RuntimeFiber<unknown, unknown>) => Instance | undefined) | undefined = undefined
   /** Set for good when no instance will follow. Made when it is needed: most children of a tree that closes are not called. */
   private gone: (() => SupervisorShutdown | ChildDown) | undefined = undefined
   private waiters: Set<() => void> | undefined
@@ -197,31 +204,40 @@ export class Slot {
 
   /** The current instance, or the next one if that comes up in time. Dies with the reason if not. */
   get awaitUp(): Effect.Effect<Instance> {
-    return Effect.suspend(() => this.nextUp())
+    return this.whenUp(Effect.succeed)
   }
 
-  private nextUp(): Effect.Effect<Instance> {
-    if (this.current !== undefined) return Effect.succeed(this.current)
-    if (this.gone !== undefined || this.whenDown === "fail") return Effect.die(this.unavailable)
-    const waited = this.whenDown
-    const nextUp = this.until(() =>
-      this.current !== undefined
-        ? Effect.succeed(this.current)
-        : this.gone !== undefined
-          ? Effect.die(this.gone())
-          : undefined
-    )
-    return nextUp.pipe(
-      // Also for a caller in an uninterruptible region: otherwise the timeout could not take the wait back.
-      Effect.interruptible,
-      Effect.timeoutOption(waited),
-      Effect.flatMap(
-        Option.match({
-          onNone: () => Effect.die(new ChildDown({ path: this.path, waited })),
-          onSome: Effect.succeed
-        })
-      )
-    )
+  /**
+   * Uses the current instance, or the next one if that comes up in time. It is used in the step in which it is looked up: one
+   * that comes up and dies before a waiting caller has its turn was never asked, and the caller waits on, for what is left of
+   * its time.
+   */
+  whenUp<A, E, R>(
+    use: (instance: Instance, caller: Fiber.RuntimeFiber<unknown, unknown>) => Effect.Effect<A, E, R>,
+    deadline?: number
+  ): Effect.Effect<A, E, R> {
+    // The types of the fiber are those of whoever runs this, and are not looked at.
+    return Effect.withFiberRuntime<A, E, R>((fiber) => {
+      const caller = fiber as Fiber.RuntimeFiber<unknown, unknown>
+      if (this.current !== undefined) return use(this.current, caller)
+      if (this.gone !== undefined || this.whenDown === "fail") return Effect.die(this.unavailable)
+      const holding = this.heldBy?.(caller)
+      if (holding !== undefined) {
+        return Effect.die(new ChildDown({ path: this.path, waited: 0, holding: holding.slot.path }))
+      }
+      const waited = this.whenDown
+      return Effect.clockWith((clock) => {
+        const now = Number(clock.unsafeCurrentTimeNanos() / 1_000_000n)
+        const until = deadline ?? now + waited
+        const change = this.until(() =>
+          this.current === undefined && this.gone === undefined ? undefined : Effect.void
+        )
+        // Also for a caller in an uninterruptible region: otherwise the timeout could not take the wait back.
+        return Effect.flatMap(Effect.timeoutOption(Effect.interruptible(change), Math.max(0, until - now)), (end) =>
+          Option.isSome(end) ? this.whenUp(use, until) : Effect.die(new ChildDown({ path: this.path, waited }))
+        )
+      })
+    })
   }
 
   /**

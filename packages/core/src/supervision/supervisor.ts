@@ -15,6 +15,7 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import type * as Layer from "effect/Layer"
@@ -88,10 +89,12 @@ export class Supervisor {
   private finished: SupervisorShutdown | undefined
   private ending: SupervisorShutdown | undefined
   private unnamed = 0
+  private readonly heldBy = (caller: Fiber.RuntimeFiber<unknown, unknown>): Instance | undefined =>
+    Administration.heldBy(this, caller)
 
   private constructor(
     readonly settings: Settings,
-    runtime: Runtime.Runtime<never>,
+    private readonly runtime: Runtime.Runtime<never>,
     /** The instance that it was built in, if it is nested. */
     readonly parent: Instance | undefined,
     readonly events: PubSub.PubSub<Report.SupervisionEvent>,
@@ -153,6 +156,7 @@ export class Supervisor {
           own,
           this.settings.strategy === "rest_for_dependents" ? onRead : undefined
         )
+        child.slot.heldBy = this.heldBy
         this.children.set(id, child)
         this.edges.add(child)
         let answered = false
@@ -423,7 +427,7 @@ export class Supervisor {
         if (child !== undefined) this.heldUntil = Math.max(this.heldUntil, this.waiting.cancel(child))
         break
       case "Retry":
-        this.send({ _tag: "Event", event: action })
+        this.retry(action, child)
         break
       case "Reply":
         reply?.(action.reply)
@@ -435,6 +439,32 @@ export class Supervisor {
         break
       }
     }
+  }
+
+  /**
+   * A start that has failed is tried again after whatever else is waiting. If it has failed because it called a sibling that is
+   * down, that is when the sibling is up, or could have been waited for no longer: it would only fail again before.
+   */
+  private retry(event: Machine.Event, child: Child | undefined): void {
+    const missing = child === undefined ? undefined : this.missing(child.cause)
+    if (missing === undefined || missing.whenDown === "fail") {
+      this.send({ _tag: "Event", event })
+      return
+    }
+    const isUp = missing.until(() =>
+      missing.current !== undefined || missing.isOver || this.machine.closed ? Effect.void : undefined
+    )
+    // One that nobody wants any more is not heard by the machine.
+    const again = Effect.sync(() => this.send({ _tag: "Event", event }))
+    fork(this.runtime, Effect.zipRight(Effect.timeoutOption(isUp, missing.whenDown), again))
+  }
+
+  /** The child that was down when a build called it. */
+  private missing(cause: Cause.Cause<unknown>): Slot | undefined {
+    const down = Array.from(Cause.defects(cause)).find((defect) => defect instanceof ChildDown)
+    if (down?.holding === undefined) return undefined
+    for (const { slot } of this.children.values()) if (slot.path === down.path) return slot
+    return undefined
   }
 
   private open(child: Child, number: number): Effect.Effect<Machine.Event> {

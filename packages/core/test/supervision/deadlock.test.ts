@@ -1,0 +1,228 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Cause, Context, Effect, Exit, Fiber, Layer, Schedule, type Scope, TestClock } from "effect"
+import * as Supervised from "../../src/supervision/Supervised.js"
+import { ChildDown } from "../../src/supervision/SupervisionError.js"
+import * as SupervisionTree from "../../src/supervision/SupervisionTree.js"
+import * as TestSupervision from "../../src/supervision/TestSupervision.js"
+
+interface Service {
+  readonly ask: Effect.Effect<string>
+}
+
+const tagOf = (id: string) => Context.GenericTag<Service>(id)
+const ask = (id: string) => Effect.flatMap(tagOf(id), (service) => service.ask)
+
+/** Writes down starts and stops with the time, in milliseconds, and runs `build` in its build. */
+const child = (
+  events: Array<string>,
+  id: string,
+  build: Effect.Effect<unknown, never, Service | Scope.Scope> = Effect.void,
+  options: Supervised.ChildOptions = {}
+): Layer.Layer<Service, never, Service | Supervised.CurrentSupervisor> => {
+  const note = (event: string) =>
+    Effect.clockWith((clock) => Effect.sync(() => events.push(`${clock.unsafeCurrentTimeMillis()} ${event}`)))
+  const bare = Layer.scoped(
+    tagOf(id),
+    Effect.gen(function* () {
+      yield* build
+      yield* Effect.acquireRelease(note(`+${id}`), () => note(`-${id}`))
+      return { ask: Effect.succeed(id) }
+    })
+  )
+  return Supervised.layer(bare, { id, ...options })
+}
+
+/** Each sees the services of all before it. */
+const tree = (
+  layers: ReadonlyArray<Layer.Layer<Service, never, Service | Supervised.CurrentSupervisor>>,
+  options: SupervisionTree.Options = {}
+): Layer.Layer<Service | SupervisionTree.SupervisionTree> =>
+  layers
+    .reduce((below, layer) => Layer.provideMerge(layer, below))
+    .pipe(SupervisionTree.layer({ name: "app", intensity: 5, period: "1 minute", ...options })) as Layer.Layer<
+    Service | SupervisionTree.SupervisionTree
+  >
+
+const crash = TestSupervision.crash
+const settle = TestClock.adjust(0)
+const second = Schedule.spaced("1 second")
+const downOf = (cause: Cause.Cause<unknown>): unknown => {
+  const defect = Cause.squash(cause)
+  return defect instanceof ChildDown ? [defect.path, defect.holding] : defect
+}
+
+describe("a build that calls a sibling that is down", () => {
+  const all = ["one_for_one", "one_for_all", "rest_for_one", "rest_for_dependents"] as const
+  for (const strategy of all) {
+    it.effect(`fails at once and is tried again when that is up: ${strategy}`, () => {
+      const events: Array<string> = []
+      return Effect.gen(function* () {
+        yield* crash("app/b")
+        yield* crash("app/a")
+        yield* settle
+        expect(yield* Effect.zip(ask("a"), ask("b"))).toEqual(["a", "b"])
+        expect(events.every((event) => event.startsWith("0 "))).toBe(true)
+      }).pipe(Effect.provide(tree([child(events, "a"), child(events, "b", ask("a"))], { strategy })))
+    })
+  }
+
+  it.effect("is tried again when the sibling's backoff is over, and holds up nobody until then", () => {
+    const events: Array<string> = []
+    const causes: Array<unknown> = []
+    const asks = Effect.tapErrorCause(ask("a"), (cause) => Effect.sync(() => causes.push(downOf(cause))))
+    const layer = tree([
+      child(events, "x"),
+      child(events, "a", Effect.void, { backoff: second }),
+      child(events, "b", asks)
+    ])
+    return Effect.gen(function* () {
+      yield* crash("app/a")
+      yield* crash("app/b")
+      yield* TestClock.adjust("500 millis")
+      yield* crash("app/x")
+      yield* TestClock.adjust("500 millis")
+      expect(events).toEqual(["0 +x", "0 +a", "0 +b", "0 -a", "0 -b", "500 -x", "500 +x", "1000 +a", "1000 +b"])
+      expect(causes).toEqual([["app/a", "app/b"]])
+      expect((yield* SupervisionTree.snapshot).intensity.used).toBe(4)
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.effect("is tried again after the time of whenDown if that stays down", () => {
+    const events: Array<string> = []
+    let tries = 0
+    const layer = tree([
+      child(events, "a", Effect.void, { whenDown: { await: "2 seconds" } }),
+      child(
+        events,
+        "b",
+        Effect.zipRight(
+          Effect.sync(() => tries++),
+          ask("a")
+        )
+      )
+    ])
+    return Effect.gen(function* () {
+      yield* SupervisionTree.terminate("app/a")
+      yield* crash("app/b")
+      yield* TestClock.adjust("1999 millis")
+      expect(tries).toBe(2)
+      yield* TestClock.adjust("1 millis")
+      expect(tries).toBe(3)
+      yield* SupervisionTree.start("app/a")
+      yield* settle
+      expect(yield* ask("b")).toBe("b")
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.effect("is the answer of start", () => {
+    const events: Array<string> = []
+    const layer = tree([child(events, "a", Effect.void, { backoff: second }), child(events, "b", ask("a"))])
+    return Effect.gen(function* () {
+      yield* SupervisionTree.terminate("app/b")
+      yield* crash("app/a")
+      const { cause, message, reason } = yield* Effect.flip(SupervisionTree.start("app/b"))
+      expect([reason, downOf(cause)]).toEqual(["start failed", ["app/a", "app/b"]])
+      expect(message).toContain('could not start "app/b"')
+      expect(Cause.pretty(cause)).toContain('"app/a" is down, and to wait for it would deadlock')
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.effect("fails at once from a fiber that is a part of it", () => {
+    const events: Array<string> = []
+    const asks = Effect.all([Effect.void, Effect.forEach([1, 2], () => ask("a"), { concurrency: 2 })], {
+      concurrency: 2
+    })
+    return Effect.gen(function* () {
+      yield* crash("app/b")
+      yield* crash("app/a")
+      yield* settle
+      expect(events).toEqual(["0 +a", "0 +b", "0 -b", "0 -a", "0 +a", "0 +b"])
+    }).pipe(Effect.provide(tree([child(events, "a"), child(events, "b", asks)])))
+  })
+
+  it.effect("may have forked a worker that waits: that holds up nobody", () => {
+    const events: Array<string> = []
+    const worker = Effect.flatMap(Effect.exit(ask("a")), (exit) =>
+      Effect.sync(() => events.push(`worker ${exit._tag}`))
+    )
+    const build = Effect.zipRight(Effect.forkScoped(worker), Effect.yieldNow())
+    return Effect.gen(function* () {
+      yield* crash("app/a")
+      yield* crash("app/b")
+      yield* TestClock.adjust("1 second")
+      expect(events).toEqual(["0 +a", "worker Success", "0 +b", "0 -a", "0 -b", "0 +b", "1000 +a", "worker Success"])
+    }).pipe(Effect.provide(tree([child(events, "a", Effect.void, { backoff: second }), child(events, "b", build)])))
+  })
+
+  it.effect("fails at once inside of a nested tree that is being built, too", () => {
+    const events: Array<string> = []
+    const inner = child(events, "b", ask("a")).pipe(
+      SupervisionTree.layer({ name: "in" }),
+      Supervised.layer({ id: "in" })
+    )
+    return Effect.gen(function* () {
+      yield* crash("app/in")
+      yield* crash("app/a")
+      yield* settle
+      expect(events).toEqual(["0 +a", "0 +b", "0 -b", "0 -a", "0 +a", "0 +b"])
+      // The nested supervisor waits, and the one above it does not.
+      yield* crash("app/in/b")
+      yield* crash("app/a")
+      yield* settle
+      expect(events.slice(6)).toEqual(["0 -b", "0 -a", "0 +a", "0 +b"])
+    }).pipe(Effect.provide(tree([child(events, "a"), inner])))
+  })
+})
+
+describe("a finalizer that calls a sibling that is down", () => {
+  for (const strategy of ["rest_for_dependents", "rest_for_one", "one_for_all"] as const) {
+    it.effect(`holds up nobody, and is not orphaned: ${strategy}`, () => {
+      const events: Array<string> = []
+      const build = Effect.zipRight(
+        ask("a"),
+        Effect.flatMap(tagOf("a"), (a) => Effect.addFinalizer(() => Effect.exit(Effect.uninterruptible(a.ask))))
+      )
+      return Effect.gen(function* () {
+        yield* crash("app/a")
+        yield* settle
+        expect(events).toEqual(["0 +a", "0 +b", "0 -a", "0 -b", "0 +a", "0 +b"])
+        expect((yield* SupervisionTree.snapshot).children.map((it) => it.orphaned)).toEqual([0, 0])
+      }).pipe(
+        Effect.provide(tree([child(events, "a"), child(events, "b", build, { shutdown: "1 second" })], { strategy }))
+      )
+    })
+  }
+})
+
+describe("a call that waits for a child that is down", () => {
+  for (let turns = 1; turns <= 6; turns++) {
+    it.effect(`waits on when one comes up and dies before it was asked: after ${turns} turns`, () => {
+      const S = tagOf("s")
+      let builds = 0
+      const layer = Layer.scoped(
+        S,
+        Effect.gen(function* () {
+          const number = ++builds
+          yield* Effect.sleep(1)
+          const dying = Effect.zipRight(Effect.repeatN(Effect.yieldNow(), turns), Effect.die("at once"))
+          if (number > 1 && number < 4) yield* Effect.forkScoped(dying)
+          return { ask: Effect.sync(() => `asked ${number}`) }
+        })
+      ).pipe(Supervised.layer({ id: "s" }), SupervisionTree.layer({ name: "app", intensity: 100 }))
+      return Effect.gen(function* () {
+        const context = yield* Effect.fork(Layer.build(layer))
+        yield* TestClock.adjust(1)
+        const s = Context.get(yield* Fiber.join(context), S)
+        yield* Effect.provide(crash("app/s"), yield* Fiber.join(context))
+        yield* settle
+        const call = yield* Effect.fork(Effect.exit(s.ask))
+        yield* TestClock.adjust(1)
+        yield* TestClock.adjust(1)
+        yield* TestClock.adjust(1)
+        const exit = yield* Fiber.join(call)
+        // Either it was asked, whatever becomes of the instance then, or it waits for one that is.
+        expect(Exit.isSuccess(exit) && exit.value).toMatch(/^asked [234]$/)
+      }).pipe(Effect.scoped)
+    })
+  }
+})
