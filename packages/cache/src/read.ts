@@ -8,6 +8,7 @@
  * grants in one go, the effect goes the ordinary way and the fiber yields there. Outside of generators (`flatMap`, `forEach`, `runPromise`) the same
  * effect is an ordinary one.
  */
+import * as Supervised from "@effecto/core/Supervised"
 import { Effect, Effectable, Exit, type Fiber, Option, Utils } from "effect"
 import { NotCached } from "./CacheError.js"
 import type { Entry } from "./entry.js"
@@ -56,8 +57,16 @@ class Read<K, V, E, A, X> {
 
   constructor(
     readonly reader: Reader<K, V, E, A, X>,
-    readonly key: K
+    readonly key: K,
+    /** The call through a supervised handle that this answers, if there was one, and its argument. */
+    private readonly origin?: Supervised.Origin,
+    private readonly argument?: unknown
   ) {}
+
+  /** The same read, which asks the next instance once that of now has ended. One that has an origin is wrapped by the next one. */
+  [Supervised.OriginTypeId](origin: Supervised.Origin, argument: unknown): Read<K, V, E, A, X> | undefined {
+    return this.origin === undefined ? new Read(this.reader, this.key, origin, argument) : undefined
+  }
 
   /** This, as what it is to everybody else. */
   get effect(): Effect.Effect<A, X> {
@@ -88,8 +97,10 @@ class Read<K, V, E, A, X> {
   }
 
   private run(fiber: Running): Effect.Effect<A, X> {
-    const entry = this.hit(fiber)
+    const { origin } = this
+    const entry = origin === undefined || origin.isCurrent ? this.hit(fiber) : undefined
     if (entry !== undefined) return Exit.succeed(this.answer(entry))
+    if (origin !== undefined) return origin.guard(new Read(this.reader, this.key).effect, this.argument)
     const state = this.reader.service.state.current
     if (state._tag === "Closed") return Effect.die(state.error)
     state.counters.misses += 1
@@ -114,7 +125,8 @@ class Read<K, V, E, A, X> {
     this.first = false
     const fiber = global["effect/FiberCurrent"]
     // Without a fiber there is nobody to count for: the run loop that this is handed to will know its fiber.
-    if (fiber !== undefined && fiber !== null && grants(fiber)) {
+    const { origin } = this
+    if (fiber !== undefined && fiber !== null && grants(fiber) && (origin === undefined || origin.isCurrent)) {
       const entry = this.hit(fiber)
       if (entry !== undefined) return { done: true, value: this.answer(entry) }
     }
@@ -133,6 +145,11 @@ class LoadingRead<K, V, E> extends Read<K, V, E, V, E> {
     readonly tags: ReadonlyArray<string> | undefined
   ) {
     super(reader, key)
+  }
+
+  /** Its load is the caller's, and not in what the cache is asked again with. */
+  override [Supervised.OriginTypeId](): undefined {
+    return undefined
   }
 }
 

@@ -41,6 +41,54 @@ describe("a supervised cache", () => {
     }).pipe(SupervisionTree.provide(tree(asked)))
   })
 
+  it.effect("answers a read that was made before the end of its instance with what the next one has", () => {
+    const asked: Array<string> = []
+    return Effect.gen(function* () {
+      const cache = yield* Numbers
+      yield* cache.put("a", 1)
+      const reads = [cache.fetch("a"), Effect.map(cache.get("a"), Option.getOrThrow)]
+      const piped = cache.getOption("a").pipe(Effect.map(Option.isSome))
+      expect(yield* Effect.all(reads)).toEqual([1, 1])
+      yield* TestSupervision.crash("app/numbers")
+      // Down: they wait, and do not answer from what is gone.
+      expect(yield* piped).toBe(false)
+      yield* cache.put("a", 2)
+      expect([yield* Effect.all(reads), yield* piped]).toEqual([[2, 2], true])
+      expect(asked).toEqual([])
+    }).pipe(SupervisionTree.provide(tree(asked)))
+  })
+
+  it.effect("is asked again by the arguments of the service that answers with its reads, not by its own", () => {
+    class People extends Context.Tag("test/People")<
+      People,
+      { readonly find: (id: number) => Effect.Effect<number> }
+    >() {}
+    let instances = 0
+    const Live = Layer.scoped(
+      People,
+      Effect.gen(function* () {
+        const instance = ++instances
+        const cache = yield* Cache.make<string, number>({
+          name: "people",
+          lookup: (key) => Effect.succeedSome(instance * 100 + Number(key.slice(7)))
+        })
+        yield* cache.put("people:7", instance * 1000)
+        // Sound: it is there.
+        return { find: (id) => cache.fetch(`people:${id}`) as Effect.Effect<number> }
+      })
+    ).pipe(Supervised.layer({ id: "numbers" }), SupervisionTree.layer({ name: "app" }))
+    const program = Effect.gen(function* () {
+      const people = yield* People
+      const [seven, eight] = [people.find(7), people.find(8)]
+      const before = [yield* seven, yield* eight]
+      yield* restart
+      return [...before, yield* seven, yield* eight]
+    })
+    return Effect.gen(function* () {
+      expect(yield* program.pipe(SupervisionTree.provide(Live))).toEqual([1000, 108, 2000, 208])
+    })
+  })
+
   const restart = Effect.zipRight(TestSupervision.crash("app/numbers"), TestSupervision.awaitRestart("app/numbers"))
 
   it.effect("evicts from the next instance what a write wrote that was under way during the restart", () => {

@@ -33,6 +33,7 @@ import { ChildDown, HeartbeatFailed, InstanceDied, SupervisorConfigError } from 
 import { CurrentSupervisor } from "./supervisor.js"
 
 export { detach } from "./detached.js"
+export { type Origin, type Originating, OriginTypeId } from "./origin.js"
 export {
   /**
    * @since 0.1.0

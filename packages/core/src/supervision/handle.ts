@@ -29,6 +29,7 @@ import { pipeArguments } from "effect/Pipeable"
 import { effect, isEquality, Lazy, type Reach, settled, stream, unknown } from "./answer.js"
 import type { Instance, Slot } from "./instance.js"
 import { type AnyEffect, type AnyFunction, isFunction, isObject, type Kind, kindOf } from "./kind.js"
+import { CallOrigin, type Originating, OriginTypeId } from "./origin.js"
 
 /** Whether a handle can carry a service. */
 export const carries = (service: unknown): boolean => kindOf(service) !== "value"
@@ -260,6 +261,16 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape): AnyF
     }
     return carried(instance, call(instance, args), shaped, (now) => call(now, args))
   }
+  // By the number of arguments, none or one.
+  const origins: [CallOrigin | undefined, CallOrigin | undefined] = [undefined, undefined]
+  const originOf = (instance: Instance, count: 0 | 1): CallOrigin => {
+    let origin = origins[count]
+    if (origin?.instance !== instance) {
+      origin = new CallOrigin(slot, instance, (now, argument) => call(now, count === 0 ? [] : [argument]))
+      origins[count] = origin
+    }
+    return origin
+  }
   const construct = (...args: Array<unknown>): unknown => {
     if (slot.current === undefined) throw slot.unavailable
     return Reflect.construct(calleeOf(slot.current), args)
@@ -280,6 +291,14 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape): AnyF
       if (!isObject(result)) {
         shape.seen |= isValue
         return result
+      }
+      // Whatever an object has under that key is the method of this name.
+      if ((result as Partial<Originating>)[OriginTypeId] !== undefined) {
+        const answering = (result as Originating)[OriginTypeId](originOf(instance, count === 0 ? 0 : 1), first)
+        if (answering !== undefined) {
+          shape.seen |= isEffect
+          return answering
+        }
       }
       return once(instance, result, count === 0 ? [] : [first])
     }
