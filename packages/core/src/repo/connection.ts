@@ -4,12 +4,13 @@
  */
 import { type SqlConnection, SqlError } from "@effect/sql"
 import { Chunk, Effect, Exit, Option, Stream } from "effect"
-import { execute, executeValues, isOutsideOfTransaction, outsideReason } from "./driver.js"
+import { execute, executeValues, isDriven, isInTransaction, isOutsideOfTransaction, outsideReason } from "./driver.js"
 import type { Frame } from "./frame.js"
+import { settling } from "./lending.js"
 import { statementFor } from "./prepared.js"
 import { DbError, TransactionClosed } from "./RepoError.js"
 import { filledIn } from "./standing.js"
-import { observed, type Source, sqlSource } from "./statementlog.js"
+import { observed, type Source, sqlSource, transactionSource } from "./statementlog.js"
 import { timed } from "./statementtimes.js"
 
 /** What `pg` answers to one statement, as far as it is read here. */
@@ -170,11 +171,45 @@ export abstract class Channel implements SqlConnection.Connection {
     text: string,
     parameters: ReadonlyArray<unknown>
   ): Effect.Effect<A, SqlError.SqlError> {
-    return this.watched(use, text, parameters, sqlSource)
+    return control.test(text) ? controlled : this.watched(use, text, parameters, sqlSource)
   }
 
   executeUnprepared(text: string, parameters: ReadonlyArray<unknown>, transform: Transform) {
     return this.execute(text, parameters, transform)
+  }
+
+  /**
+   * `DECLARE` and `FETCH`, in a transaction that is open: one statement for each batch of rows, and others fit in between. The driver's own cursor would hold
+   * the connection, and a statement for each row would wait for ever.
+   */
+  fetched(
+    name: string,
+    text: string,
+    parameters: ReadonlyArray<unknown>,
+    transform: Transform
+  ): Stream.Stream<unknown, SqlError.SqlError> {
+    const fetch = Effect.map(
+      this.execute(`fetch forward ${fetchSize} from "${name}"`, [], transform),
+      (rows) => [Chunk.unsafeFromArray(rows), rows.length < fetchSize ? Option.none() : Option.some(name)] as const
+    )
+    // Interruptible: it may have to wait for its turn, or for a lock.
+    const declared = Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(
+        restore(this.execute(`declare "${name}" no scroll cursor for ${text}`, parameters, undefined)),
+        // A transaction that has ended took its cursors along.
+        () => Effect.addFinalizer(() => Effect.ignore(this.closed(`close "${name}"`)))
+      )
+    )
+    return Stream.unwrapScoped(
+      Effect.as(
+        declared,
+        Stream.paginateChunkEffect(name, () => fetch)
+      )
+    )
+  }
+
+  protected closed(text: string): Effect.Effect<unknown, SqlError.SqlError> {
+    return this.watched((connection) => execute(connection, text, [], settling), text, [], sqlSource)
   }
 
   abstract executeStream(
@@ -184,30 +219,95 @@ export abstract class Channel implements SqlConnection.Connection {
   ): Stream.Stream<unknown, SqlError.SqlError>
 }
 
-/** Statements outside of any transaction of ours, each on a connection that is lent to it. */
-export class PoolChannel extends Channel {
+/** Rows that a stream fetches at a time. */
+const fetchSize = 500
+
+/** Statements that are not in a transaction of ours. */
+export abstract class LoneChannel extends Channel {
+  /** Only what consists of several statements can begin a transaction that was not seen at its beginning. */
+  protected override written<A>(
+    use: (connection: Runs) => Effect.Effect<A, SqlError.SqlError>,
+    text: string,
+    parameters: ReadonlyArray<unknown>
+  ): Effect.Effect<A, SqlError.SqlError> {
+    if (!text.includes(";")) return super.written(use, text, parameters)
+    return super.written(
+      (connection) =>
+        Effect.flatMap(use(connection), (value) => (isInTransaction(connection) ? leftOpen : Effect.succeed(value))),
+      text,
+      parameters
+    )
+  }
+}
+
+/** Statements outside of any transaction of ours, each on a connection that is lent to it; or, without a `reserve`, in a transaction of somebody else's. */
+export class PoolChannel extends LoneChannel {
   constructor(
     protected readonly on: On,
     options: ChannelOptions,
-    private readonly reserve: SqlConnection.Connection.Acquirer
+    private readonly reserve: SqlConnection.Connection.Acquirer | undefined
   ) {
     super(options)
   }
 
-  /** On a connection of its own: the driver's stream would lose the one it waits for when it is interrupted. */
+  /**
+   * In a transaction on a connection of its own, whose way back rolls it back unless it was read to the end. The driver's own stream waits for ever for the
+   * close of its cursor when the server is gone, and cannot be interrupted.
+   */
   executeStream(text: string, parameters: ReadonlyArray<unknown>, transform: Transform) {
+    if (!isFetched(text)) return Stream.fromIterableEffect(this.execute(text, parameters, transform))
+    if (this.reserve === undefined) return this.fetched(foreignCursor(), text, parameters, transform)
     return Stream.unwrapScoped(
-      Effect.map(this.reserve, (connection) => connection.executeStream(text, parameters, transform))
+      Effect.map(this.reserve, (connection) => {
+        if (!isDriven(connection)) return connection.executeStream(text, parameters, transform)
+        const channel = new StreamChannel(connection, this.options)
+        return Stream.concat(
+          Stream.unwrap(Effect.as(channel.control("begin"), channel.fetched("effecto", text, parameters, transform))),
+          Stream.drain(Stream.fromEffect(channel.control("commit")))
+        )
+      })
     )
   }
+}
+
+/** The transaction of a stream. */
+class StreamChannel extends Channel {
+  protected readonly on: On = (use) => use(this.connection)
+
+  constructor(
+    private readonly connection: SqlConnection.Connection,
+    options: ChannelOptions
+  ) {
+    super(options)
+  }
+
+  control(text: "begin" | "commit") {
+    return this.watched((connection) => execute(connection, text, []), text, [], transactionSource)
+  }
+
+  /** The end of the transaction closes it. */
+  protected override closed() {
+    return Effect.void
+  }
+
+  override executeStream(text: string, parameters: ReadonlyArray<unknown>, transform: Transform) {
+    return this.fetched("effecto", text, parameters, transform)
+  }
+}
+
+let foreignCursors = 0
+
+const foreignCursor = () => {
+  foreignCursors += 1
+  return `effecto_stream_${foreignCursors}`
 }
 
 const readsOnly = /^\s*(select|values|table)\b/i
 const readsPerhaps = /^\s*with\b/i
 const writes = /\b(insert|update|delete|merge)\b/i
 
-/** Rows that a stream fetches at a time inside of a transaction. */
-const fetchSize = 500
+/** Whether PostgreSQL makes a cursor of it. */
+const isFetched = (text: string) => readsOnly.test(text) || (readsPerhaps.test(text) && !writes.test(text))
 
 /** Statements that begin or end a transaction, which is for `transact` to do. Going back to a savepoint is not one of them. */
 const control =
@@ -233,7 +333,12 @@ const refusal = (message: string, reason: string, kind: "refused" | "statement" 
 
 const controlled = refusal(
   "A transaction cannot be begun or ended by a statement of its own",
-  "transact alone begins and ends its transaction. Let the effect fail to roll it back, or use a transact of its own inside of it."
+  "transact alone begins and ends its transaction. Wrap in it what belongs together, and let the effect fail to roll it back; inside of another it is a savepoint."
+)
+
+const leftOpen = refusal(
+  "A statement left a transaction open",
+  "it consists of several, one of which begins a transaction that none of them ends: what was done in that is rolled back. Wrap it in transact."
 )
 
 const unnarrowed = refusal(
@@ -310,7 +415,6 @@ export class FrameChannel extends Channel {
     text: string,
     parameters: ReadonlyArray<unknown>
   ): Effect.Effect<A, SqlError.SqlError> {
-    if (control.test(text)) return controlled
     if (altering.test(text)) this.frame.session.altered = true
     return super.written(use, text, parameters)
   }
@@ -319,27 +423,9 @@ export class FrameChannel extends Channel {
     return this.options.prepare && !this.frame.session.altered
   }
 
-  /**
-   * `DECLARE` and `FETCH`, one statement for each batch of rows: other statements of the transaction fit in between. The driver's own cursor
-   * would hold the connection, and a statement for each row would wait for ever.
-   */
-  executeStream(text: string, parameters: ReadonlyArray<unknown>, transform: Transform) {
-    if (!readsOnly.test(text) && !(readsPerhaps.test(text) && !writes.test(text)))
-      return Stream.fromIterableEffect(this.execute(text, parameters, transform))
-    const cursor = `"${this.frame.session.nextSavepoint()}"`
-    const fetch = Effect.flatMap(
-      Effect.mapError(this.execute(`fetch forward ${fetchSize} from ${cursor}`, [], transform), Option.some),
-      (rows) => (rows.length === 0 ? Effect.fail(Option.none()) : Effect.succeed(Chunk.unsafeFromArray(rows)))
-    )
-    return Stream.unwrapScoped(
-      Effect.as(
-        Effect.acquireRelease(
-          this.execute(`declare ${cursor} no scroll cursor for ${text}`, parameters, undefined),
-          // A frame that has ended took its cursors along.
-          () => Effect.ignore(this.execute(`close ${cursor}`, [], undefined))
-        ),
-        Stream.repeatEffectChunkOption(fetch)
-      )
-    )
+  override executeStream(text: string, parameters: ReadonlyArray<unknown>, transform: Transform) {
+    return isFetched(text)
+      ? this.fetched(this.frame.session.nextSavepoint(), text, parameters, transform)
+      : Stream.fromIterableEffect(this.execute(text, parameters, transform))
   }
 }

@@ -142,7 +142,7 @@ export class Database {
     const frame = frameOf(context, this.client)
     if (frame !== undefined) return this.channelOf(frame)
     const foreign = foreignConnection(context)
-    if (foreign !== undefined) return new PoolChannel(on(foreign), this.options, this.reserveScoped)
+    if (foreign !== undefined) return new PoolChannel(on(foreign), this.options, undefined)
     if (this.ground !== undefined) return this.channelOf(this.ground)
     const held = heldOf(context, this.client)
     if (held !== undefined) return held.channel

@@ -14,12 +14,13 @@
 import { type SqlConnection, SqlError } from "@effect/sql"
 import { Effect, Predicate } from "effect"
 
-type Listener = (event: "connect" | "sslconnect" | "error" | "end", listener: () => void) => void
+type Listener = (event: "connect" | "sslconnect" | "error" | "end" | "readyForQuery", listener: () => void) => void
 
 /** `pg`'s Connection: its side of the protocol. */
 interface Wire {
   readonly stream: { destroy(): void }
   readonly on: Listener
+  readonly off: Listener
   connect(portOrPath: number | string, host?: string): void
   requestSsl(): void
   cancel(processId: number, secretKey: unknown): void
@@ -216,15 +217,56 @@ export const outsideReason =
 export const isOutsideOfTransaction = (connection: SqlConnection.Connection): boolean =>
   driverOf(connection)?.getTransactionStatus?.() === "I"
 
+/** Whether PostgreSQL said after the last statement that a transaction is open, or has failed; of a driver that does not say so nothing is known. */
+export const isInTransaction = (connection: Runs): boolean => {
+  const status = driverOf(connection)?.getTransactionStatus?.()
+  return status === "T" || status === "E"
+}
+
+/** Whether what is run here is really stopped when it is interrupted. */
+export const isDriven = (connection: Runs): boolean => driverOf(connection) !== undefined
+
+/** An error is told before PostgreSQL says that it is ready again, and in what state: mostly in the same packet. */
+const ready = (driver: Driver, within: number): Effect.Effect<void> =>
+  Effect.async<void>((resume) => {
+    const wire = driver.connection
+    const done = () => {
+      clearTimeout(timer)
+      wire.off("readyForQuery", done)
+      wire.off("end", done)
+      resume(Effect.void)
+    }
+    const timer = setTimeout(() => {
+      abort(driver)
+      done()
+    }, within)
+    wire.on("readyForQuery", done)
+    wire.on("end", done)
+  })
+
+/** What `pg`'s own pool looks at before it lends a client again. */
+const isUsable = (driver: Driver) => driver._queryable === true && driver._ending === false
+
+/**
+ * Leaves no transaction open on a connection that others get next: what a statement by hand may have begun is rolled back, within as many milliseconds, or
+ * the connection is destroyed.
+ */
+export const settled = (connection: SqlConnection.Connection, within: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const driver = driverOf(connection)
+    if (driver === undefined || !isUsable(driver)) return Effect.void
+    const told = driver.readyForQuery === false ? ready(driver, within) : Effect.void
+    return Effect.flatMap(told, () =>
+      isUsable(driver) && isInTransaction(connection)
+        ? Effect.catchAll(Effect.asVoid(send(driver, "rollback", [], within)), () => Effect.sync(() => abort(driver)))
+        : Effect.void
+    )
+  })
+
 /** Whether a connection has nothing to do, nothing open and nothing against it: its next statement would be run at once. */
 export const isReady = (connection: SqlConnection.Connection): boolean => {
   const driver = driverOf(connection)
   return (
-    driver !== undefined &&
-    driver.readyForQuery === true &&
-    // What `pg`'s own pool looks at before it lends a client again.
-    driver._queryable === true &&
-    driver._ending === false &&
-    driver.getTransactionStatus?.() === "I"
+    driver !== undefined && driver.readyForQuery === true && isUsable(driver) && driver.getTransactionStatus?.() === "I"
   )
 }

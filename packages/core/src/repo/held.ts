@@ -2,9 +2,9 @@
 import type { SqlClient, SqlConnection } from "@effect/sql"
 import { SqlError } from "@effect/sql"
 import { Context, Effect, Stream } from "effect"
-import { Channel, type ChannelOptions, type On } from "./connection.js"
-import { discard, execute } from "./driver.js"
-import type { Reserved, Restore } from "./lending.js"
+import { type ChannelOptions, LoneChannel, type On } from "./connection.js"
+import { discard, execute, isReady, settled } from "./driver.js"
+import { type Reserved, type Restore, settling } from "./lending.js"
 import { DbError } from "./RepoError.js"
 
 const refusal = (reason: string) =>
@@ -30,7 +30,7 @@ const streaming = refusal(
 export class Held {
   private readonly turns = Effect.unsafeMakeSemaphore(1)
   private open = true
-  readonly channel: Channel
+  readonly channel: LoneChannel
 
   constructor(
     readonly client: SqlClient.SqlClient,
@@ -42,11 +42,14 @@ export class Held {
 
   /** To be called in an uninterruptible region, whose `restore` makes the waiting interruptible. */
   take(restore: Restore): Effect.Effect<Reserved, SqlError.SqlError> {
-    const giveBack = Effect.asVoid(this.turns.release(1))
+    const release = Effect.asVoid(this.turns.release(1))
+    const giveBack = Effect.suspend(() =>
+      isReady(this.connection) ? release : Effect.zipRight(settled(this.connection, settling), release)
+    )
     return Effect.flatMap(restore(this.turns.take(1)), () =>
       this.open
         ? Effect.succeed({ connection: this.connection, giveBack })
-        : Effect.zipRight(giveBack, Effect.fail(ended))
+        : Effect.zipRight(release, Effect.fail(ended))
     )
   }
 
@@ -57,7 +60,7 @@ export class Held {
   })
 }
 
-class HeldChannel extends Channel {
+class HeldChannel extends LoneChannel {
   constructor(
     private readonly held: Held,
     options: ChannelOptions

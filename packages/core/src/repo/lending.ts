@@ -16,7 +16,7 @@
  */
 import type { SqlConnection, SqlError } from "@effect/sql"
 import { Cause, Effect, Exit, Runtime, Scope } from "effect"
-import { isReady } from "./driver.js"
+import { isReady, settled } from "./driver.js"
 
 /** A connection that was taken from the pool, and how to give it back: once. */
 export interface Reserved {
@@ -29,6 +29,9 @@ export type Restore = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A
 /** How long a connection may go from borrower to borrower before the pool sees it again, in milliseconds. */
 const longest = 10
 
+/** How long the server may take to roll back what was left open, in milliseconds. */
+export const settling = 5000
+
 class Loan implements Reserved {
   readonly since = performance.now()
   readonly giveBack: Effect.Effect<void>
@@ -39,7 +42,10 @@ class Loan implements Reserved {
     /** Back to the pool. */
     readonly release: Effect.Effect<void>
   ) {
-    this.giveBack = Effect.suspend(() => (lending.keep(this) ? Effect.void : release))
+    this.giveBack = Effect.suspend(() => {
+      if (lending.keep(this)) return Effect.void
+      return isReady(connection) ? release : Effect.zipRight(settled(connection, settling), release)
+    })
   }
 }
 

@@ -10,8 +10,8 @@ import type { TableImplementation } from "./tableimplementation.js"
 import type { Reads } from "./tableplan.js"
 
 /**
- * Inside of a transaction by a cursor, between whose chunks other statements fit; outside on a connection of its own, which goes back to the pool when the
- * stream ends or is interrupted.
+ * By a cursor of the transaction that is open, between whose chunks other statements fit; or of a transaction of its own, on a connection that goes back to
+ * the pool when the stream ends or is interrupted.
  */
 export const stream = (
   database: Database,

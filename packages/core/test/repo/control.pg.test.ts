@@ -100,6 +100,75 @@ describe("inside of a transaction", () => {
   })
 })
 
+describe("outside of a transaction", () => {
+  layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
+    it.scoped("begin is refused, in a session too, and nobody's later write is lost with it", () =>
+      Effect.gen(function* () {
+        yield* table
+        const { repo, sql } = yield* pool(1)
+        for (const run of [sql.unsafe("begin"), repo.session(sql.unsafe("begin; insert into notes values (9)"))]) {
+          const error = yield* Effect.flip(run)
+          expect(String(error.cause)).toContain("transact alone begins and ends")
+          yield* sql`insert into notes values (1)`
+          expect(yield* ids).toEqual([1])
+          yield* sql`delete from notes`
+        }
+      })
+    )
+
+    it.scoped.each([
+      ["a pool", (run: Effect.Effect<unknown, unknown>) => run],
+      ["a session", undefined]
+    ] as const)(
+      "a transaction that hides in several statements fails them, and is over for whoever comes next: %s",
+      ([_, alone]) =>
+        Effect.gen(function* () {
+          yield* table
+          const { repo, sql } = yield* pool(1)
+          const within = alone ?? ((run: Effect.Effect<unknown, unknown>) => repo.session(run))
+          yield* within(
+            Effect.gen(function* () {
+              const open = yield* Effect.flip(sql.unsafe("select 1; begin; insert into notes values (1)"))
+              expect(String(open.cause)).toContain("one of which begins a transaction that none of them ends")
+              yield* sql`insert into notes values (2)`
+              yield* Effect.flip(sql.unsafe("select 1; begin; insert into notes values (3); select 1 / 0; commit"))
+              yield* sql`insert into notes values (4)`
+              expect(yield* ids).toEqual([2, 4])
+            })
+          )
+          yield* sql`insert into notes values (5)`
+          expect(yield* ids).toEqual([2, 4, 5])
+        })
+    )
+
+    it.scoped("a connection that was reserved by hand goes back without what was begun on it", () =>
+      Effect.gen(function* () {
+        yield* table
+        const { repo, sql } = yield* pool(1)
+        for (const text of ["insert into notes values (1)", "select 1 / 0"]) {
+          yield* Effect.scoped(
+            Effect.flatMap(sql.reserve, (connection) =>
+              Effect.zipRight(connection.executeRaw("begin", []), Effect.ignore(connection.executeRaw(text, [])))
+            )
+          )
+          yield* repo.transact(sql`insert into notes values (2)`)
+          expect(yield* ids).toEqual([2])
+          yield* sql`delete from notes`
+        }
+      })
+    )
+
+    it.scoped("several statements that leave nothing open are run", () =>
+      Effect.gen(function* () {
+        yield* table
+        const { sql } = yield* pool(1)
+        yield* sql.unsafe("insert into notes values (1); insert into notes values (2);")
+        expect(yield* ids).toEqual([1, 2])
+      })
+    )
+  })
+})
+
 describe("a hook", () => {
   layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
     it.scoped("that fails with the CommitFailed of a transaction of its own is reported as it fails", () =>

@@ -257,18 +257,6 @@ describe("a server that does not answer", () => {
 
 describe("a connection whose state is not known", () => {
   layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
-    it.scoped("because BEGIN was refused is not lent again", () =>
-      Effect.gen(function* () {
-        const { repo, sql } = yield* pool(1)
-        const pid = yield* pidOf(sql)
-        yield* sql`begin`
-        yield* Effect.flip(sql`select 1 / 0`)
-        // The transaction that was begun by hand refuses everything, another BEGIN too.
-        expect(yield* Effect.flip(repo.transact(Effect.void))).toMatchObject({ _tag: "DbError", code: "25P02" })
-        expect(yield* repo.transact(pidOf(sql))).not.toBe(pid)
-      })
-    )
-
     it.scoped("because nobody waited for the answer to COMMIT is not lent again", () =>
       Effect.gen(function* () {
         const { config } = yield* PgClient.PgClient

@@ -1,4 +1,5 @@
 /** Who gets which connection when, on a pool of three lines: that of `pg` is asked in the tests against PostgreSQL. */
+import { EventEmitter } from "node:events"
 import { type SqlConnection, SqlError } from "@effect/sql"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Scope } from "effect"
@@ -11,9 +12,14 @@ class Client {
   _queryable = true
   _ending = false
   status = "I"
-  readonly connection = { stream: { destroy: () => {} } }
+  readonly connection = Object.assign(new EventEmitter(), { stream: { destroy: () => {} } })
+  readonly texts: Array<unknown> = []
   constructor(readonly name: number) {}
-  query() {}
+  query(text: unknown, _: unknown, done: (error: null, result: unknown) => void) {
+    this.texts.push(text)
+    this.status = "I"
+    done(null, undefined)
+  }
   end() {
     return Promise.resolve()
   }
@@ -173,7 +179,20 @@ describe("giveBack", () => {
 
   for (const [what, spoil] of [
     ["has a transaction open", (client: Client) => (client.status = "T")],
-    ["is busy", (client: Client) => (client.readyForQuery = false)],
+    [
+      "is not ready yet, which it soon is",
+      (client: Client) => {
+        client.readyForQuery = false
+        setImmediate(() => client.connection.emit("readyForQuery"))
+      }
+    ],
+    [
+      "is not ready yet, and never will be",
+      (client: Client) => {
+        client.readyForQuery = false
+        setImmediate(() => client.connection.emit("end"))
+      }
+    ],
     ["is being closed", (client: Client) => (client._ending = true)]
   ] as const)
     it.effect(`keeps no connection that ${what}`, () =>
@@ -183,6 +202,28 @@ describe("giveBack", () => {
         expect(state.out).toBe(0)
       })
     )
+
+  it.effect(
+    "rolls back what was left open before anybody gets the connection, also when that is known only a moment later",
+    () =>
+      Effect.gen(function* () {
+        const { lending } = poolOf(1)
+        const pg = yield* using(lending, ({ connection }) =>
+          Effect.sync(() => {
+            const { pg } = connection as Fake
+            pg.readyForQuery = false
+            setImmediate(() => {
+              pg.status = "E"
+              pg.readyForQuery = true
+              pg.connection.emit("readyForQuery")
+            })
+            return pg
+          })
+        )
+        expect([pg.texts, pg.status]).toEqual([["rollback"], "I"])
+        expect([pg.connection.listenerCount("readyForQuery"), pg.connection.listenerCount("end")]).toEqual([0, 0])
+      })
+  )
 
   it.effect("lets the pool see a connection again that has been out for ten milliseconds", () =>
     Effect.gen(function* () {
@@ -204,6 +245,9 @@ describe("giveBack", () => {
 describe("at every yield point", () => {
   it.effect("no interruption loses a connection", () =>
     Effect.gen(function* () {
+      // A slow machine must not let the ten milliseconds pass.
+      const now = vi.spyOn(performance, "now").mockReturnValue(1000)
+      yield* Effect.addFinalizer(() => Effect.sync(() => now.mockRestore()))
       for (let operations = 10; operations <= 40; operations++)
         for (let yields = 0; yields <= 12; yields++) {
           const { lending, state, waiting } = poolOf(1)
@@ -232,6 +276,6 @@ describe("at every yield point", () => {
           yield* Effect.all([nameOf(lending), nameOf(lending)])
           expect(state.asked).toBe(before + 1)
         }
-    })
+    }).pipe(Effect.scoped)
   )
 })

@@ -1,7 +1,7 @@
 /** Reads of many rows, of rows that were read already, and of what is worked out from rows. */
 import { Model, SqlClient } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
-import { BigDecimal, Cause, Chunk, Effect, Fiber, Option, Schema, Stream } from "effect"
+import { BigDecimal, Cause, Chunk, Deferred, Effect, Exit, Fiber, Option, Schema, Stream } from "effect"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
 import { logged, TestRepo } from "./people.js"
@@ -300,6 +300,30 @@ describe("stream", () => {
       })
     )
 
+    it.effect("is interrupted while it waits for its turn, and the transaction goes on", () =>
+      Effect.gen(function* () {
+        const sql = yield* fresh
+        yield* insertItems(sql, 3)
+        const seen = yield* Repo.transact(
+          Effect.gen(function* () {
+            const begun = yield* Deferred.make<void>()
+            const gate = yield* Deferred.make<void>()
+            const other = yield* Effect.fork(
+              Repo.transact(Effect.zipRight(Deferred.succeed(begun, undefined), Deferred.await(gate)))
+            )
+            yield* Deferred.await(begun)
+            const stream = yield* Effect.fork(Stream.runDrain(Repo.stream(Items)))
+            yield* Effect.yieldNow()
+            const exit = yield* Fiber.interrupt(stream)
+            yield* Deferred.succeed(gate, undefined)
+            yield* Fiber.join(other)
+            return [Exit.isInterrupted(exit), yield* Stream.runCount(Repo.stream(Items))]
+          })
+        )
+        expect(seen).toEqual([true, 3])
+      })
+    )
+
     it.scoped("gives its connection back when it is interrupted, left early, or fails", () =>
       Effect.gen(function* () {
         const sql = yield* fresh
@@ -316,6 +340,73 @@ describe("stream", () => {
           expect(failure.message).toContain("could not stream absent:")
         }
         expect(yield* repo.count(Items)).toBe(1000)
+      })
+    )
+  })
+})
+
+describe("stream, outside of a transaction", () => {
+  layer(TestRepo, { excludeTestServices: true })((it) => {
+    it.scoped("fails when its backend is gone, and the next one gets another", () =>
+      Effect.gen(function* () {
+        const sql = yield* fresh
+        yield* insertItems(sql, 1200)
+        const { repo } = yield* pool(1, { applicationName: "streams" })
+        const failure = yield* repo.stream(Items).pipe(
+          Stream.tap(({ id }) =>
+            id === 3
+              ? sql`select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'streams'`
+              : Effect.void
+          ),
+          Stream.runDrain,
+          Effect.flip
+        )
+        expect(failure).toMatchObject({ _tag: "DbError", kind: "connection" })
+        expect(yield* Stream.runCount(repo.stream(Items))).toBe(1200)
+      })
+    )
+
+    it.scoped("is interrupted while its statement waits", () =>
+      Effect.gen(function* () {
+        const sql = yield* fresh
+        yield* insertItems(sql, 3)
+        const { repo } = yield* pool(1)
+        const waiting = Effect.map(
+          sql<{ pid: number }>`select pid from pg_locks where not granted and relation = 'items'::regclass`,
+          (rows) => rows.length
+        )
+        yield* Repo.transact(
+          Effect.gen(function* () {
+            yield* sql`lock table items in access exclusive mode`
+            for (const streams of [
+              repo.stream(Items),
+              repo.session(repo.transact(Stream.runDrain(repo.stream(Items))))
+            ]) {
+              const fiber = yield* Effect.fork(Effect.isEffect(streams) ? streams : Stream.runDrain(streams))
+              yield* Effect.repeat(waiting, { until: (count) => count === 1 })
+              expect(Exit.isInterrupted(yield* Fiber.interrupt(fiber))).toBe(true)
+              expect(yield* waiting).toBe(0)
+            }
+          })
+        )
+        expect(yield* repo.count(Items)).toBe(3)
+      })
+    )
+
+    it.scoped("keeps what its statement did when it was read to the end, and only then", () =>
+      Effect.gen(function* () {
+        const looker = yield* fresh
+        const { sql } = yield* pool(1)
+        yield* sql`create function note(id int) returns int language sql as 'insert into items values (id, ''noted'', 1, 1, 1, 1, now()) returning id'`
+        const left = (count: number) =>
+          Stream.runDrain(Stream.take(sql`select note(i) from generate_series(1, 9) i`.stream, count))
+        const noted = Effect.map(looker`select 1 from items`, (rows) => rows.length)
+        yield* left(2)
+        expect(yield* noted).toBe(0)
+        yield* left(20)
+        expect(yield* noted).toBe(9)
+        yield* Stream.runDrain(sql`delete from items where id < 5 returning id`.stream)
+        expect(yield* noted).toBe(5)
       })
     )
   })
