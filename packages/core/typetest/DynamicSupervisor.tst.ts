@@ -96,6 +96,7 @@ describe("start", () => {
         | Unreachable
         | DynamicSupervisor.AlreadyStarted<Device>
         | DynamicSupervisor.MaxChildren
+        | DynamicSupervisor.Terminated
         | SupervisionTree.SupervisorShutdown
       >
     >()
@@ -107,7 +108,7 @@ describe("start", () => {
     ).type.toBe<
       Effect.Effect<
         Device | DynamicSupervisor.Child<Device>,
-        Unreachable | DynamicSupervisor.MaxChildren | SupervisionTree.SupervisorShutdown
+        Unreachable | DynamicSupervisor.MaxChildren | DynamicSupervisor.Terminated | SupervisionTree.SupervisorShutdown
       >
     >()
   })

@@ -27,17 +27,17 @@
 import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import { CurrentInstance } from "./child.js"
+import { detach, detachStream } from "./detached.js"
 import type { ChildSettings, DynamicChild } from "./dynamicchild.js"
 import type { Refusal } from "./dynamicmachine.js"
-import { Dynamic, type Settings } from "./dynamicruntime.js"
+import { Dynamic, type Settings, terminated } from "./dynamicruntime.js"
 import type { Instance } from "./instance.js"
 import type { RestartType } from "./machine.js"
 import type { SupervisionEvent } from "./report.js"
@@ -96,14 +96,17 @@ export interface StartOptions {
  *
  * - `start` runs the child's Effect with an argument, and answers when it is up. Fails with what that fails with, and then
  *   nothing is kept; with `AlreadyStarted` if a child of this id lives (while that is still starting or stopping, this waits);
- *   with `MaxChildren`; and with `SupervisorShutdown` after the supervisor's end. Interrupted, it leaves no child behind.
+ *   with `MaxChildren`; with `Terminated` if it is terminated before it is up; and with `SupervisorShutdown` once the supervisor is
+ *   ending. Interrupted while it waits, it leaves no child behind; a fiber that is interrupted in the very step in which its start
+ *   succeeds does, so give a child that nobody may forget an `id`, and terminate it by that.
  *   The child does not run in the name of its starter: it has the services, and the fiber-local values, of the layer.
  * - `terminate` stops a child, whatever it is doing, and waits until it is gone. It is no crash, and not counted.
  * - `find` answers with the child of an id, `children` with all, in no particular order. Those that are being restarted are
  *   included, those that have not come up yet are not.
  * - `count`: see `Counts`.
- * - `awaitShutdown` fails when the supervisor gives up. Until then it waits, and it never succeeds.
- * - `events`: what happens to the children from now on. A subscriber that falls more than 256 events behind loses the oldest.
+ * - `awaitShutdown` fails when the supervisor gives up. Until then it waits, and it never succeeds; when the supervisor is closed
+ *   instead, it is interrupted.
+ * - `events`: what happens to the children from now on; ends with the supervisor. A subscriber that falls more than 256 events behind loses the oldest.
  * - `snapshot`: the supervisor as it is now, for `SupervisionTree.render`. Of many children the first twenty are in it, and how
  *   many there are besides.
  *
@@ -114,7 +117,7 @@ export interface DynamicSupervisor<in Arg, out Handle, out E = never> {
   readonly start: (
     arg: Arg,
     options?: StartOptions
-  ) => Effect.Effect<Child<Handle>, E | AlreadyStarted<Handle> | MaxChildren | SupervisorShutdown>
+  ) => Effect.Effect<Child<Handle>, E | AlreadyStarted<Handle> | MaxChildren | Terminated | SupervisorShutdown>
   readonly terminate: (child: Child<unknown> | string) => Effect.Effect<void, NotFound>
   readonly find: (id: string) => Effect.Effect<Option.Option<Child<Handle>>>
   readonly children: Effect.Effect<ReadonlyArray<Child<Handle>>>
@@ -185,6 +188,18 @@ export class MaxChildren extends Data.TaggedError("MaxChildren")<{
 }> {
   override get message(): string {
     return `"${this.path}" has ${this.maxChildren} children, as many as it may have (option maxChildren); terminate one first`
+  }
+}
+
+/**
+ * The failure of a start when somebody else terminated the child before it was up.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class Terminated extends Data.TaggedError("Terminated")<{ readonly path: string }> {
+  override get message(): string {
+    return `the child "${this.path}" was terminated before it was up; start it again if it is still wanted`
   }
 }
 
@@ -344,7 +359,10 @@ export const task =
       )
     )
 
-type Starting<Handle, E> = Effect.Effect<Child<Handle>, E | AlreadyStarted<Handle> | MaxChildren | SupervisorShutdown>
+type Starting<Handle, E> = Effect.Effect<
+  Child<Handle>,
+  E | AlreadyStarted<Handle> | MaxChildren | Terminated | SupervisorShutdown
+>
 
 const serviceOf = <Arg, Handle, E>(
   self: Dynamic<Arg>,
@@ -370,7 +388,7 @@ const serviceOf = <Arg, Handle, E>(
       if (refusal === "max children") {
         return Effect.fail(new MaxChildren({ path: self.path, maxChildren: self.settings.maxChildren }))
       }
-      if (other === undefined) return Effect.fail(self.ended)
+      if (refusal === "closed" || other === undefined) return Effect.fail(self.ended)
       const already = Effect.fail(new AlreadyStarted<Handle>({ path: other.path, child: other }))
       // A build that waits for a build might wait for itself, round some corner.
       if (refusal === "already started" || (caller !== undefined && caller.state !== "up")) return already
@@ -384,7 +402,10 @@ const serviceOf = <Arg, Handle, E>(
       if (child.refused !== undefined) return refused(child.refused.refusal, child.refused.other)
       if (child.starts > 0) return Effect.succeed(typed(child))
       if (child.status !== "gone") return undefined
-      return self.machine.ending ? Effect.fail(self.ended) : Effect.failCause(failureOf(child))
+      if (self.machine.closed) return Effect.fail(self.ended)
+      return child.cause === terminated
+        ? Effect.fail(new Terminated({ path: child.path }))
+        : Effect.failCause(failureOf(child))
     }
     const known = outcome()
     if (known !== undefined) return known
@@ -401,24 +422,30 @@ const serviceOf = <Arg, Handle, E>(
       return child.slot.until(() => (child.status === "gone" ? Effect.void : undefined))
     })
 
+  // Detached: what is still waited for when the supervisor ends is answered here, with why. A guard of the tree that it is in would
+  // be the first to answer, and an interrupted start could not take back what it has begun in a fiber of the guard's.
   return {
     start: (arg, options) =>
-      Effect.flatMap(CurrentInstance, (caller) =>
-        Effect.uninterruptibleMask((restore) => start(arg, options, caller, restore))
+      detach(
+        Effect.flatMap(CurrentInstance, (caller) =>
+          Effect.uninterruptibleMask((restore) => start(arg, options, caller, restore))
+        )
       ),
     terminate: (target) =>
-      Effect.flatMap(CurrentInstance, (caller) => {
-        const id = typeof target === "string" ? target : target.id
-        const child = self.children.get(id)
-        if (child === undefined || (typeof target !== "string" && target !== child)) {
-          return Effect.fail(new NotFound({ path: self.path, id }))
-        }
-        // A finalizer that waits for the end of what it belongs to would wait for itself.
-        if (caller !== undefined && caller === child.instance && caller.state !== "up") {
-          return Effect.sync(() => self.terminate(child))
-        }
-        return stop(child)
-      }),
+      detach(
+        Effect.flatMap(CurrentInstance, (caller) => {
+          const id = typeof target === "string" ? target : target.id
+          const child = self.children.get(id)
+          if (child === undefined || (typeof target !== "string" && target !== child)) {
+            return Effect.fail(new NotFound({ path: self.path, id }))
+          }
+          // A finalizer that waits for the end of what it belongs to would wait for itself.
+          if (caller !== undefined && caller === child.instance && caller.state !== "up") {
+            return Effect.sync(() => self.terminate(child))
+          }
+          return stop(child)
+        })
+      ),
     find: (id) =>
       Effect.sync(() => Option.map(Option.filter(Option.fromNullable(self.children.get(id)), isLiving), typed)),
     children: Effect.sync(() => Array.from(self.children.values()).filter(isLiving).map(typed)),
@@ -431,8 +458,8 @@ const serviceOf = <Arg, Handle, E>(
       const specs = self.children.size
       return { specs, active, supervisors, workers: specs - supervisors }
     }),
-    awaitShutdown: Deferred.await(self.shutdown),
-    events: Stream.fromPubSub(self.feed),
+    awaitShutdown: detach(self.awaitShutdown),
+    events: detachStream(self.emitted),
     snapshot: self.snapshot
   }
 }

@@ -3,6 +3,7 @@
  */
 import type * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
+import * as Stream from "effect/Stream"
 
 const TypeId: unique symbol = Symbol.for("@effecto/core/Supervised/Detached")
 
@@ -29,6 +30,18 @@ class Detached<A, E, R> extends Effectable.Class<A, E, R> {
  * @category linking
  */
 export const detach = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => new Detached(self)
+
+/** The same for a Stream that tells of its own end: no pull of it is guarded. */
+export const detachStream = <A, E, R>(self: Stream.Stream<A, E, R>): Stream.Stream<A, E, R> =>
+  // A Stream of its own: the mark is not for everybody who has this one.
+  Object.defineProperty(
+    Stream.suspend(() => self),
+    TypeId,
+    { value: TypeId }
+  )
+
+/** Whether something carries the mark, Effect or Stream. */
+export const isMarked = (value: object): boolean => TypeId in value
 
 /** By its mark and not by its class: a package may have a copy of this module of its own. */
 export const isDetached = (effect: object): effect is { readonly self: Effect.Effect<unknown, unknown, unknown> } =>

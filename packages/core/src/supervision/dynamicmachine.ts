@@ -50,6 +50,8 @@ export type Action<C extends Child> =
   | { readonly _tag: "Decide"; readonly child: C; readonly decision: Decision }
   | { readonly _tag: "Start"; readonly child: C }
   | { readonly _tag: "Stop"; readonly child: C }
+  /** What is being stopped will not be started again: nobody need wait for it. */
+  | { readonly _tag: "Release"; readonly child: C }
   /** Send `Retry` back, after whatever else is waiting. */
   | { readonly _tag: "Retry"; readonly child: C }
   | { readonly _tag: "Forget"; readonly child: C }
@@ -234,6 +236,7 @@ const stop = <C extends Child>(machine: Machine<C>, child: C, out: Array<Action<
     case "closing": {
       // It is being stopped already.
       child.status = "stopping"
+      out.push({ _tag: "Release", child })
       break
     }
     case "waiting": {

@@ -492,14 +492,18 @@ describe("terminate", () => {
       expect([instances.a, (yield* workers.count).specs]).toEqual([attempts, 0])
     }))
 
-  test("works on a child whose first start hangs: the starter is interrupted", ({ child, starts }) =>
+  test("works on a child whose first start hangs: the starter is told so by a failure", ({ child, starts }) =>
     Effect.gen(function* () {
       const workers = yield* DynamicSupervisor.make({ child, id: (arg) => arg })
       starts.a = [Effect.never]
       const starter = yield* Effect.fork(workers.start("a"))
       yield* settle
       yield* workers.terminate("a")
-      expect(Exit.isInterrupted(yield* Fiber.await(starter))).toBe(true)
+      const error = yield* Effect.flip(Fiber.join(starter))
+      expect(error).toEqual(new DynamicSupervisor.Terminated({ path: "dynamic/a" }))
+      expect(error.message).toBe(
+        'the child "dynamic/a" was terminated before it was up; start it again if it is still wanted'
+      )
     }))
 
   test("does not wait for itself in a finalizer of the child", () =>

@@ -61,7 +61,7 @@ const model = (scenario: Scenario) => {
       remove(child)
       return
     }
-    if (child.wanted && child.doing !== "closing") log.push(`stop ${child.id}`)
+    if (child.wanted) log.push(`${child.doing === "closing" ? "release" : "stop"} ${child.id}`)
     put(child, { wanted: false, doing: "closing" })
   }
   const end = () => {
