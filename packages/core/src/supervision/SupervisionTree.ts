@@ -37,6 +37,8 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
@@ -258,6 +260,13 @@ export const launch = <A, E, R>(
   )
 
 /**
+ * Whichever is over first is the result, however it ended. `raceFirst` would wait for the other one if that fiber was
+ * interrupted, by itself for one.
+ */
+const over = <A, E>(exit: Exit.Exit<Exit.Exit<A, E>>, other: Fiber.Fiber<unknown, unknown>): Effect.Effect<A, E> =>
+  Effect.zipRight(Fiber.interrupt(other), Exit.flatten(exit))
+
+/**
  * Runs an Effect with the services of a tree. If the tree gives up, the Effect is interrupted and the result is the failure; so
  * it is if a call of the Effect dies of that first.
  *
@@ -271,7 +280,15 @@ export const provide =
   ): Effect.Effect<B, E | E2 | SupervisorShutdown, R2 | Exclude<R, A | SupervisionTree>> =>
     // What the Effect forks stays with its caller: a race forks both sides, and would take it along when it is over.
     Effect.transplant((graft) =>
-      failing(Effect.provide(Effect.raceFirst(graft(self), awaitShutdown), tree))
+      failing(
+        Effect.provide(
+          Effect.raceWith(Effect.exit(graft(self)), Effect.exit(awaitShutdown), {
+            onSelfDone: over,
+            onOtherDone: over
+          }),
+          tree
+        )
+      )
     ) as Effect.Effect<B, E | E2 | SupervisorShutdown, R2 | Exclude<R, A | SupervisionTree>>
 
 /**

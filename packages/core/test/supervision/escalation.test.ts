@@ -201,3 +201,22 @@ describe("a process under runMain", () => {
     })
   )
 })
+
+describe("provide", () => {
+  it.effect("ends with the interruption of a program whose fiber is interrupted, and closes the tree", () =>
+    Effect.gen(function* () {
+      const { events, layer } = app()
+      const interrupted = Effect.withFiberRuntime<never>((self) =>
+        Effect.zipRight(Effect.forkDaemon(Effect.zipRight(Effect.sleep(1), Fiber.interrupt(self))), Effect.never)
+      )
+      const program = interrupted.pipe(SupervisionTree.provide(layer), Effect.exit)
+      const fiber = yield* Effect.fork(program)
+      yield* TestClock.adjust(1)
+      const end = Option.map(yield* Fiber.poll(fiber), Exit.flatten)
+      expect(Option.map(end, (exit) => Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause))).toEqual(
+        Option.some(true)
+      )
+      expect(events).toEqual(["+1", "-1"])
+    })
+  )
+})
