@@ -7,6 +7,8 @@ import { Chunk, Effect, Exit, Option, Stream } from "effect"
 import { execute, executeValues, isDriven, isInTransaction, isOutsideOfTransaction, outsideReason } from "./driver.js"
 import type { Frame } from "./frame.js"
 import { settling } from "./lending.js"
+import { hookState } from "./hookstate.js"
+import { mayWrite } from "./maywrite.js"
 import { statementFor } from "./prepared.js"
 import { DbError, TransactionClosed } from "./RepoError.js"
 import { filledIn } from "./standing.js"
@@ -406,8 +408,15 @@ export class FrameChannel extends Channel {
     parameters: ReadonlyArray<unknown>,
     about: Source
   ): Effect.Effect<A, SqlError.SqlError> {
-    if (!readsOnly.test(text)) this.frame.session.writes += 1
-    return super.watched(use, text, parameters, about)
+    if (about !== sqlSource && readsOnly.test(text)) return super.watched(use, text, parameters, about)
+    // Nothing is between this and the statement where an interruption could get in.
+    const noted = (connection: Runs) =>
+      Effect.withFiberRuntime<A, SqlError.SqlError>((fiber) => {
+        const { guarded } = fiber.getFiberRef(hookState)
+        if (guarded !== undefined && (about !== sqlSource || mayWrite(text))) this.frame.writesFor(guarded)
+        return use(connection)
+      })
+    return super.watched(noted, text, parameters, about)
   }
 
   protected override written<A>(

@@ -18,6 +18,7 @@ import { Context, type Effect } from "effect"
 import { type Changed, Changes } from "./changes.js"
 import type { Channel } from "./connection.js"
 import type { Database } from "./database.js"
+import type { Guarded } from "./hookstate.js"
 
 /** What an open transaction tells about itself. */
 export interface TransactionState {
@@ -71,8 +72,6 @@ export class Session {
   /** How long nothing may happen on the connection while somebody waits for it, in milliseconds of real time: in a sandbox that would be for ever. */
   patience: number | undefined = undefined
   private progress = performance.now()
-  /** Statements that do more than read, as far as their first word tells. */
-  writes = 0
   /** Set when tables may have changed: PostgreSQL refuses a prepared statement whose result would be another, and that aborts the transaction. */
   altered = false
 
@@ -150,8 +149,8 @@ export class Frame implements TransactionState {
   /** What was written here and in savepoints that were kept: whoever ends the outermost frame has it announced. */
   readonly changes = new Changes()
   private reason: string | undefined = undefined
-  /** Writes whose hooks are not through. */
-  unfinished = 0
+  /** What has written here, or in savepoints that were kept, and has hooks that are not through. */
+  private unfinished: Set<Guarded> | undefined = undefined
   /** What statements of this frame run on; made by the database that opened it. */
   channel: Channel | undefined = undefined
 
@@ -162,14 +161,16 @@ export class Frame implements TransactionState {
     readonly enclosing: Frame | undefined,
     readonly depth: number,
     /** The savepoint's name; nothing for the outermost frame. */
-    readonly savepoint: string | undefined
+    readonly savepoint: string | undefined,
+    /** What it was opened by, if that was a hook. */
+    private readonly opener?: Guarded
   ) {}
 
   /** Why nothing of this frame may be kept, although its effect succeeds: a transaction that joined it failed, or a hook did. */
   get spoiled(): string | undefined {
     return (
       this.reason ??
-      (this.unfinished > 0
+      (this.isUnfinished
         ? "a hook, or a write between hooks, failed after something had been written, and the program went on. Let the failure end the transaction, wrap the call in a transact of its own, or give the table's hooks savepoint: true"
         : undefined)
     )
@@ -177,6 +178,31 @@ export class Frame implements TransactionState {
 
   set spoiled(reason: string | undefined) {
     this.reason = reason
+  }
+
+  /** What this frame was opened inside of is not through, and nobody asks it to be. */
+  private get isUnfinished(): boolean {
+    for (const guarded of this.unfinished ?? []) if (!guarded.isOver && !isWithin(this.opener, guarded)) return true
+    return false
+  }
+
+  /** A statement that writes is sent, on behalf of this one and of what that runs inside of. */
+  writesFor(guarded: Guarded | undefined): void {
+    for (let one = guarded; one !== undefined; one = one.around)
+      if (!one.isOver) {
+        this.unfinished ??= new Set()
+        this.unfinished.add(one)
+      }
+  }
+
+  hasWritten(guarded: Guarded): boolean {
+    return this.unfinished?.has(guarded) ?? false
+  }
+
+  /** Its hooks are through, or it has written nothing. */
+  finish(guarded: Guarded): void {
+    guarded.isOver = true
+    this.unfinished?.delete(guarded)
   }
 
   get client(): SqlClient.SqlClient {
@@ -218,8 +244,10 @@ export class Frame implements TransactionState {
     if (this.state !== "abandoned") this.state = "ended"
     const parent = this.parent
     if (parent === undefined) return
-    if (kept) parent.changes.addAll(this.changes)
-    else for (const registration of this.registrations) registration.forced = "rolledBack"
+    if (kept) {
+      parent.changes.addAll(this.changes)
+      for (const guarded of this.unfinished ?? []) parent.writesFor(guarded)
+    } else for (const registration of this.registrations) registration.forced = "rolledBack"
     parent.registrations.push(...this.registrations)
     this.registrations = []
     if (parent.child === this) parent.child = undefined
@@ -230,6 +258,12 @@ export class Frame implements TransactionState {
     this.child?.dropChild()
     this.child?.leave(false)
   }
+}
+
+const isWithin = (inner: Guarded | undefined, outer: Guarded): boolean => {
+  let one = inner
+  while (one !== undefined && one !== outer) one = one.around
+  return one !== undefined
 }
 
 /** The innermost frame of this context, open or not. Whatever else somebody may have put there under our tag is none. */

@@ -3,8 +3,8 @@ import { type Context, Effect, Exit } from "effect"
 import type { Database } from "./database.js"
 import { type Call, DeltaOf } from "./delta.js"
 import { frameOf } from "./frame.js"
-import { type HookState, hookState, outsideOfHooks } from "./hookstate.js"
-import { type CommitFailed, HookLoop, HookReentry, type StatementError } from "./RepoError.js"
+import { type Guarded, type HookState, hookState, outsideOfHooks } from "./hookstate.js"
+import { type CommitFailed, DbError, HookLoop, HookReentry, type StatementError } from "./RepoError.js"
 import { outside } from "./registration.js"
 import { Repo, type Service } from "./repository.js"
 import type { Any, Change, HookedOperation, HookName, HookSet, Reentry } from "./Table.js"
@@ -175,10 +175,11 @@ const running = (
   hook: Hook,
   value: unknown,
   changeset: object | undefined,
-  about: Call
+  about: Call,
+  guarded?: Guarded
 ): Effect.Effect<unknown> => {
   const state = fiber.getFiberRef(hookState)
-  const within = inside(hook, state)
+  const within = inside(hook, guarded === undefined ? state : { ...state, guarded })
   if (within instanceof HookLoop)
     return hook.reentry === "run"
       ? // Sound: a table with such a hook has this error in its type.
@@ -235,8 +236,20 @@ export const throughAfter = (
   value: unknown,
   changeset: object | undefined,
   about: Call
-): Effect.Effect<unknown> =>
-  through(hooks.after, value, (hook, current) => running(fiber, service, hook, current, changeset, about))
+): Effect.Effect<unknown> => {
+  // Of a write, what its hooks write is guarded together with it.
+  const guarded: Guarded | undefined =
+    about.operation === "get" ? { isOver: false, around: fiber.getFiberRef(hookState).guarded } : undefined
+  const given = through(hooks.after, value, (hook, current) =>
+    running(fiber, service, hook, current, changeset, about, guarded)
+  )
+  return guarded === undefined || Exit.isExit(given)
+    ? given
+    : Effect.map(given, (rows) => {
+        guarded.isOver = true
+        return rows
+      })
+}
 
 /** One change, with the way that led to it. */
 interface Noted {
@@ -253,7 +266,7 @@ const reporting =
       outsideOfHooks
     )
     const last = all[all.length - 1]?.state ?? outsideOfHooks
-    const within = inside(hook, { ...last, path: deepest.path })
+    const within = inside(hook, { ...last, path: deepest.path, guarded: undefined })
     if (within instanceof HookLoop) return Effect.die(within)
     // Sound: an afterCommit takes changes, and nothing else.
     const run = hook.run as unknown as (changes: ReadonlyArray<Change<Any>>) => Effect.Effect<void>
@@ -318,8 +331,8 @@ const inOrder = <A, E>({ after, before, statement }: HookedWrite<A, E>): Effect.
  * before it, a failure leaves nothing to commit. A statement that fails has written nothing: PostgreSQL knows itself what that does to a transaction, and a row
  * that is not there does nothing to it.
  *
- * What is written is unfinished until the hooks behind it are through. That is a number on the frame, which nobody has to put right when a fiber is
- * interrupted: whatever is unfinished at the end of the frame spoils it.
+ * What is written is unfinished from the moment its statement is sent until the hooks behind it are through. The frame knows that, and nobody has to put
+ * it right when a fiber is interrupted, whether the statement's answer has got there or not: whatever is unfinished at the end of the frame spoils it.
  */
 export const together = <A, E, F>(
   database: Database,
@@ -330,29 +343,33 @@ export const together = <A, E, F>(
   Effect.withFiberRuntime<A, E | F | StatementError>((fiber) => {
     const frame = frameOf(fiber.currentContext, database.client)
     if (frame === undefined || hooks.savepoint) return transactFor(database, inOrder(write), commitFailed)
-    const { session } = frame
-    const begun = session.writes
+    const state = fiber.getFiberRef(hookState)
+    const guarded: Guarded = { isOver: false, around: state.guarded }
     const finish = (result: A): A => {
-      frame.unfinished -= 1
+      frame.finish(guarded)
       return result
     }
     const rest = (prepared: unknown): Effect.Effect<A, E> => {
-      const hasWritten = session.writes !== begun
-      if (hasWritten) frame.unfinished += 1
-      return Effect.flatMap(write.statement(prepared), (row) => {
-        if (!hasWritten) frame.unfinished += 1
-        const after = write.after(fiber, row, prepared)
-        return Exit.isExit(after) && Exit.isSuccess(after)
-          ? Effect.succeed(finish(after.value as A))
-          : Effect.map(after, finish)
+      const hasWritten = frame.hasWritten(guarded)
+      return Effect.matchEffect(write.statement(prepared), {
+        onFailure: (error) => {
+          if (!hasWritten && !isWritten(error)) frame.finish(guarded)
+          return Effect.fail(error)
+        },
+        onSuccess: (row) => {
+          const after = write.after(fiber, row, prepared)
+          return Exit.isExit(after) && Exit.isSuccess(after)
+            ? Effect.succeed(finish(after.value as A))
+            : Effect.map(after, finish)
+        }
       })
     }
-    const before = write.before(fiber)
-    if (Exit.isExit(before) && Exit.isSuccess(before)) return rest(before.value)
-    const guarded = Effect.onError(before, () =>
-      Effect.sync(() => {
-        if (session.writes !== begun) frame.unfinished += 1
-      })
-    )
-    return Effect.flatMap(guarded, rest)
+    const all = Effect.suspend(() => {
+      const before = write.before(fiber)
+      return Exit.isExit(before) && Exit.isSuccess(before) ? rest(before.value) : Effect.flatMap(before, rest)
+    })
+    return Effect.locally(all, hookState, { ...state, guarded })
   })
+
+/** Whether what failed is written all the same: the row that came back did not fit the model. */
+const isWritten = (error: unknown): boolean => error instanceof DbError && error.kind === "decode"

@@ -1,15 +1,30 @@
 /** Where a fiber stands among hooks: inside of which, with which annotations, and whether any are to run. Forked fibers inherit it. */
 import { Effect, FiberRef } from "effect"
 
+/** A write between its hooks, or the hooks of a read: whatever they have written counts only when they are through. */
+export interface Guarded {
+  isOver: boolean
+  /** What it runs inside of, whose writing this is too. */
+  readonly around: Guarded | undefined
+}
+
 export interface HookState {
   readonly inHook: boolean
   readonly disabled: boolean
   /** The hooks that this runs inside of, or that led here by work for after a commit, outermost first. */
   readonly path: ReadonlyArray<string>
   readonly annotations: Readonly<Record<string, unknown>>
+  /** Whose hooks, or whose statement, write what is written here. */
+  readonly guarded: Guarded | undefined
 }
 
-export const outsideOfHooks: HookState = { inHook: false, disabled: false, path: [], annotations: {} }
+export const outsideOfHooks: HookState = {
+  inHook: false,
+  disabled: false,
+  path: [],
+  annotations: {},
+  guarded: undefined
+}
 
 /** Joining a fiber does not bring its state back. */
 export const hookState = FiberRef.unsafeMake<HookState>(outsideOfHooks, { join: (parent) => parent })

@@ -14,6 +14,7 @@ import { type Answer, holding } from "./connection.js"
 import { type Database, foreignConnection } from "./database.js"
 import { discard, execute, isOutsideOfTransaction, outsideReason } from "./driver.js"
 import { currentFrame, Frame, frameOf, type Outcome, type Registration, Session, Transaction } from "./frame.js"
+import { type Guarded, hookState } from "./hookstate.js"
 import type { Reserved } from "./lending.js"
 import { isStale } from "./prepared.js"
 import {
@@ -289,7 +290,8 @@ const outermost = <A, E, R>(
   context: Context.Context<never>,
   self: Effect.Effect<A, E, R>,
   options: TransactOptions,
-  restore: Restore
+  restore: Restore,
+  opener: Guarded | undefined
 ): Effect.Effect<A, E | TransactError, R> => {
   const begin = (reserved: Reserved) =>
     Effect.onError(control(reserved.connection, beginText(options), limit), () =>
@@ -297,15 +299,17 @@ const outermost = <A, E, R>(
     )
   const begun = (reserved: Reserved) => {
     const session = new Session(database, reserved.connection)
-    const frame = new Frame(session, undefined, currentFrame(context), 0, undefined)
+    const frame = new Frame(session, undefined, currentFrame(context), 0, undefined, opener)
     return Effect.flatMap(Effect.exit(inside(frame, context, restore(announcing(frame, self)))), (exit) => {
       frame.end()
-      const spoiled = frame.spoiled ?? (session.broken ? "a savepoint could not be rolled back" : undefined)
-      const ending = Exit.isFailure(exit)
-        ? rollback(frame)
-        : spoiled === undefined
+      // Looked at when the connection is ours: until then a statement of another fiber may have been on its way.
+      const ending = Effect.suspend(() => {
+        if (Exit.isFailure(exit)) return rollback(frame)
+        const spoiled = frame.spoiled ?? (session.broken ? "a savepoint could not be rolled back" : undefined)
+        return spoiled === undefined
           ? commit(frame)
           : Effect.map(rollback(frame), (): Ending => ({ outcome: "rolledBack", failure: rolledBack(spoiled) }))
+      })
       return holding(frame, true, stay, ending, ending).pipe(
         Effect.flatMap(({ failure, outcome }) => {
           frame.dropChild()
@@ -333,7 +337,8 @@ const savepoint = <A, E, R>(
   parent: Frame,
   context: Context.Context<never>,
   self: Effect.Effect<A, E, R>,
-  restore: Restore
+  restore: Restore,
+  opener: Guarded | undefined
 ): Effect.Effect<A, E | TransactError, R> => {
   const isOutermost = parent === parent.session.database.ground
   const { session } = parent
@@ -341,7 +346,7 @@ const savepoint = <A, E, R>(
   // Between the two there may be a transaction of another client.
   const innermost = currentFrame(context)
   const enclosing = innermost === parent ? parent.enclosing : innermost
-  const frame = new Frame(session, isOutermost ? undefined : parent, enclosing, parent.depth + 1, name)
+  const frame = new Frame(session, isOutermost ? undefined : parent, enclosing, parent.depth + 1, name, opener)
   let outcome: Outcome = "rolledBack"
   const leave = (kept: boolean) => {
     outcome = kept ? "committed" : "rolledBack"
@@ -400,13 +405,13 @@ const savepoint = <A, E, R>(
       Effect.exit(inside(frame, context, restore(isOutermost ? announcing(frame, self) : self))),
       (exit) => {
         frame.end()
-        const spoiled = frame.spoiled
         const ending: Effect.Effect<CommitFailed | SerializationFailure | undefined> = Effect.suspend(() => {
           if (frame.isAbandoned) {
             leave(false)
             return Effect.succeed(rolledBack("the transaction around it ended before it did"))
           }
           if (Exit.isFailure(exit)) return Effect.as(undo, undefined)
+          const { spoiled } = frame
           return spoiled === undefined ? keep : Effect.as(undo, rolledBack(spoiled))
         })
         const after = Effect.suspend(() => (isOutermost ? over(frame, outcome, Effect.void) : Effect.void))
@@ -472,11 +477,12 @@ export const transactOn = <A, E, R>(
     Effect.withFiberRuntime<A, E | TransactError, R>((fiber) => {
       const context = fiber.currentContext
       const parent = frameOf(context, database.client)
+      const opener = fiber.getFiberRef(hookState).guarded
       if (parent === undefined) {
         if (foreignConnection(context) === undefined)
           return database.ground === undefined
-            ? outermost(database, context, body, options, restore)
-            : savepoint(database.ground, context, body, restore)
+            ? outermost(database, context, body, options, restore, opener)
+            : savepoint(database.ground, context, body, restore, opener)
         return misuse(
           "it is inside of a withTransaction of @effect/sql's own client, whose end cannot be observed. Use the SqlClient that Repo.layer provides for both."
         )
@@ -487,7 +493,7 @@ export const transactOn = <A, E, R>(
         case "forbid":
           return misuse('a transaction is open, and nested: "forbid" was asked for.')
         default:
-          return savepoint(parent, context, body, restore)
+          return savepoint(parent, context, body, restore, opener)
       }
     })
   )
