@@ -395,20 +395,18 @@ export const make = (options: Options = {}): Effect.Effect<Service, StatementErr
  * const program = Effect.gen(function* () {
  *   const sql = yield* SqlClient.SqlClient
  *   yield* sql`create table people (id int primary key, name text not null)`
- *   yield* ChangeFeed.installTrigger(People) // as a migration: for what others than Repos write
  *   yield* Repo.insert(People, { id: 1, name: "Ada" })
+ *   yield* ChangeFeed.installTrigger(People) // as a migration: for what others than Repos write
  *   yield* RepoCache.fetch(People, 1)
  *
  *   const feed = yield* ChangeFeed.ChangeFeed
  *   const heard = yield* feed.events.pipe(
- *     Stream.takeUntil((event) => event._tag === "Heard" && event.changes !== "all" && event.changes.length === 1),
+ *     Stream.takeUntil((event) => event._tag === "Heard"),
  *     Stream.runDrain,
  *     Effect.fork
  *   )
- *   yield* Effect.yieldNow()
  *   yield* sql`update people set name = 'Ada Lovelace'` // by hand, as psql would
- *   yield* heard
- *   yield* Effect.sleep("50 millis")
+ *   yield* heard // some milliseconds later
  *   console.log((yield* RepoCache.fetch(People, 1)).name) // Ada Lovelace
  * })
  *
