@@ -19,6 +19,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
@@ -33,7 +35,9 @@ import type { Supervisor } from "./supervisor.js"
  * - The tree is built by the first run, for all of them. A build that fails is that run's failure, and the next one tries again.
  * - When the tree gives up, whatever runs is interrupted and fails with `SupervisorShutdown`, and so does every later run.
  * - `dispose` ends what runs, with `SupervisorShutdown`, waits for that up to 5 seconds, and closes the tree. It can be called
- *   any number of times, and is done when the tree is closed. Runs after it fail at once.
+ *   any number of times, and is done when the tree is closed. Runs after it fail at once. A build under way is interrupted
+ *   first, and waited for: one that cannot be interrupted holds `dispose` up. A run may dispose of its own runtime, and ends with
+ *   that; from a region that cannot be interrupted it only holds itself up, for those 5 seconds.
  *
  * @since 0.1.0
  * @category models
@@ -87,7 +91,7 @@ class Impl<R, E> implements SupervisedRuntime<R, E> {
   private readonly disposed = Deferred.unsafeMake<void>(FiberId.none)
   private disposing = false
   private scope: Scope.CloseableScope | undefined
-  private path = "tree"
+  private path = "(not built yet)"
 
   constructor(
     private readonly tree: Layer.Layer<R, E>,
@@ -161,7 +165,11 @@ class Impl<R, E> implements SupervisedRuntime<R, E> {
   ): Effect.Effect<Runtime.Runtime<R>, E | SupervisorShutdown> {
     return Effect.flatMap(Fiber.await(fiber), (exit): Effect.Effect<Runtime.Runtime<R>, E | SupervisorShutdown> => {
       const { state } = this
-      return state._tag === "Ended" ? Effect.fail(state.error) : exit
+      return state._tag === "Ended"
+        ? Effect.fail(state.error)
+        : state._tag === "Up"
+          ? Effect.succeed(state.runtime)
+          : exit
     })
   }
 
@@ -193,7 +201,9 @@ class Impl<R, E> implements SupervisedRuntime<R, E> {
     if (this.state._tag === "Ended") return
     const supervisor = this.supervisorOf(runtime)
     this.path = supervisor.path
-    this.state = { _tag: "Up", runtime }
+    // The scheduler is the one of each run, and not that of the build: `runSync` has its own.
+    const fiberRefs = FiberRefs.delete(runtime.fiberRefs, FiberRef.currentScheduler)
+    this.state = { _tag: "Up", runtime: Runtime.make({ ...runtime, fiberRefs }) }
     supervisor.onFinish((error) => this.end(error))
   }
 

@@ -1,4 +1,4 @@
-import { Cause, Context, Deferred, Effect, Exit, Fiber, FiberId, Layer, Logger, Option } from "effect"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, FiberId, Layer, Logger, Option, Scheduler } from "effect"
 import { describe, expect, it } from "vitest"
 import * as Supervised from "../../src/supervision/Supervised.js"
 import { SupervisorShutdown } from "../../src/supervision/SupervisionError.js"
@@ -59,6 +59,32 @@ describe("SupervisionTree.runtime", () => {
     const { runtime } = app()
     expect(runtime.runSync(ask)).toBe(1)
     expect(runtime.runSyncExit(Effect.fail("no"))).toEqual(Exit.fail("no"))
+  })
+
+  it("runs each Effect on the scheduler of its run, and not on that of the build", async () => {
+    const { runtime } = app()
+    const yields = Effect.zipRight(Effect.yieldNow(), ask)
+    const loop = Effect.zipRight(
+      Effect.loop(0, { while: (n) => n < 5000, step: (n) => n + 1, body: () => Effect.void, discard: true }),
+      ask
+    )
+    expect([yields, loop, yields, loop].map((effect) => runtime.runSync(effect))).toEqual([1, 1, 1, 1])
+    const scheduler = new Scheduler.MixedScheduler(64)
+    const fiber = runtime.runFork(
+      Effect.withFiberRuntime<boolean>((self) => Effect.succeed(self.currentScheduler === scheduler)),
+      {
+        scheduler
+      }
+    )
+    expect(await Effect.runPromise(Fiber.join(fiber))).toBe(true)
+    await runtime.dispose()
+  })
+
+  it("says that the tree was not built when it is disposed of before", async () => {
+    const { runtime } = app({}, () => Effect.never)
+    const run = runtime.runPromiseExit(ask)
+    await runtime.dispose()
+    expect(failureOf(await run)).toMatchObject({ reason: "closed", path: "(not built yet)" })
   })
 
   it("fails every run with SupervisorShutdown after give-up, and those under way as well", async () => {
