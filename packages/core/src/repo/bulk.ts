@@ -62,6 +62,38 @@ const valuesText = (table: TableImplementation, columns: ReadonlyArray<string>, 
 /** No statement gets so large that it keeps the process, or the server, from other work. */
 const maximalRows = 2000
 
+/** Rows for statements of the same columns, and their places among all rows. */
+interface Group {
+  readonly columns: ReadonlyArray<string>
+  readonly rows: Array<Values>
+  readonly places: Array<number>
+}
+
+/** All rows; or, where a row that is there already would take over the defaults of what was not given, those with the same columns. */
+const groupsOf = (rows: ReadonlyArray<Values>, replaces: boolean): Iterable<Group> => {
+  if (!replaces)
+    return [{ columns: [...new Set(rows.flatMap((row) => row.columns))], rows: [...rows], places: [...rows.keys()] }]
+  const groups = new Map<string, Group>()
+  for (const [place, row] of rows.entries()) {
+    const name = JSON.stringify(row.columns)
+    const group = groups.get(name)
+    if (group === undefined) groups.set(name, { columns: row.columns, rows: [row], places: [place] })
+    else {
+      group.rows.push(row)
+      group.places.push(place)
+    }
+  }
+  return groups.values()
+}
+
+/** In the order of the rows they were made of; some may have been dropped by a trigger, and nobody knows which. */
+const inPlace = (written: ReadonlyArray<object> | number, places: ReadonlyArray<number>) => {
+  if (typeof written === "number" || written.length !== places.length) return written
+  const ordered = [...written]
+  for (const [at, place] of places.entries()) ordered[place] = written[at] as object
+  return ordered
+}
+
 export const insertAll = (
   database: Database,
   writing: Writing,
@@ -73,22 +105,26 @@ export const insertAll = (
   return Effect.flatMap(
     Effect.forEach(given, (row) => table.plan.encodeInsert(row)),
     (encoded): Result => {
-      const columns = [...new Set(encoded.flatMap((row) => row.columns))]
-      // A row of defaults alone needs a column to say so for.
-      const [first] = table.plan.keyFields.map((name) => table.plan.field(name)?.column ?? name)
-      const named = columns.length === 0 && first !== undefined ? [first] : columns
-      const size = Math.min(maximalRows, Math.floor(maximalParameters / named.length))
       const statements: Array<Result> = []
-      for (let begin = 0; begin < encoded.length; begin += size) {
-        const { parameters, text } = valuesText(table, named, encoded.slice(begin, begin + size))
-        const whole = `${text}${conflictText(table, { columns: named }, onConflict)}`
-        statements.push(
-          returning === true
-            ? writing.rows(table, "insert into", `${whole}${table.plan.returning}`, parameters, "all", false)
-            : writing.number(table, "insert into", whole, parameters)
-        )
+      const places: Array<number> = []
+      for (const group of groupsOf(encoded, onConflict !== undefined && onConflict.action !== "nothing")) {
+        for (const place of group.places) places.push(place)
+        // A row of defaults alone needs a column to say so for.
+        const [first] = table.plan.keyFields.map((name) => table.plan.field(name)?.column ?? name)
+        const columns = group.columns.length === 0 && first !== undefined ? [first] : group.columns
+        const size = Math.min(maximalRows, Math.floor(maximalParameters / columns.length))
+        for (let begin = 0; begin < group.rows.length; begin += size) {
+          const { parameters, text } = valuesText(table, columns, group.rows.slice(begin, begin + size))
+          const whole = `${text}${conflictText(table, { columns }, onConflict)}`
+          statements.push(
+            returning === true
+              ? writing.rows(table, "insert into", `${whole}${table.plan.returning}`, parameters, "all", false)
+              : writing.number(table, "insert into", whole, parameters)
+          )
+        }
       }
-      return together(database, table, "insert into", statements, returning === true)
+      const written = together(database, table, "insert into", statements, returning === true)
+      return statements.length > 1 && returning === true ? Effect.map(written, (all) => inPlace(all, places)) : written
     }
   )
 }

@@ -9,7 +9,8 @@ import type { Column, Values } from "./tableplan.js"
  *
  * `target` are the fields of the unique index or constraint that is meant; without it every conflict is (only for `"nothing"`). `action` is what happens
  * then: `"nothing"`, and there is no row to give back; `"replace"`, which takes every value of the new row but those of the key and of the target;
- * or the fields whose values are taken, or are not. The version goes one up, and a row that was deleted softly is there again.
+ * or the fields whose values are taken, or are not; the key never is. What the new row was not given stays. The version goes one up, whatever was
+ * given for it, and a row that was deleted softly is there again.
  *
  * @since 0.1.0
  * @category models
@@ -40,17 +41,28 @@ const columnOf = (table: TableImplementation, field: string): Column => {
   return column
 }
 
-/** Which of the columns that are inserted replace those of the row that is there. */
+/** Which of the columns that are inserted replace those of the row that is there; version and mark of deletion are for the Repo. */
 const replaced = (table: TableImplementation, values: Pick<Values, "columns">, conflict: Conflict) => {
   const { action, target = [] } = conflict
+  const { keyFields, softDelete, version } = table.plan
   if (action === "nothing") return []
-  if (typeof action === "object" && "replace" in action)
-    return action.replace.map((field) => columnOf(table, field).column)
-  const kept = new Set(
-    [...target, ...table.plan.keyFields, ...(action === "replace" ? [] : action.replaceAllExcept)].map(
+  if (typeof action === "object" && "replace" in action) {
+    const key = action.replace.find((field) => keyFields.includes(field))
+    if (key !== undefined)
+      throw new Error(
+        `onConflict for ${table.name} replaces its key ${key}: whoever knows the row by its key would not hear of it. Delete the row and insert another`
+      )
+    return action.replace
+      .map((field) => columnOf(table, field).column)
+      .filter((column) => column !== version?.column && column !== softDelete?.column)
+  }
+  const kept = new Set([
+    version?.column,
+    softDelete?.column,
+    ...[...target, ...keyFields, ...(action === "replace" ? [] : action.replaceAllExcept)].map(
       (field) => columnOf(table, field).column
     )
-  )
+  ])
   return values.columns.filter((column) => !kept.has(column))
 }
 

@@ -98,7 +98,8 @@ type Replacing<T extends Table.Any> = {
  * many, or with `returning` gives them back as the database holds them, in their order. A row may lack fields that have a default, whatever the others have.
  *
  * A value that does not fit its field is `InvalidInput`, and then nothing is sent. `onConflict` is that of {@link insert}; rows that met one with
- * `"nothing"` are neither counted nor given back.
+ * `"nothing"` are neither counted nor given back. Where it replaces, rows with the same fields share statements, so that what a row was not given stays;
+ * two rows for one that is there are written in no order, or refused by PostgreSQL.
  *
  * Hooks of single rows do not run; those of the many (`beforeInsertAll` and its like) do, and it is announced in any case.
  *

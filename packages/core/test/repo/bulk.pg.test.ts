@@ -2,7 +2,7 @@
 import { inspect } from "node:util"
 import { Model, SqlClient } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
-import { Cause, Effect, Schema } from "effect"
+import { Cause, Effect, Option, Schema } from "effect"
 import * as Announcement from "../../src/repo/Announcement.js"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
@@ -312,6 +312,78 @@ describe("upsert", () => {
           { target, action: { replaceAllExcept: ["comment"] } }
         )
         expect(kept).toMatchObject({ id: 1, amount: 3, comment: "y", lockVersion: 3 })
+      })
+    )
+
+    it.effect("counts the version up and takes the mark of deletion away, where the model inserts them too", () =>
+      Effect.gen(function* () {
+        class Given extends Model.Class<Given>("Given")({
+          id: Model.Generated(Schema.Number),
+          name: Schema.String,
+          amount: Schema.Number,
+          lockVersion: Schema.Number,
+          deletedAt: Model.FieldOption(Schema.DateFromSelf),
+          updatedAt: Model.DateTimeUpdateFromDate
+        }) {}
+        const Givens = Table.make(Given, {
+          name: "entries",
+          key: "id",
+          version: "lockVersion",
+          softDelete: "deletedAt"
+        })
+        yield* fresh
+        const row = { name: "a", amount: 1, lockVersion: 7, deletedAt: Option.some(new Date()) }
+        const target = ["name"] as const
+        expect(yield* Repo.upsert(Givens, row, { target })).toMatchObject({
+          lockVersion: 7,
+          deletedAt: Option.some({})
+        })
+        for (const [at, action] of (
+          ["replace", { replace: ["amount", "lockVersion", "deletedAt"] }, { replaceAllExcept: ["updatedAt"] }] as const
+        ).entries())
+          expect(yield* Repo.upsert(Givens, { ...row, amount: at }, { target, action })).toMatchObject({
+            amount: at,
+            lockVersion: 8 + at,
+            deletedAt: Option.none()
+          })
+        expect(
+          yield* Repo.insertAll(Givens, [row], { onConflict: { target, action: "replace" }, returning: true })
+        ).toMatchObject([{ lockVersion: 11, deletedAt: Option.none() }])
+      })
+    )
+
+    it.effect("refuses to replace the key, under which others know the row", () =>
+      Effect.gen(function* () {
+        yield* fresh
+        const action = { replace: ["amount", "id"] } as const
+        expect(yield* defect(Repo.upsert(Entries, { name: "a", amount: 1 }, { target: ["name"], action }))).toContain(
+          "onConflict for entries replaces its key id"
+        )
+      })
+    )
+
+    it.effect("of many rows keeps what a row was not given, and gives them back in their order", () =>
+      Effect.gen(function* () {
+        yield* fresh
+        const onConflict = { target: ["name"], action: "replace" } as const
+        yield* Repo.insertAll(Entries, [
+          { name: "a", amount: 1, comment: "A" },
+          { name: "b", amount: 1, comment: "B" }
+        ])
+        const rows = [
+          { name: "c", amount: 2 },
+          { name: "b", amount: 2, comment: "new" },
+          { name: "a", amount: 2 },
+          { name: "d", amount: 2, comment: "D" }
+        ]
+        const written = yield* Repo.insertAll(Entries, rows, { onConflict, returning: true })
+        expect(written.map(({ amount, comment, name }) => [name, amount, comment])).toEqual([
+          ["c", 2, "none"],
+          ["b", 2, "new"],
+          ["a", 2, "A"],
+          ["d", 2, "D"]
+        ])
+        expect(yield* Repo.insertAll(Entries, rows, { onConflict })).toBe(4)
       })
     )
   })
