@@ -46,6 +46,8 @@ export interface ChildNode {
   /** Ids of the children whose services this one has used so far, or was declared to depend on, in start order. */
   readonly dependsOn: ReadonlyArray<string>
   readonly supervisor: TreeNode | undefined
+  /** Further trees inside the child, in the order in which they were built, if there is more than one. */
+  readonly alsoSupervisors?: ReadonlyArray<TreeNode>
 }
 
 const plain = (text: string): string => text
@@ -90,7 +92,12 @@ const drawChildren = (palette: Palette, node: TreeNode, indent: string, lines: A
   node.children.forEach((child, i) => {
     const last = i === node.children.length - 1 && omitted === undefined
     lines.push(indent + (last ? "└─ " : "├─ ") + childLine(palette, child))
-    if (child.supervisor !== undefined) drawChildren(palette, child.supervisor, indent + (last ? "   " : "│  "), lines)
+    const within = indent + (last ? "   " : "│  ")
+    if (child.supervisor !== undefined) drawChildren(palette, child.supervisor, within, lines)
+    for (const tree of child.alsoSupervisors ?? []) {
+      lines.push(`${within}${palette.faint("and")} ${supervisorLine(palette, palette.strong(tree.name), tree)}`)
+      drawChildren(palette, tree, within, lines)
+    }
   })
   if (omitted === undefined) return
   const others = omitted.other === 0 ? "" : `, ${palette.bad(`${omitted.other} not up`)}`

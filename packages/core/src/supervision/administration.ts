@@ -8,7 +8,7 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import { type Child, CurrentInstance } from "./child.js"
 import { hostOf } from "./guard.js"
-import type { Instance } from "./instance.js"
+import type { Instance, Nested } from "./instance.js"
 import type * as Machine from "./machine.js"
 import { ControlError } from "./SupervisionError.js"
 import type { Supervisor } from "./supervisor.js"
@@ -28,11 +28,11 @@ const refusals: { readonly [K in Machine.Reply]: ControlError["reason"] | undefi
   noproc: "closed"
 }
 
-/** The tree that was built inside an instance. */
-export const nestedIn = (instance: Instance | undefined): Supervisor | undefined =>
+/** A tree inside an instance, if it is a static one. A dynamic one is administered by its own functions, and not by path. */
+export const asStatic = (nested: Nested): Supervisor | undefined =>
   // Only supervisors write themselves there; an instance does not know their types, because that would be a circle of imports.
-  // A dynamic one (it draws itself) is administered by its own functions, and not by path.
-  instance?.nested?.draw === undefined ? (instance?.nested as Supervisor | undefined) : undefined
+  // A dynamic one draws itself.
+  nested.draw === undefined ? (nested as Supervisor) : undefined
 
 /** The supervisor that built an instance. */
 export const ownerOf = (instance: Instance): Supervisor =>
@@ -46,8 +46,12 @@ export const find = (
 ): { readonly child: Child; readonly owner: Supervisor } | undefined => {
   for (const child of self.children.values()) {
     if (child.slot.path === path) return { child, owner: self }
-    const nested = nestedIn(child.instance)
-    if (nested !== undefined && path.startsWith(`${child.slot.path}/`)) return find(nested, path)
+    if (child.instance === undefined || !path.startsWith(`${child.slot.path}/`)) continue
+    for (const nested of child.instance.nested) {
+      const inside = asStatic(nested)
+      const found = inside === undefined ? undefined : find(inside, path)
+      if (found !== undefined) return found
+    }
   }
   return undefined
 }

@@ -166,7 +166,7 @@ export class Child {
 
   /** How long an instance may take to stop: a tree inside has children of its own, each with its time. */
   get shutdown(): number | "brutalKill" | "infinity" {
-    return this.settings.shutdown ?? ((this.instance ?? this.slot.last)?.nested === undefined ? 5000 : "infinity")
+    return this.settings.shutdown ?? ((this.instance ?? this.slot.last)?.isSupervisor === true ? "infinity" : 5000)
   }
 
   /** The end of a build: its own, or that of our patience. */
@@ -214,7 +214,7 @@ export class Child {
       this.heart = undefined
       if (this.slot.current === instance) this.slot.current = undefined
       // Its turn may come late, or never if something before it is stuck; until then it would go on restarting.
-      instance.nested?.beginClose()
+      for (const tree of instance.nested) tree.beginClose()
       const stop = Effect.ensuring(
         Scope.close(instance.scope, exit),
         Effect.suspend(() => interruptAll(instance.tracker.roots()))

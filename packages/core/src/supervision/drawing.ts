@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { nestedIn } from "./administration.js"
+import { asStatic } from "./administration.js"
 import type { Instance } from "./instance.js"
 import * as Machine from "./machine.js"
 import type { Supervisor } from "./supervisor.js"
@@ -33,16 +33,22 @@ export const draw = (self: Supervisor, time: number): TreeNode => {
         restarts: Math.max(0, (child?.starts ?? 0) - 1),
         orphaned: child?.orphaned ?? 0,
         dependsOn: dependenciesOf(machine, state),
-        supervisor: drawNested(child?.instance, time)
+        ...drawNested(child?.instance, time)
       }
     })
   }
 }
 
-/** The supervisor inside an instance, of whichever kind. */
-export const drawNested = (instance: Instance | undefined, time: number): TreeNode | undefined => {
-  const nested = nestedIn(instance)
-  return nested === undefined ? instance?.nested?.draw?.(time) : draw(nested, time)
+/** The supervisors inside an instance, of whichever kind. */
+export const drawNested = (
+  instance: Instance | undefined,
+  time: number
+): Pick<ChildNode, "supervisor" | "alsoSupervisors"> => {
+  const [first, ...others] = (instance?.nested ?? []).flatMap((nested) => {
+    const inside = asStatic(nested)
+    return (inside === undefined ? nested.draw?.(time) : draw(inside, time)) ?? []
+  })
+  return { supervisor: first, ...(others.length === 0 ? {} : { alsoSupervisors: others }) }
 }
 
 /** In start order, whatever the order in which they were noticed. */

@@ -74,7 +74,7 @@ export class DynamicChild<out Handle = unknown> implements Child {
 
   /** A tree in it makes it a supervisor. */
   get isSupervisor(): boolean {
-    return (this.instance ?? this.slot.last)?.nested !== undefined
+    return (this.instance ?? this.slot.last)?.isSupervisor === true
   }
 
   get shutdown(): number | "brutalKill" | "infinity" {

@@ -84,8 +84,7 @@ export class Dynamic<Arg> {
   ) {
     this.machine = Machine.make(settings)
     this.runtime = Runtime.make({ ...runtime, runtimeFlags: Runtime.defaultRuntimeFlags })
-    // A layer with more than one tree inside shows the first.
-    if (parent !== undefined) parent.nested ??= this
+    parent?.nest(this)
   }
 
   /** Starts an empty supervisor that lives as long as the scope. */
@@ -376,7 +375,7 @@ export class Dynamic<Arg> {
     if (instance !== undefined && instance.state !== "exited") instance.state = "stopping"
     if (instance !== undefined) instance.isClosing = true
     if (child.slot.current === instance) child.slot.current = undefined
-    instance?.nested?.beginClose()
+    for (const tree of instance?.nested ?? []) tree.beginClose()
     // Now, and not in the fiber that closes: a build that goes on could still make an instance that nobody closes.
     build?.unsafeInterruptAsFork(FiberId.none)
     const closeScope =
@@ -508,6 +507,7 @@ export class Dynamic<Arg> {
     this.publish("over")
     // Giving up is an orderly end, as in OTP: a permanent child is restarted by its parent, a transient one is not.
     if (error.reason !== "closed") this.parent?.exit({ exit: "shutdown", cause: Cause.fail(error) })
+    else this.parent?.unnest(this)
   }
 
   private ending(
@@ -609,5 +609,5 @@ const drawChild = (child: DynamicChild, time: number): ChildNode => ({
   restarts: Math.max(0, child.starts - 1),
   orphaned: child.orphaned,
   dependsOn: [],
-  supervisor: drawNested(child.instance, time)
+  ...drawNested(child.instance, time)
 })

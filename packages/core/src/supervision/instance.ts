@@ -30,14 +30,18 @@ export interface Nested {
   readonly draw?: (time: number) => TreeNode
 }
 
+const none: ReadonlyArray<Nested> = []
+
 export class Instance {
   readonly tracker: Tracker
   /** What the build made; empty until then. */
   context: Context.Context<never> = Context.empty()
   /** `stopping`: the supervisor ended it; `exited`: it ended by itself. */
   state: "building" | "up" | "stopping" | "exited" = "building"
-  /** A tree that was built inside this instance. */
-  nested: Nested | undefined = undefined
+  /** The trees that were built inside this instance, in that order. Hardly any instance has one, and fewer have several. */
+  private inside: Array<Nested> | undefined
+  /** It has had a tree inside. */
+  isSupervisor = false
   /** The fiber that builds it, or closes it. */
   builder: FiberId.Runtime | undefined = undefined
   /** Its scope is being closed, and its supervisor waits for that. */
@@ -59,6 +63,23 @@ export class Instance {
     private readonly onExit: (instance: Instance, ending: Ending) => void
   ) {
     this.tracker = new Tracker((exit) => this.linkedEnded(exit))
+  }
+
+  /** The trees inside. */
+  get nested(): ReadonlyArray<Nested> {
+    return this.inside ?? none
+  }
+
+  /** A tree was built inside. */
+  nest(tree: Nested): void {
+    this.isSupervisor = true
+    this.inside ??= []
+    this.inside.push(tree)
+  }
+
+  /** A tree inside was closed while the instance goes on; one that has given up, or is closed with its instance, is still shown. */
+  unnest(tree: Nested): void {
+    if (this.state === "up" || this.state === "building") this.inside = this.inside?.filter((other) => other !== tree)
   }
 
   /** Ends the instance from the inside. Only the first ending counts. */

@@ -104,7 +104,7 @@ export class Supervisor {
     this.machine = Machine.make(settings)
     this.waiting = new Waiting(settings, runtime)
     this.path = parent === undefined ? settings.name : parent.slot.path
-    if (parent !== undefined) parent.nested = this
+    parent?.nest(this)
     this.meters = new Telemetry.Meters(this.path, labels)
   }
 
@@ -319,7 +319,7 @@ export class Supervisor {
       Deferred.unsafeDone(this.shutdown, Exit.fail(error))
       // Giving up is an orderly end, as in OTP: a permanent tree is restarted by its parent, a transient one is not.
       this.parent?.exit({ exit: "shutdown", cause: Cause.fail(error) })
-    }
+    } else this.parent?.unnest(this)
     this.changed()
     for (const tell of this.whenFinished) tell(error)
     this.whenFinished.clear()
