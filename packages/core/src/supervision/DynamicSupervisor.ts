@@ -24,7 +24,7 @@
  *
  * @since 0.1.0
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
@@ -38,10 +38,11 @@ import { detach, detachStream } from "./detached.js"
 import type { ChildSettings, DynamicChild } from "./dynamicchild.js"
 import type { Refusal } from "./dynamicmachine.js"
 import { Dynamic, type Settings, terminated } from "./dynamicruntime.js"
+import { waiting } from "./dynamicwaiting.js"
 import type { Instance } from "./instance.js"
 import type { RestartType } from "./machine.js"
 import type { SupervisionEvent } from "./report.js"
-import { SupervisorConfigError, type SupervisorShutdown } from "./SupervisionError.js"
+import { ControlError, SupervisorConfigError, type SupervisorShutdown } from "./SupervisionError.js"
 import { CurrentSupervisor } from "./supervisor.js"
 import type { TreeNode } from "./TreeNode.js"
 
@@ -390,18 +391,26 @@ const serviceOf = <Arg, Handle, E>(
       }
       if (refusal === "closed" || other === undefined) return Effect.fail(self.ended)
       const already = Effect.fail(new AlreadyStarted<Handle>({ path: other.path, child: other }))
-      // A build that waits for a build might wait for itself, round some corner.
-      if (refusal === "already started" || (caller !== undefined && caller.state !== "up")) return already
+      if (refusal === "already started") return already
+      const waiter = waiting(caller, other)
+      if (waiter === undefined) {
+        // It could only wait for itself, round some corner. What is going is no answer; what is coming is.
+        return other.status === "stopping"
+          ? Effect.die(
+              new ControlError({ path: other.path, operation: "start", reason: "would deadlock", cause: Cause.empty })
+            )
+          : already
+      }
       const decided = other.slot.until((): Effect.Effect<Starting<Handle, E>> | undefined => {
         if (other.status === "gone") return Effect.succeed(Effect.suspend(() => start(arg, options, caller, restore)))
         return other.starts > 0 && other.status !== "stopping" ? Effect.succeed(already) : undefined
       })
-      return Effect.flatten(restore(decided))
+      return Effect.flatten(Effect.ensuring(restore(decided), Effect.sync(waiter)))
     }
     const outcome = (): Starting<Handle, E> | undefined => {
       if (child.refused !== undefined) return refused(child.refused.refusal, child.refused.other)
-      if (child.starts > 0) return Effect.succeed(typed(child))
-      if (child.status !== "gone") return undefined
+      if (child.starts > 0 && !self.isOver) return Effect.succeed(typed(child))
+      if (child.status !== "gone" && !self.isOver) return undefined
       if (self.machine.closed) return Effect.fail(self.ended)
       return child.cause === terminated
         ? Effect.fail(new Terminated({ path: child.path }))

@@ -28,6 +28,8 @@ export interface Patience {
 /** One close of an instance, for as long as it is waited for. */
 export interface Close {
   patience: Patience | undefined
+  /** What closes it. */
+  fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
 }
 
 /** The key in an instance's context under which it has what the child's Effect answered with. */

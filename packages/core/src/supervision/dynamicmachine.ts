@@ -70,8 +70,11 @@ export interface Options {
 export interface Machine<C extends Child> {
   readonly options: Options
   readonly children: Map<string, C>
-  /** Times of the restarts that may still count, oldest first. */
+  /** Times of restarts, oldest first. Those before `oldest` do not count any more. */
   restarts: Array<number>
+  oldest: number
+  /** How many children are up. */
+  up: number
   /** Nothing is started any more. */
   closed: boolean
   /** Everything has been told to stop. */
@@ -83,14 +86,31 @@ export const make = <C extends Child>(options: Options): Machine<C> => ({
   options,
   children: new Map(),
   restarts: [],
+  oldest: 0,
+  up: 0,
   closed: false,
   ending: false,
   gaveUpOn: undefined
 })
 
 /** How many restarts count against the intensity at `now`. */
-export const intensityUsed = <C extends Child>(machine: Machine<C>, now: number): number =>
-  machine.restarts.reduce((count, time) => (time >= now - machine.options.period ? count + 1 : count), 0)
+export const intensityUsed = <C extends Child>(machine: Machine<C>, now: number): number => {
+  expire(machine, now)
+  return counted(machine)
+}
+
+/** How many restarts counted when one was last looked at. */
+export const counted = <C extends Child>(machine: Machine<C>): number => machine.restarts.length - machine.oldest
+
+/** Forgets what is too long ago, each once: with a high intensity there may be very many. */
+const expire = <C extends Child>(machine: Machine<C>, now: number): void => {
+  const { restarts } = machine
+  const since = now - machine.options.period
+  while (machine.oldest < restarts.length && (restarts[machine.oldest] ?? since) < since) machine.oldest++
+  if (machine.oldest * 2 <= restarts.length) return
+  machine.restarts = restarts.slice(machine.oldest)
+  machine.oldest = 0
+}
 
 /** Answers one event at time `now` (milliseconds of a clock that does not go back). */
 export const handle = <C extends Child>(
@@ -105,7 +125,9 @@ export const handle = <C extends Child>(
       break
     }
     case "Started": {
-      if (isStarting(event.child)) event.child.status = "up"
+      if (!isStarting(event.child)) break
+      event.child.status = "up"
+      machine.up++
       break
     }
     case "StartFailed": {
@@ -138,7 +160,7 @@ export const handle = <C extends Child>(
       const { child } = event
       if (child.status !== "waiting") break
       if (machine.closed) forget(machine, child, out)
-      else if (counted(machine, child, now, out)) begin(child, "restarting", out)
+      else if (allowed(machine, child, now, out)) begin(child, "restarting", out)
       break
     }
     case "Terminate": {
@@ -193,9 +215,11 @@ const exited = <C extends Child>(
 ): void => {
   const wanted = child.restart === "permanent" || (child.restart === "transient" && exit === "abnormal")
   if (wanted && !machine.closed) {
-    if (!counted(machine, child, now, out)) return
+    if (!allowed(machine, child, now, out)) return
+    machine.up--
     child.status = "closing"
   } else {
+    machine.up--
     child.status = "stopping"
     out.push({ _tag: "Decide", child, decision: "forget" })
   }
@@ -203,17 +227,17 @@ const exited = <C extends Child>(
 }
 
 /** Counts one restart. Answers false if that was one too many: then it is all over. */
-const counted = <C extends Child>(machine: Machine<C>, child: C, now: number, out: Array<Action<C>>): boolean => {
-  const { intensity, period } = machine.options
-  machine.restarts = machine.restarts.filter((time) => time >= now - period)
+const allowed = <C extends Child>(machine: Machine<C>, child: C, now: number, out: Array<Action<C>>): boolean => {
+  expire(machine, now)
   machine.restarts.push(now)
-  const allowed = machine.restarts.length <= intensity
-  out.push({ _tag: "Decide", child, decision: allowed ? "restart" : "give up" })
-  if (!allowed) {
-    machine.gaveUpOn = child
-    stopAll(machine, out)
+  if (counted(machine) <= machine.options.intensity) {
+    out.push({ _tag: "Decide", child, decision: "restart" })
+    return true
   }
-  return allowed
+  out.push({ _tag: "Decide", child, decision: "give up" })
+  machine.gaveUpOn = child
+  stopAll(machine, out)
+  return false
 }
 
 const stopAll = <C extends Child>(machine: Machine<C>, out: Array<Action<C>>): void => {
@@ -229,6 +253,7 @@ const stop = <C extends Child>(machine: Machine<C>, child: C, out: Array<Action<
     case "starting":
     case "restarting":
     case "up": {
+      if (child.status === "up") machine.up--
       child.status = "stopping"
       out.push({ _tag: "Stop", child })
       break

@@ -7,8 +7,8 @@
  * supervisor with nothing to do is an object: no fiber, no timer.
  *
  * What begins while actions are begun (a build that starts another child, an exit in its first step) is queued: one thing is done
- * at a time, and the stack stays flat. After a few hundred actions in one step the rest is left to the scheduler's next one, so
- * stopping a hundred thousand children does not hold the process up.
+ * at a time, and the stack stays flat. After a few hundred actions in one step the rest is left to the event loop's next turn, so
+ * stopping a hundred thousand children does not hold the process up. A picture is drawn for a whole step, and not for each event.
  */
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
@@ -65,11 +65,16 @@ export class Dynamic<Arg> {
   private actions: ReadonlyArray<Action> = []
   private at = 0
   private busy = false
+  /** There is another picture, to be shown when this step is done. */
+  private redraw = false
   /** Closes that were begun in this step and take time. */
   private unfinished: Array<DynamicChild> = []
   private readonly whenOver = new Set<(error: SupervisorShutdown) => void>()
+  /** Why it has ended. Its children have, too, unless that is a defect: then they are about to. */
   private over: SupervisorShutdown | undefined
+  private finished = false
   private unnamed = 0
+  private retries = 0
   private warned = false
   private numbers: Meters | undefined
 
@@ -159,7 +164,7 @@ export class Dynamic<Arg> {
 
   /** Stops all children side by side and waits for the end. */
   readonly close: Effect.Effect<void> = Effect.async<void>((resume) => {
-    if (this.over !== undefined) return resume(Effect.void)
+    if (this.finished) return resume(Effect.void)
     this.whenOver.add(() => resume(Effect.void))
     this.send({ _tag: "Shutdown" })
   })
@@ -209,10 +214,11 @@ export class Dynamic<Arg> {
             this.events.splice(0, read)
             this.run(
               Effect.zipRight(
-                Effect.yieldNow(),
+                macrotask,
                 Effect.sync(() => this.work())
               )
             )
+            this.show()
             return
           }
           const action = this.actions[this.at]
@@ -226,10 +232,66 @@ export class Dynamic<Arg> {
       }
       this.events = []
       this.busy = false
+      this.show()
     } catch (defect) {
-      // A bug in here. One that goes on without having done its work would leave others waiting.
-      this.finish(this.ending("defect", undefined, Cause.die(defect)))
+      this.broken(defect)
     }
+  }
+
+  /** Does what is done in the observer of a fiber, where nobody would catch a defect. */
+  private soundly(step: () => void): void {
+    try {
+      step()
+    } catch (defect) {
+      this.broken(defect)
+    }
+  }
+
+  /** A defect in here: one that goes on without having done its work would leave others waiting, so all of it is stopped. */
+  private broken(defect: unknown): void {
+    if (this.over !== undefined) {
+      this.run(Effect.logFatal(`defect in "${this.path}" after its end`, Cause.die(defect)))
+      return
+    }
+    const error = this.ending("defect", undefined, Cause.die(defect))
+    this.machine.closed = true
+    this.end(error)
+    this.busy = false
+    const stops = Array.from(this.machine.children.values(), (child) => this.stopAnyhow(child))
+    this.run(
+      Effect.ensuring(
+        Effect.all(stops, { concurrency: "unbounded", discard: true }),
+        Effect.sync(() => this.finish(error))
+      )
+    )
+  }
+
+  /** Stops a child without asking the machine. What takes longer than it may is left to itself. */
+  private stopAnyhow(child: DynamicChild): Effect.Effect<void> {
+    const { build, closing, instance, shutdown } = child
+    child.build = undefined
+    child.closing = undefined
+    if (instance !== undefined && instance.state !== "exited") instance.state = "stopping"
+    build?.unsafeInterruptAsFork(FiberId.none)
+    const close =
+      instance === undefined
+        ? Effect.void
+        : Effect.ensuring(Scope.close(instance.scope, Exit.interrupt(FiberId.none)), endFibers(instance))
+    const whole = Effect.zipRight(build === undefined ? Effect.void : Fiber.await(build), close)
+    const fiber = closing?.fiber ?? this.run(Effect.exit(whole))
+    const ended = Effect.asVoid(Fiber.await(fiber))
+    return Effect.ensuring(
+      shutdown === "infinity"
+        ? ended
+        : Effect.asVoid(Effect.timeoutOption(ended, shutdown === "brutalKill" ? 0 : shutdown)),
+      Effect.sync(() => {
+        instance?.abandonCalls()
+        child.instance = undefined
+        child.status = "gone"
+        this.machine.children.delete(child.id)
+        child.slot.wake()
+      })
+    )
   }
 
   private perform(action: Action): void {
@@ -248,7 +310,8 @@ export class Dynamic<Arg> {
       }
       case "Retry": {
         const retry = Effect.sync(() => this.send({ _tag: "Retry", child: action.child }))
-        this.run(Effect.zipRight(Effect.yieldNow(), retry))
+        // A build that fails at once, again and again, is not to keep everything else from its turn.
+        this.run(Effect.zipRight(++this.retries % breath === 0 ? macrotask : Effect.yieldNow(), retry))
         break
       }
       case "Decide": {
@@ -266,7 +329,7 @@ export class Dynamic<Arg> {
         break
       }
       case "Exit": {
-        this.finish(this.ended)
+        if (this.over === undefined) this.finish(this.ended)
       }
     }
   }
@@ -296,14 +359,14 @@ export class Dynamic<Arg> {
     }
     child.build = fiber
     fiber.addObserver((exit) => {
-      if (child.build === fiber) this.built(child, Exit.flatten(exit))
+      if (child.build === fiber) this.soundly(() => this.built(child, Exit.flatten(exit)))
     })
     const { startTimeout } = child.settings
     if (startTimeout === undefined) return
     const cancel = this.after(startTimeout, () => {
       if (child.build !== fiber) return
       const problem = `"${child.path}" did not start within ${startTimeout} ms (startTimeout)`
-      this.failed(child, Cause.die(new Cause.TimeoutException(problem)))
+      this.soundly(() => this.failed(child, Cause.die(new Cause.TimeoutException(problem))))
     })
     fiber.addObserver(cancel)
   }
@@ -315,10 +378,16 @@ export class Dynamic<Arg> {
       this.failed(child, Exit.isFailure(exit) ? exit.cause : Cause.empty)
       return
     }
+    try {
+      if (child.restart !== "temporary") this.warn(child, exit.value)
+    } catch (defect) {
+      // A service that throws when it is looked at, such as a Proxy that refuses: that is its child's failure, and no more.
+      this.failed(child, Cause.die(defect))
+      return
+    }
     child.starts++
     this.meters.activeBy(1)
     if (child.restart === "temporary") child.arg = undefined
-    else this.warn(child, exit.value)
     instance.context = Context.unsafeMake(new Map([[serviceKey, exit.value]]))
     this.emit({ _tag: "Started", path: child.path, instance: child.number })
     this.send({ _tag: "Started", child })
@@ -336,7 +405,7 @@ export class Dynamic<Arg> {
 
   /** In a function of its own: an instance that keeps this would keep everything else that is there, its build's fiber included. */
   private exitOf(child: DynamicChild, number: number): (instance: Instance, ending: Ending) => void {
-    return (_, ending) => this.exited(child, number, ending)
+    return (_, ending) => this.soundly(() => this.exited(child, number, ending))
   }
 
   private exited(child: DynamicChild, number: number, { cause, exit }: Ending): void {
@@ -367,7 +436,7 @@ export class Dynamic<Arg> {
   /** Closes the instance's scope and ends its fibers, for as long as `shutdown` allows. */
   private closeInstance(child: DynamicChild, exit: Exit.Exit<void, unknown>): void {
     const { build, instance } = child
-    const close: Close = { patience: undefined }
+    const close: Close = { patience: undefined, fiber: undefined }
     child.closing = close
     if (instance !== undefined && instance === child.slot.last) this.meters.activeBy(-1)
     // From here on its end is the close's business.
@@ -382,6 +451,7 @@ export class Dynamic<Arg> {
       instance === undefined ? Effect.void : Effect.ensuring(Scope.close(instance.scope, exit), endFibers(instance))
     const whole = build === undefined ? closeScope : Effect.zipRight(Fiber.await(build), closeScope)
     const fiber = this.run(Effect.exit(whole))
+    close.fiber = fiber
     const done = fiber.unsafePoll()
     if (done !== null) {
       this.closed(child, Exit.flatten(done))
@@ -389,7 +459,7 @@ export class Dynamic<Arg> {
     }
     this.unfinished.push(child)
     fiber.addObserver((result) => {
-      if (child.closing === close) this.closed(child, Exit.flatten(result))
+      if (child.closing === close) this.soundly(() => this.closed(child, Exit.flatten(result)))
     })
   }
 
@@ -454,7 +524,7 @@ export class Dynamic<Arg> {
     for (const [millis, group] of groups) {
       group.cancel = this.after(millis, () => {
         group.cancel = () => {}
-        for (const child of Array.from(group.children)) this.abandon(child)
+        for (const child of Array.from(group.children)) this.soundly(() => this.abandon(child))
       })
     }
   }
@@ -465,7 +535,7 @@ export class Dynamic<Arg> {
 
   private decided(child: DynamicChild, decision: Machine.Decision): void {
     const { intensity, period } = this.settings
-    const used = this.machine.restarts.length
+    const used = Machine.counted(this.machine)
     if (decision === "give up") {
       this.meters.gaveUp()
       this.emit({ _tag: "GaveUp", path: this.path, childId: child.id, restarts: used })
@@ -492,7 +562,8 @@ export class Dynamic<Arg> {
     child.slot.end(this.machine.ending ? () => this.ended : () => new ChildDown({ path: child.path, waited: 0 }))
   }
 
-  private finish(error: SupervisorShutdown): void {
+  /** From here on nothing is done any more, and all who wait are told so. */
+  private end(error: SupervisorShutdown): void {
     this.over = error
     const waiting = this.events
     this.events = []
@@ -502,9 +573,15 @@ export class Dynamic<Arg> {
     }
     for (const child of this.machine.children.values()) child.slot.end(() => error)
     if (error.reason === "defect") this.run(Effect.logFatal(error.message, error.cause))
+  }
+
+  private finish(error: SupervisorShutdown): void {
+    if (this.over === undefined) this.end(error)
+    this.finished = true
     for (const tell of this.whenOver) tell(error)
     this.whenOver.clear()
     this.publish("over")
+    if (!this.busy) this.changed()
     // Giving up is an orderly end, as in OTP: a permanent child is restarted by its parent, a transient one is not.
     if (error.reason !== "closed") this.parent?.exit({ exit: "shutdown", cause: Cause.fail(error) })
     else this.parent?.unnest(this)
@@ -515,7 +592,7 @@ export class Dynamic<Arg> {
     childId: string | undefined,
     cause: Cause.Cause<unknown>
   ): SupervisorShutdown {
-    return new SupervisorShutdown({ path: this.path, childId, reason, restarts: this.machine.restarts.length, cause })
+    return new SupervisorShutdown({ path: this.path, childId, reason, restarts: Machine.counted(this.machine), cause })
   }
 
   /** Said once: children of one supervisor are all alike. */
@@ -524,6 +601,12 @@ export class Dynamic<Arg> {
     this.warned = true
     const text = `children of "${this.path}" answer with a value that no handle can carry: after a restart "service" is still that of the first instance. Read "current" each time, or answer with an object that has the value as a member`
     this.run(Effect.annotateLogs(Effect.logWarning(text), { path: child.path }))
+  }
+
+  private show(): void {
+    if (!this.redraw) return
+    this.redraw = false
+    this.changed()
   }
 
   /** There is another picture of the tree. */
@@ -535,7 +618,8 @@ export class Dynamic<Arg> {
 
   private emit(event: Report.SupervisionEvent): void {
     this.publish(event)
-    this.changed()
+    if (this.busy) this.redraw = true
+    else this.changed()
   }
 
   private publish(event: Report.SupervisionEvent | "over"): void {
@@ -564,10 +648,11 @@ export class Dynamic<Arg> {
   draw(time: number): TreeNode {
     const { intensity, name, period } = this.settings
     const children: Array<ChildNode> = []
-    let restarting = 0
+    let { up } = this.machine
     for (const child of this.machine.children.values()) {
-      if (children.length < shown) children.push(drawChild(child, time))
-      else if (child.status !== "up") restarting++
+      if (children.length === shown) break
+      children.push(drawChild(child, time))
+      if (child.status === "up") up--
     }
     const omitted = this.machine.children.size - children.length
     return {
@@ -577,10 +662,19 @@ export class Dynamic<Arg> {
       status: this.machine.closed ? "closed" : "running",
       intensity: { used: Machine.intensityUsed(this.machine, time), max: intensity, period },
       children,
-      ...(omitted === 0 ? {} : { omitted: { up: omitted - restarting, other: restarting } })
+      ...(omitted === 0 ? {} : { omitted: { up, other: omitted - up } })
     }
   }
 }
+
+/**
+ * Goes on when timers, sockets and files have had a turn. `yieldNow` gives one to other fibers only, but for every two thousandth
+ * time, and what would be waited for here is the process.
+ */
+const macrotask: Effect.Effect<void> = Effect.async<void>((resume) => {
+  if (typeof setImmediate === "function") setImmediate(() => resume(Effect.void))
+  else setTimeout(() => resume(Effect.void), 0)
+})
 
 const endFibers = (instance: Instance): Effect.Effect<void> =>
   Effect.suspend(() => {
