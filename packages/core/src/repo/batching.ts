@@ -6,16 +6,16 @@
  *   get ─┘
  *
  * Collected together is what reads the same columns of the same table in the same place: in one transaction, in one session, or outside of all. Everybody
- * decodes and hooks their own row; a failure of the statement is everybody's; who is interrupted leaves the others alone, and the last one
- * stops the statement.
+ * decodes and hooks their own row; a failure of the statement is everybody's, unless it is about the value of a key: outside of a transaction, which
+ * that would abort, everybody asks again alone. Who is interrupted leaves the others alone, and the last one stops the statement.
  *
  * Which row is whose is told by the key as it is stored. Whole numbers are one when they are equal. Text may be one for the database and not here (a uuid
  * in capitals, citext): who finds nothing by a text, or a fraction, asks once more, alone.
  */
 import type { SqlError } from "@effect/sql"
-import { Cause, Effect, type Exit, Fiber, FiberRef, Runtime } from "effect"
+import { Cause, Effect, type Exit, Fiber, FiberRef, Option, Runtime } from "effect"
 import { type Database, foreignConnection } from "./database.js"
-import { type Frame, frameOf } from "./frame.js"
+import { Frame, frameOf } from "./frame.js"
 import { type Held, heldOf } from "./held.js"
 import type { StatementError } from "./RepoError.js"
 import { type Stored, shapeOf } from "./rowdecoder.js"
@@ -89,6 +89,9 @@ interface Batch {
   fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
 }
 
+/** One of the keys is no value of its column. */
+const isAboutValue = (error: StatementError) => error._tag === "DbError" && error.code?.startsWith("22") === true
+
 /** Where something is read: in a transaction, on the connection of a session, or outside of all. */
 const outside = {}
 
@@ -145,11 +148,13 @@ export class Batching {
     // What Effect.async itself does with an interruption takes five Effects more.
     return Effect.uninterruptibleMask((restore) =>
       Effect.matchCauseEffect(restore(answer), {
-        onFailure: (cause): Rows =>
-          Effect.zipRight(
-            this.leave(batch, resumes),
-            Effect.failCause(Cause.map(cause, (error) => statementError(error, `read ${table.name}`)))
-          ),
+        onFailure: (cause): Rows => {
+          const failure = Cause.map(cause, (error) => statementError(error, `read ${table.name}`))
+          const mine = Cause.failureOption(failure)
+          if (Option.isSome(mine) && batch.keys.size > 1 && !(where instanceof Frame) && isAboutValue(mine.value))
+            return restore(alone())
+          return Effect.zipRight(this.leave(batch, resumes), Effect.failCause(failure))
+        },
         onSuccess: (find) => {
           const found = find(key)
           if (found === "unknown") return restore(alone())

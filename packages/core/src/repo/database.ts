@@ -176,8 +176,10 @@ export class Database {
       if (!isStale(cause.code, cause.message)) return Effect.fail(error)
       forgetPrepared()
       // PostgreSQL refused before it did anything. Inside of a transaction the refusal has aborted that.
-      return Effect.withFiberRuntime((fiber) =>
-        frameOf(fiber.currentContext, this.client) === undefined ? once : Effect.fail(error)
+      return Effect.withFiberRuntime(({ currentContext }) =>
+        frameOf(currentContext, this.client) === undefined && foreignConnection(currentContext) === undefined
+          ? once
+          : Effect.fail(error)
       )
     })
   }

@@ -5,6 +5,7 @@ import { quoted } from "./columnnames.js"
 import { type Asked, asked } from "./condition.js"
 import type { Database } from "./database.js"
 import { Mismatch } from "./fieldplan.js"
+import { frameOf } from "./frame.js"
 import { DbError, InvalidInput, type StatementError } from "./RepoError.js"
 import type { Condition } from "./repository.js"
 import type { CountOptions } from "./rowlock.js"
@@ -12,6 +13,7 @@ import { statementError } from "./sqlstate.js"
 import type * as Table from "./Table.js"
 import type { TableImplementation } from "./tableimplementation.js"
 import type { Column, Reads } from "./tableplan.js"
+import { transactFor } from "./transact.js"
 
 /**
  * A field to order by, and which way: ascending when nothing is said.
@@ -95,7 +97,7 @@ const ordered = (table: TableImplementation, orderBy: Asking["orderBy"] = []): R
 
 /** What a cursor was made for: another order has other places. */
 const signature = (order: ReadonlyArray<Order>): string =>
-  order.map(({ column, descends }) => `${column.name}${descends ? " desc" : ""}`).join()
+  order.map(({ column, descends }) => `${JSON.stringify(column.name)}${descends ? " desc" : ""}`).join()
 
 type Place = ReadonlyArray<string | null>
 
@@ -155,6 +157,22 @@ const behind = (order: ReadonlyArray<Order>, place: Place, parameters: Array<unk
   return alternatives.length === 0 ? "false" : `(${alternatives.map((one) => `(${one})`).join(" or ")})`
 }
 
+/** What PostgreSQL says to a text that is no value of its column. */
+const isNoValue = ({ code }: DbError) => code === "22P02" || code === "22003" || code === "22007" || code === "22008"
+
+/** A cursor is somebody else's text: one that is refused must not spoil the transaction of whoever asks. */
+const apart = <A>(database: Database, operation: string, self: Effect.Effect<A, StatementError>) =>
+  Effect.withFiberRuntime<A, StatementError>(({ currentContext }) =>
+    frameOf(currentContext, database.client) === undefined
+      ? self
+      : transactFor(
+          database,
+          self,
+          ({ cause, code, reason }) =>
+            new DbError({ operation, kind: "aborted", code, retryable: false, reason, cause })
+        )
+  )
+
 /** One row more than was asked for says whether there are any behind. */
 const place = "effecto_place"
 
@@ -174,7 +192,7 @@ export const page = (
   const noCursor = invalid("after", "the next of a page in the same order")
   if (after !== undefined && from === undefined) return Effect.fail(noCursor)
   const operation = `read a page of ${table.name}`
-  const statement = ({ parameters: given, text }: Asked) => {
+  const rowsOf = ({ parameters: given, text }: Asked) => {
     const parameters = [...given]
     const list = table.plan.columns.map(({ column }) => quoted(column)).join(", ")
     // As text, because a date of JavaScript has lost what comes behind the milliseconds.
@@ -188,27 +206,27 @@ export const page = (
     ]
     const by = order.map(({ column, descends }) => `${quoted(column.column)}${descends ? " desc" : ""}`).join(", ")
     parameters.push(first + 1)
-    return database.query(
+    const answer = database.query(
       `select ${list}, ${here} from ${source}${tests.length === 0 ? "" : ` where ${tests.join(" and ")}`} order by ${by} limit $${parameters.length}`,
       parameters,
       table.plan.source,
       !Statement.isFragment(where)
     )
+    return Effect.mapBoth(answer, {
+      onFailure: (error) => statementError(error, operation),
+      onSuccess: ({ rows }) => rows
+    })
   }
   return Effect.flatMap(asked(database.client, table, where), (condition) => {
     const answered =
       condition === undefined
         ? Effect.succeed<ReadonlyArray<Record<string, unknown>>>([])
-        : Effect.matchEffect(statement(condition), {
-            onFailure: (error): Effect.Effect<never, StatementError | InvalidInput> => {
-              const failure = statementError(error, operation)
-              // The only parameters that did not go through the model are those of the cursor.
-              return Effect.fail(
-                from !== undefined && failure._tag === "DbError" && failure.code?.startsWith("22") ? noCursor : failure
-              )
-            },
-            onSuccess: ({ rows }) => Effect.succeed(rows)
-          })
+        : from === undefined
+          ? rowsOf(condition)
+          : // The only parameters that did not go through the model are those of the cursor.
+            Effect.mapError(apart(database, operation, rowsOf(condition)), (failure) =>
+              failure._tag === "DbError" && isNoValue(failure) ? noCursor : failure
+            )
     return Effect.flatMap(answered, (all) => {
       const shown = all.slice(0, first)
       const decoded = table.plan.decode(shown)

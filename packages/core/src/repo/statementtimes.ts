@@ -32,7 +32,8 @@ const note = (fiber: Fiber.RuntimeFiber<unknown, unknown>, kind: keyof typeof ki
   const { attribute, metric } = kinds[kind]
   metric.unsafeUpdate(milliseconds, [])
   const span = fiber.currentSpan
-  if (span?._tag !== "Span" || !span.name.startsWith("Repo.")) return
+  // Several calls may share a statement, and the one it runs for may be over before it is.
+  if (span?._tag !== "Span" || span.status._tag === "Ended" || !span.name.startsWith("Repo.")) return
   const before = span.attributes.get(attribute)
   span.attribute(attribute, milliseconds + (typeof before === "number" ? before : 0))
 }

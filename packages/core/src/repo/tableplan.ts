@@ -68,6 +68,13 @@ const rowIsNo = (table: string, field: string, column: string, problem: Mismatch
     cause: undefined
   })
 
+/** A field may be called like what every object has. */
+const ownName = (names: Readonly<Record<string, string>>, field: string): string | undefined =>
+  Object.hasOwn(names, field) ? names[field] : undefined
+
+/** Between names in a key: no name of PostgreSQL's holds it. */
+const between = "\0"
+
 /** Texts of writes, one for each set of columns: as many as a program has kinds of writes, and never without bound. */
 const maximalTexts = 500
 
@@ -113,7 +120,7 @@ export class TablePlan implements Reads {
       new Map(
         Object.entries(fields).map(([field, schemaOfField]) => {
           const plan = fieldPlan(field, schemaOfField)
-          return [field, { ...plan, column: columnNames[field] ?? snakeCase(plan.storedName) }] as const
+          return [field, { ...plan, column: ownName(columnNames, field) ?? snakeCase(plan.storedName) }] as const
         })
       )
     this.byName = columnsOf(model.fields)
@@ -184,10 +191,10 @@ export class TablePlan implements Reads {
   /** The same table, with statements that see only rows whose fields have the values that stand for them when a statement is sent. */
   narrowed(fields: ReadonlyArray<string>): TablePlan {
     const names = [...new Set([...this.standing, ...fields])].sort()
-    const known = this.narrower.get(names.join())
+    const known = this.narrower.get(names.join(between))
     if (known !== undefined) return known
     const plan = new TablePlan(this.name, this.key, this.model, this.schema, this.columnNames, this.kept, names)
-    this.narrower.set(names.join(), plan)
+    this.narrower.set(names.join(between), plan)
     return plan
   }
 
@@ -360,7 +367,7 @@ export class TablePlan implements Reads {
 
   /** `conflict` is what stands behind the values. */
   insertText(columns: ReadonlyArray<string>, conflict = ""): string {
-    return this.text(`insert ${columns.join()}${conflict}`, () =>
+    return this.text(`insert ${columns.join(between)}${between}${conflict}`, () =>
       columns.length === 0
         ? `insert into ${this.sqlName} default values${conflict}${this.returning}`
         : `insert into ${this.sqlName} (${columns.map(quoted).join(", ")}) values (${columns.map((_, at) => `$${at + 1}`).join(", ")})${conflict}${this.returning}`
@@ -369,7 +376,7 @@ export class TablePlan implements Reads {
 
   /** The key comes behind the columns' parameters, and behind it the version, where that is checked. */
   updateText(columns: ReadonlyArray<string>, checksVersion: boolean): string {
-    return this.text(`update ${checksVersion} ${columns.join()}`, () =>
+    return this.text(`update ${checksVersion} ${columns.join(between)}`, () =>
       this.changeText(this.assignments(columns), this.targetText(columns.length + 1, checksVersion))
     )
   }

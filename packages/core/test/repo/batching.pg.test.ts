@@ -131,6 +131,23 @@ describe("get with batching", () => {
       })
     )
 
+    it.effect("fails who asks by a key that the column cannot hold, and nobody else", () =>
+      Effect.gen(function* () {
+        const tags = (exits: ReadonlyArray<Exit.Exit<Option.Option<{ readonly name: string }>, unknown>>) =>
+          exits.map((exit) => (Exit.isSuccess(exit) ? names([exit.value])[0] : "failed"))
+        const items = Effect.forEach([1, 3e10, 1.5, 2], (key) => Effect.exit(Repo.get(Items, key)), atOnce)
+        expect(tags(yield* withBatching(items))).toEqual(["item 1", "failed", "failed", "item 2"])
+        const things = Effect.forEach(
+          ["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "nope"],
+          (key) => Effect.exit(Repo.get(Things, key)),
+          atOnce
+        )
+        expect(tags(yield* withBatching(things))).toEqual(["one", "failed"])
+        const { lines } = yield* logged(withBatching(Effect.exit(Repo.get(Things, "nope"))))
+        expect(lines.filter((line) => line.startsWith("QUERY")).length).toBe(1)
+      })
+    )
+
     it.effect("fails who asks for a row that does not fit the model, and nobody else", () =>
       Effect.gen(function* () {
         class Strict extends Model.Class<Strict>("Strict")({

@@ -224,8 +224,8 @@ describe("page", () => {
           { first: 1, after: "nonsense" },
           { first: 1, after: Option.getOrUndefined(next), orderBy: ["label" as const] },
           { first: 1, after: Option.getOrUndefined(next), orderBy: [["id", "desc"] as const] },
-          { first: 1, after: Buffer.from(JSON.stringify(["id", ["x"]])).toString("base64url") },
-          { first: 1, after: Buffer.from(JSON.stringify(["id", [{}]])).toString("base64url") }
+          { first: 1, after: Buffer.from(JSON.stringify(['"id"', ["x"]])).toString("base64url") },
+          { first: 1, after: Buffer.from(JSON.stringify(['"id"', [{}]])).toString("base64url") }
         ]
         for (const options of cursors)
           expect(yield* Effect.flip(Repo.page(Items, options))).toMatchObject({ _tag: "InvalidInput", field: "after" })
@@ -235,6 +235,32 @@ describe("page", () => {
             field: "first"
           })
       })
+    )
+
+    it.effect(
+      "does not spoil the transaction it is asked for in with such a cursor, nor blame it for what is not its own",
+      () =>
+        Effect.gen(function* () {
+          const sql = yield* fresh
+          yield* insertItems(sql, 3)
+          const forged = Buffer.from(JSON.stringify(['"id"', ["99999999999999"]])).toString("base64url")
+          yield* Repo.transact(
+            Effect.gen(function* () {
+              yield* Repo.update(Items, 1, { label: "kept" })
+              expect(yield* Effect.flip(Repo.page(Items, { first: 1, after: forged }))).toMatchObject({
+                field: "after"
+              })
+            })
+          )
+          expect((yield* Repo.fetch(Items, 1)).label).toBe("kept")
+          const after = Option.getOrUndefined((yield* Repo.page(Items, { first: 1 })).next)
+          expect(
+            yield* Effect.flip(Repo.page(Items, { first: 1, after, where: sql`1 / (rank - rank) = 1` }))
+          ).toMatchObject({
+            _tag: "DbError",
+            code: "22012"
+          })
+        })
     )
   })
 })

@@ -309,6 +309,28 @@ describe("an insert that meets a row which is there already", () => {
       })
     )
 
+    it.effect("tells names apart that look like several, or like what every object has", () =>
+      Effect.gen(function* () {
+        class Odd extends Model.Class<Odd>("Odd")({
+          id: Schema.Number,
+          valueOf: Schema.String,
+          both: Model.Field({ select: Schema.NullOr(Schema.String), insert: Schema.optional(Schema.String) }),
+          one: Model.Field({ select: Schema.NullOr(Schema.String), insert: Schema.optional(Schema.String) }),
+          other: Model.Field({ select: Schema.NullOr(Schema.String), insert: Schema.optional(Schema.String) })
+        }) {}
+        const Odds = Table.make(Odd, { name: "odds", key: "id", columns: { both: "a,b", one: "a", other: "b" } })
+        const sql = yield* SqlClient.SqlClient
+        yield* sql`drop table if exists odds; create table odds (id int primary key, value_of text, "a,b" text, a text, b text)`
+        const valueOf = "v"
+        expect(yield* Repo.insert(Odds, { id: 1, valueOf, one: "1", other: "2" })).toMatchObject({
+          valueOf,
+          one: "1",
+          other: "2"
+        })
+        expect(yield* Repo.insert(Odds, { id: 2, valueOf, both: "3" })).toMatchObject({ both: "3", one: null })
+      })
+    )
+
     it.effect("refuses what can only be a mistake", () =>
       Effect.gen(function* () {
         yield* fresh
