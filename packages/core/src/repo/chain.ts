@@ -78,15 +78,14 @@ const operations: Readonly<Record<string, Operation>> = {
 /** Of a function of the Repo. */
 export const operationOf = (name: string): Operation => operations[name] ?? "get"
 
-const merged = (earlier: Changed["where"], later: Changed["where"]): Changed["where"] =>
-  earlier === undefined || later === undefined ? (later ?? earlier) : both(earlier, later)
-
-/** Two values for one field: no row has both. Told from one value by identity, which is what a mistake would show. */
-const both = (earlier: Readonly<Record<string, unknown>>, later: Readonly<Record<string, unknown>>) => {
-  for (const name of Object.keys(later))
-    if (Object.hasOwn(earlier, name) && earlier[name] !== later[name])
-      throw new Error(`two middlewares narrow a call to different values of ${name}`)
-  return { ...earlier, ...later }
+/** Why a call cannot be narrowed further; nothing if it can. Two values are told from one by identity: no row has both. */
+const contradiction = (earlier: Changed["where"], later: Changed["where"]): string | undefined => {
+  if (later === undefined) return undefined
+  const names = Object.keys(later)
+  // What was meant to narrow it would not.
+  if (names.length === 0) return "a middleware narrows it by no field at all"
+  const name = names.find((one) => earlier !== undefined && Object.hasOwn(earlier, one) && earlier[one] !== later[one])
+  return name === undefined ? undefined : `two middlewares narrow it to different values of ${name}`
 }
 
 /** Whether fields are given that have other values than the call is narrowed to: they would belong to somebody else. */
@@ -168,7 +167,14 @@ export const chained = (
         refuse: (reason) => Effect.fail(refused(name, table, reason))
       }
       const next = (changed?: Changed): Effect.Effect<unknown, never, never> =>
-        Effect.suspend(() => from(at + 1, changed?.arguments ?? given, merged(where, changed?.where)))
+        Effect.suspend(() => {
+          const wrong = contradiction(where, changed?.where)
+          if (wrong !== undefined)
+            // Sound: every call of the Repo has DbError in its type.
+            return Effect.fail(refused(name, table, wrong)) as Effect.Effect<never, never>
+          const narrower = changed?.where === undefined ? where : { ...where, ...changed.where }
+          return from(at + 1, changed?.arguments ?? given, narrower)
+        })
       return middleware.concerns(about)
         ? // Sound: every call of the Repo has DbError in its type.
           (Effect.suspend(() => middleware.around(about, next)) as Effect.Effect<unknown, never, never>)

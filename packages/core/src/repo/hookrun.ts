@@ -18,6 +18,7 @@ type Run = (value: unknown, delta: DeltaOf) => Effect.Effect<unknown, never, nev
 interface Hook {
   readonly name: HookName
   readonly label: string
+  readonly set: HookSet<Any>
   readonly run: Run
   readonly reentry: Reentry
   readonly maxDepth: number
@@ -54,6 +55,7 @@ const named = (
     found.push({
       name,
       label: `${table.name}.${name}`,
+      set,
       // Sound: each hook is run with what its name promises, and its errors and needs are in the types of the call that runs it.
       run: hook as unknown as Run,
       reentry,
@@ -277,6 +279,23 @@ const reporting =
     )
   }
 
+/** What one call of an afterCommit is about: one set of hooks, and one table, however many narrowed forms of that there are. */
+const batches = new WeakMap<HookSet<Any>, Map<string, object>>()
+
+const batchOf = ({ set }: Hook, { plan }: TableImplementation): object => {
+  let ofSet = batches.get(set)
+  if (ofSet === undefined) {
+    ofSet = new Map()
+    batches.set(set, ofSet)
+  }
+  let batch = ofSet.get(plan.sqlName)
+  if (batch === undefined) {
+    batch = {}
+    ofSet.set(plan.sqlName, batch)
+  }
+  return batch
+}
+
 /** Notes a change for the hooks after the commit of the transaction it is made in. */
 export const noteChange = (
   fiber: Fiber,
@@ -300,7 +319,7 @@ export const noteChange = (
       on: () => undefined,
       // Sound: what is collected for a hook are its own notes.
       batch: {
-        of: hook.run,
+        of: batchOf(hook, about.table),
         item: noted,
         run: reporting(service, hook, outside(fiber.currentContext, frame)) as (
           all: ReadonlyArray<unknown>

@@ -56,7 +56,7 @@ import type { Any, Operation } from "./Table.js"
 export const middleware = <R = never>(
   around: Around<R>,
   options?: {
-    /** Those with their hooks and those without are one table. */
+    /** By name and schema, as `Table.make` was told them: those with their hooks and those without are one table, one with `schema: "public"` is another. */
     readonly tables?: ReadonlyArray<Any> | undefined
     readonly operations?: ReadonlyArray<Operation> | undefined
   }

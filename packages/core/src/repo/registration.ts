@@ -24,11 +24,15 @@ export const outside = <R>(context: Context.Context<R>, frame: Frame): Context.C
   return (enclosing === undefined ? without : within(without, enclosing)) as Context.Context<R>
 }
 
-/** Keeps the path of hooks that led to this work, so that a circle through after-commit work is seen as one. */
+/**
+ * Runs work as whoever registered it would: with its annotations, and without hooks where they were disabled. The path of hooks is kept too, so that a
+ * circle through after-commit work is seen as one.
+ */
 export const ledHereBy = <A, E, R>(self: Effect.Effect<A, E, R>, state: HookState): Effect.Effect<A, E, R> =>
-  state.path.length === 0
-    ? self
-    : inState(self, (now) => ({ ...now, path: state.path, annotations: state.annotations }))
+  inState(self, (now) => {
+    const { annotations, disabled, path } = state
+    return { ...now, annotations, disabled, path }
+  })
 
 export const register = <R>(
   frame: Frame,

@@ -68,6 +68,19 @@ const rowIsNo = (table: string, field: string, column: string, problem: Mismatch
     cause: undefined
   })
 
+const isSame = (one: unknown, other: unknown): boolean =>
+  one === other || (one instanceof Date && other instanceof Date && one.getTime() === other.getTime())
+
+const strayed = (operation: string, field: string) =>
+  new DbError({
+    operation,
+    kind: "refused",
+    code: undefined,
+    retryable: false,
+    reason: `it is narrowed to rows with a certain ${field}, and a hook, or the model, would have another one written`,
+    cause: undefined
+  })
+
 /** A field may be called like what every object has. */
 const ownName = (names: Readonly<Record<string, string>>, field: string): string | undefined =>
   Object.hasOwn(names, field) ? names[field] : undefined
@@ -305,12 +318,30 @@ export class TablePlan implements Reads {
       : Effect.as(Effect.all(later, { discard: true }), parameters)
   }
 
-  encodeInsert(row: Readonly<Record<string, unknown>>): Effect.Effect<Values, InvalidInput> {
-    return this.encode(this.insertFields, row, true)
+  encodeInsert(row: Readonly<Record<string, unknown>>): Effect.Effect<Values, InvalidInput | DbError> {
+    return this.within(this.encode(this.insertFields, row, true), `insert into ${this.name}`, true)
   }
 
-  encodeUpdate(patch: Readonly<Record<string, unknown>>): Effect.Effect<Values, InvalidInput> {
-    return this.encode(this.updateFields, patch, false)
+  encodeUpdate(patch: Readonly<Record<string, unknown>>): Effect.Effect<Values, InvalidInput | DbError> {
+    return this.within(this.encode(this.updateFields, patch, false), `update ${this.name}`, false)
+  }
+
+  /** What is written, unless a middleware keeps the call to rows with other values: hooks may have given some. */
+  private within(
+    encoded: Effect.Effect<Values, InvalidInput>,
+    operation: string,
+    whole: boolean
+  ): Effect.Effect<Values, InvalidInput | DbError> {
+    const { standing } = this.source
+    if (standing === undefined) return encoded
+    return Effect.flatMap(encoded, (values) => {
+      for (const [name, value] of standing) {
+        const column = this.byName.get(name)?.column
+        const at = column === undefined ? -1 : values.columns.indexOf(column)
+        if (at < 0 ? whole : !isSame(values.parameters[at], value)) return Effect.fail(strayed(operation, name))
+      }
+      return Effect.succeed(values)
+    })
   }
 
   /** Whether a patch would change nothing. */

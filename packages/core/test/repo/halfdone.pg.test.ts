@@ -4,7 +4,7 @@ import { describe, expect, layer } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Logger, LogLevel, Option, Schema } from "effect"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
-import { ada, freshTables, People, PersonId, TestRepo } from "./people.js"
+import { ada, freshTables, People, PersonId, Pets, TestRepo } from "./people.js"
 
 const row = { ...ada, nickName: Option.none() }
 const bob = { ...row, firstName: "Bob", email: "bob@example.org" }
@@ -298,6 +298,31 @@ describe("a read with hooks", () => {
           expect(yield* names).toEqual(["Ada"])
           expect(Exit.isSuccess(yield* reading(Repo.count(People)))).toBe(true)
         })
+    )
+  })
+})
+
+describe("a hook after the commit", () => {
+  layer(TestRepo, { excludeTestServices: true })((it) => {
+    it.effect("that is one function for two tables is called for each, and once for a table", () =>
+      Effect.gen(function* () {
+        yield* freshTables
+        const calls: Array<ReadonlyArray<string>> = []
+        const audit = {
+          afterCommit: (changes: ReadonlyArray<{ readonly delta: { readonly table: { readonly name: string } } }>) =>
+            Effect.sync(() => void calls.push(changes.map(({ delta }) => delta.table.name)))
+        }
+        const HookedPeople = People.pipe(Table.hooks(audit))
+        const HookedPets = Pets.pipe(Table.hooks(audit))
+        yield* Repo.transact(
+          Effect.gen(function* () {
+            const { id } = yield* Repo.insert(HookedPeople, row)
+            yield* Repo.insert(HookedPets, { ownerId: id, name: "Rex" })
+            yield* Repo.update(HookedPeople, id, { age: 37 })
+          })
+        )
+        expect(calls).toEqual([["pets"], ["people", "people"]])
+      })
     )
   })
 })

@@ -1,9 +1,10 @@
 /** What stands around the calls of a Repo: in which order, for which tables, and what it can change of them. */
 import { Model, SqlClient } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
-import { Chunk, Context, Effect, Layer, Option, Schema, Stream } from "effect"
+import { Chunk, Context, Effect, Exit, Layer, Option, Schema, Stream } from "effect"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
+import * as Transaction from "../../src/repo/Transaction.js"
 import { ada, freshTables, logged, People, Pets, TestRepo } from "./people.js"
 
 const row = { ...ada, nickName: Option.none() }
@@ -156,6 +157,69 @@ describe("a middleware", () => {
       })
     )
 
+    it.effect("sees the annotations that work after a commit was registered with, and hooks stay disabled there", () =>
+      Effect.gen(function* () {
+        const sql = yield* freshNotes
+        const ran: Array<string> = []
+        const Hooked = Notes.pipe(
+          Table.hooks({
+            beforeInsert: (row) =>
+              Effect.as(
+                Effect.sync(() => ran.push(row.text)),
+                row
+              )
+          })
+        )
+        const insert = (text: string) => Effect.orDie(Effect.asVoid(Repo.insert(Hooked, { tenantId: 2, text })))
+        yield* Repo.transact(
+          Effect.gen(function* () {
+            yield* Transaction.afterCommit(insert("after")).pipe(as(2))
+            yield* Transaction.onCommitOrNow(insert("or now")).pipe(as(2))
+            yield* Transaction.afterCommit(insert("unhooked")).pipe(as(2), Repo.disableHooks)
+          })
+        ).pipe(as(1), Effect.provide(Tenancy))
+        expect(yield* sql`select tenant_id, text from notes order by id`).toEqual([
+          { tenant_id: 2, text: "after" },
+          { tenant_id: 2, text: "or now" },
+          { tenant_id: 2, text: "unhooked" }
+        ])
+        expect(ran).toEqual(["after", "or now"])
+      })
+    )
+
+    it.effect("that narrows by nothing, or to another value than one around it, refuses the call", () =>
+      Effect.gen(function* () {
+        yield* freshNotes
+        const narrowing = (where: Readonly<Record<string, unknown>>) => Repo.middleware((_, next) => next({ where }))
+        const Both = narrowing({ tenantId: 1 }).pipe(Layer.provide(narrowing({ tenantId: 2 })))
+        for (const [Narrowed, reason] of [
+          [narrowing({}), "by no field at all"],
+          [Both, "different values of tenantId"]
+        ] as const) {
+          const error = yield* Repo.count(Notes).pipe(Effect.flip, Effect.provide(Narrowed))
+          expect(error).toMatchObject({ _tag: "DbError", kind: "refused" })
+          expect(error.message).toContain(reason)
+        }
+      })
+    )
+
+    it.effect("that names tables is about those of their schema, and not about one that names it otherwise", () =>
+      Effect.gen(function* () {
+        yield* freshNotes
+        const events: Array<unknown> = []
+        const Named = Table.make(Note, { name: "notes", key: "id", schema: "public" })
+        const Watch = Repo.middleware(
+          (call, next) => {
+            events.push(call.table.schema)
+            return next()
+          },
+          { tables: [Notes] }
+        )
+        yield* Effect.zipRight(Repo.count(Named), Repo.count(Notes)).pipe(Effect.provide(Watch))
+        expect(events).toEqual([undefined])
+      })
+    )
+
     it.effect("in a transaction belongs to it", () =>
       Effect.gen(function* () {
         yield* freshTables
@@ -276,6 +340,41 @@ describe("a middleware", () => {
           expect((yield* Effect.flip(Repo.count(Notes).pipe(Effect.provide(Tenancy)))).message).toBe(
             "could not count notes: no tenant is named: use Repo.annotate({ tenant })"
           )
+        })
+      )
+
+      it.effect("writes no others, whatever a hook makes of what is written", () =>
+        Effect.gen(function* () {
+          const sql = yield* freshNotes
+          const elsewhere = Notes.pipe(
+            Table.hooks({
+              beforeInsert: (row) => Effect.succeed({ ...row, tenantId: 2 }),
+              beforeInsertAll: (rows) => Effect.succeed(rows.map((row) => ({ ...row, tenantId: 2 }))),
+              beforeUpdate: (patch) => Effect.succeed({ ...patch, tenantId: 2 }),
+              beforeUpdateAll: (patch) => Effect.succeed({ ...patch, tenantId: 2 })
+            })
+          )
+          const nowhere = Notes.pipe(
+            // Forced past its type.
+            Table.hooks({
+              beforeInsert: ({ tenantId: _, ...row }) => Effect.succeed(row as Table.Insert<typeof Notes>)
+            })
+          )
+          yield* Effect.gen(function* () {
+            const { id } = yield* Repo.insert(Notes, { tenantId: 1, text: "a" })
+            const given = { tenantId: 1, text: "b" }
+            for (const call of [
+              Repo.insert(elsewhere, given),
+              Repo.insertAll(elsewhere, [given]),
+              Repo.update(elsewhere, id, { text: "c" }),
+              Repo.updateAll(elsewhere, { id }, { text: "c" })
+            ] as ReadonlyArray<Effect.Effect<unknown, { readonly _tag: string }, Repo.Repo>>) {
+              const error = yield* Effect.flip(call)
+              expect(error).toMatchObject({ _tag: "DbError", kind: "refused" })
+            }
+            expect(Exit.isFailure(yield* Effect.exit(Repo.insert(nowhere, given)))).toBe(true)
+          }).pipe(as(1), Effect.provide(Tenancy))
+          expect(yield* sql`select tenant_id, text from notes`).toEqual([{ tenant_id: 1, text: "a" }])
         })
       )
 
