@@ -7,7 +7,7 @@ export type NoAssociations = {}
 
 /**
  * Rows of `table` and how they are found: `many` and `one` by a field of theirs that holds this row's key, `parent` by a field of this row that holds
- * theirs.
+ * theirs. Which belong together is told by the values as the models have them: spellings that only the database takes for one (citext) are two.
  *
  * @since 0.1.0
  * @category associations

@@ -10,7 +10,7 @@ import type * as Table from "./Table.js"
 
 /**
  * Rows as the database holds them now, in the order of those that are given: none for one that is gone. One query for all of them, whatever their number
- * and however often one is among them. What was preloaded on them is not there any more.
+ * and however often one is among them. What was preloaded on them is not there any more. A key that has another spelling by now (citext) is gone.
  *
  * @since 0.1.0
  * @category reading
@@ -125,8 +125,8 @@ export const aggregate = <T extends Table.Any, A extends Aggregate, Field extend
 
 /**
  * All rows, or those that a condition holds for, some at a time: a table of any size takes the same memory. Inside of a transaction they come from a
- * cursor, 500 at a time, and other statements of the transaction fit in between. Outside they come from a connection of the stream's own, which goes
- * back to the pool when the stream ends, fails or is interrupted.
+ * cursor, 500 at a time, and other statements of the transaction fit in between. Outside the stream has a transaction of its own, on a connection that goes
+ * back to the pool when it ends, fails or is interrupted; while it waits for who reads it, that one is idle in PostgreSQL's eyes.
  *
  * `afterGet` runs once for each chunk that is read.
  *

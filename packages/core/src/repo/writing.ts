@@ -3,6 +3,7 @@ import { Effect, type Fiber } from "effect"
 import { announced } from "./announcing.js"
 import type { Answer } from "./connection.js"
 import { type Database, foreignConnection } from "./database.js"
+import { Later, Mismatch } from "./fieldplan.js"
 import { frameOf } from "./frame.js"
 import { type Conflict, conflictText } from "./onconflict.js"
 import { DbError, type InvalidInput, type NotFound, StaleRow, type StatementError } from "./RepoError.js"
@@ -54,6 +55,18 @@ export const decoded = (
   done?: Done
 ): Effect.Effect<ReadonlyArray<object>, DbError> =>
   Effect.withFiberRuntime((fiber) => decodedIn(fiber, table, answer.rows, done))
+
+/** A row's version as its column holds it; what is no version is compared as it is, and equals none. */
+const storedVersion = ({ version: column }: TableImplementation["plan"], version: unknown): unknown => {
+  if (column === undefined) return version
+  try {
+    const encoded = column.encode(version)
+    return encoded instanceof Later ? version : encoded
+  } catch (problem) {
+    if (problem instanceof Mismatch) return version
+    throw problem
+  }
+}
 
 /** The row did not come back: a conflict was answered with nothing. */
 export class Skipped {
@@ -194,7 +207,7 @@ export class Writing {
     const isEmpty = plan.isEmpty(fields)
     if (isEmpty && isRow(table, target)) return Effect.succeed(target)
     const version = versionOf(table, target)
-    const checked = version === undefined ? [] : [version]
+    const checked = version === undefined ? [] : [storedVersion(plan, version)]
     return Effect.matchEffect(plan.encodeKey(key), {
       onFailure: () => Effect.fail(notFound(table, key)),
       onSuccess: (encoded) =>
@@ -220,7 +233,7 @@ export class Writing {
     const { plan } = table
     const key = keyOf(table, target)
     const version = versionOf(table, target)
-    const checked = version === undefined ? [] : [version]
+    const checked = version === undefined ? [] : [storedVersion(plan, version)]
     return Effect.matchEffect(plan.encodeKey(key), {
       onFailure: () => Effect.fail(notFound(table, key)),
       onSuccess: (encoded) =>

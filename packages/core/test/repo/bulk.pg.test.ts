@@ -352,6 +352,28 @@ describe("upsert", () => {
       })
     )
 
+    it.effect("and updates find a version that the model has in another form", () =>
+      Effect.gen(function* () {
+        const Version = Schema.transform(Schema.Number, Schema.Struct({ count: Schema.Number }), {
+          strict: true,
+          decode: (count) => ({ count }),
+          encode: ({ count }) => count
+        })
+        class Formed extends Model.Class<Formed>("Formed")({
+          id: Model.Generated(Schema.Number),
+          name: Schema.String,
+          amount: Schema.Number,
+          lockVersion: Model.Generated(Version),
+          updatedAt: Model.DateTimeUpdateFromDate
+        }) {}
+        const Formeds = Table.make(Formed, { name: "entries", key: "id", version: "lockVersion" })
+        yield* fresh
+        const row = yield* Repo.upsert(Formeds, { name: "a", amount: 1 }, { target: ["name"] })
+        expect(yield* Repo.update(Formeds, row, { amount: 2 })).toMatchObject({ lockVersion: { count: 2 } })
+        expect(yield* Effect.flip(Repo.delete(Formeds, row))).toMatchObject({ _tag: "StaleRow" })
+      })
+    )
+
     it.effect("refuses to replace the key, under which others know the row", () =>
       Effect.gen(function* () {
         yield* fresh
