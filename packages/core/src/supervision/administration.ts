@@ -36,7 +36,7 @@ export const asStatic = (nested: Nested): Supervisor | undefined =>
 
 /** The supervisor that built an instance. */
 export const ownerOf = (instance: Instance): Supervisor =>
-  // Only a supervisor builds instances.
+  // Whoever builds an instance is a supervisor. A dynamic one is none of these, but has what is asked of it here: `parent`, `changed`.
   instance.owner as Supervisor
 
 /** The child under a path, and whose it is. */

@@ -26,6 +26,11 @@ export class Mailbox<A> {
       // A hundred thousand may be sent at once, and each holds on to whoever waits for its answer.
       this.letters[this.read] = undefined
       this.read++
+      // A reader that is always sent another letter before it has read the last one never finds it empty.
+      if (this.read >= 1024 && this.read * 2 > this.letters.length) {
+        this.letters = this.letters.slice(this.read)
+        this.read = 0
+      }
     } else if (this.read > 0) {
       this.letters = []
       this.read = 0

@@ -65,6 +65,8 @@ interface Running {
   readonly currentContext: Context.Context<never>
   readonly _fiberRefs: FiberRefs.FiberRefs
   readonly currentTracer: unknown
+  /** What it has been told and has not looked at yet. */
+  readonly _queue: ReadonlyArray<unknown>
 }
 
 /** How many steps are done between two questions to the scheduler. */
@@ -75,10 +77,11 @@ const untraced = Effect.runSync(Effect.tracer)
 /** Whether each step has to be done inside of a tracer's own context, as that of OpenTelemetry asks for: the run loop does that. */
 export const isTraced = (fiber: AnyFiber): boolean => (fiber as unknown as Running).currentTracer !== untraced
 
-/** Counts a step as the run loop does, and says whether the fiber may do it at once. */
+/** Counts a step as the run loop does, and says whether the fiber may do it at once. It may not if it has been told something: interrupted. */
 export const grants = (fiber: AnyFiber): boolean => {
   const running = fiber as unknown as Running
   running.currentOpCount += 1
+  if (running._queue.length > 0) return false
   return running.currentOpCount % askedEvery !== 0 || fiber.currentScheduler.shouldYield(fiber) === false
 }
 

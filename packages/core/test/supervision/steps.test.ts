@@ -323,6 +323,39 @@ describe("a call through a handle", () => {
     }).pipe(Effect.provide(plain))
   )
 
+  it.scoped("does no further step when its fiber has been interrupted in one", () => {
+    class Stops extends Context.Tag("Stops")<
+      Stops,
+      { readonly stop: Effect.Effect<void>; readonly note: (what: string) => Effect.Effect<void> }
+    >() {}
+    const said: Array<string> = []
+    const note = (what: string): Effect.Effect<void> => Effect.sync(() => void said.push(what))
+    const interrupted = Effect.withFiberRuntime<void>((fiber) =>
+      Effect.sync(() => fiber.unsafeInterruptAsFork(fiber.id()))
+    )
+    const layer = Layer.succeed(Stops, {
+      stop: Effect.flatMap(interrupted, () => note("inside the call")),
+      note
+    }).pipe(Supervised.layer({ id: "stops" }), SupervisionTree.layer({ name: "app" }))
+    return Effect.gen(function* () {
+      const stops = yield* Stops
+      const before = Effect.zipRight(interrupted, Effect.void)
+      const generator = Effect.gen(function* () {
+        yield* stops.stop
+        yield* stops.note("after the call")
+      })
+      for (const program of [
+        Effect.asVoid(stops.stop),
+        generator,
+        Effect.flatMap(before, () => stops.note("called"))
+      ]) {
+        const fiber = yield* Effect.fork(program)
+        expect(Exit.isInterrupted(yield* Fiber.await(fiber))).toBe(true)
+      }
+      expect(said).toEqual([])
+    }).pipe(Effect.provide(layer))
+  })
+
   it.scoped("says of what is no Effect that it is none", () =>
     Effect.gen(function* () {
       const it = yield* Plain
