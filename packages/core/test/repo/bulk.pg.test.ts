@@ -354,10 +354,10 @@ describe("upsert", () => {
 
     it.effect("and updates find a version that the model has in another form", () =>
       Effect.gen(function* () {
-        const Version = Schema.transform(Schema.Number, Schema.Struct({ count: Schema.Number }), {
+        const Version = Schema.transform(Schema.Number, Schema.Number, {
           strict: true,
-          decode: (count) => ({ count }),
-          encode: ({ count }) => count
+          decode: (stored) => stored * 10,
+          encode: (shown) => shown / 10
         })
         class Formed extends Model.Class<Formed>("Formed")({
           id: Model.Generated(Schema.Number),
@@ -369,7 +369,7 @@ describe("upsert", () => {
         const Formeds = Table.make(Formed, { name: "entries", key: "id", version: "lockVersion" })
         yield* fresh
         const row = yield* Repo.upsert(Formeds, { name: "a", amount: 1 }, { target: ["name"] })
-        expect(yield* Repo.update(Formeds, row, { amount: 2 })).toMatchObject({ lockVersion: { count: 2 } })
+        expect(yield* Repo.update(Formeds, row, { amount: 2 })).toMatchObject({ lockVersion: 20 })
         expect(yield* Effect.flip(Repo.delete(Formeds, row))).toMatchObject({ _tag: "StaleRow" })
       })
     )

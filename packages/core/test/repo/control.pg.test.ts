@@ -117,7 +117,7 @@ describe("outside of a transaction", () => {
     )
 
     it.scoped.each([
-      ["a pool", (run: Effect.Effect<unknown, unknown>) => run],
+      ["a pool", (run: Effect.Effect<unknown, unknown, SqlClient.SqlClient>) => run],
       ["a session", undefined]
     ] as const)(
       "a transaction that hides in several statements fails them, and is over for whoever comes next: %s",
@@ -125,7 +125,7 @@ describe("outside of a transaction", () => {
         Effect.gen(function* () {
           yield* table
           const { repo, sql } = yield* pool(1)
-          const within = alone ?? ((run: Effect.Effect<unknown, unknown>) => repo.session(run))
+          const within = alone ?? ((run: Effect.Effect<unknown, unknown, SqlClient.SqlClient>) => repo.session(run))
           yield* within(
             Effect.gen(function* () {
               const open = yield* Effect.flip(sql.unsafe("select 1; begin; insert into notes values (1)"))

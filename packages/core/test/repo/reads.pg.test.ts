@@ -378,12 +378,11 @@ describe("stream, outside of a transaction", () => {
         const sql = yield* fresh
         yield* insertItems(sql, 1200)
         const { repo } = yield* pool(1, { applicationName: "streams" })
+        const end = Effect.asVoid(
+          sql`select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'streams'`
+        )
         const failure = yield* repo.stream(Items).pipe(
-          Stream.tap(({ id }) =>
-            id === 3
-              ? sql`select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'streams'`
-              : Effect.void
-          ),
+          Stream.tap(({ id }) => Effect.when(end, () => id === 3)),
           Stream.runDrain,
           Effect.flip
         )

@@ -318,7 +318,9 @@ describe("an insert that meets a row which is there already", () => {
           one: Model.Field({ select: Schema.NullOr(Schema.String), insert: Schema.optional(Schema.String) }),
           other: Model.Field({ select: Schema.NullOr(Schema.String), insert: Schema.optional(Schema.String) })
         }) {}
-        const Odds = Table.make(Odd, { name: "odds", key: "id", columns: { both: "a,b", one: "a", other: "b" } })
+        // Every object has a valueOf, which types cannot take for the name of a column.
+        const columns = { both: "a,b", one: "a", other: "b" } as object
+        const Odds = Table.make(Odd, { name: "odds", key: "id", columns })
         const sql = yield* SqlClient.SqlClient
         yield* sql`drop table if exists odds; create table odds (id int primary key, value_of text, "a,b" text, a text, b text)`
         const valueOf = "v"
