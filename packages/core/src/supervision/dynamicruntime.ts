@@ -75,6 +75,9 @@ export class Dynamic<Arg> {
   private finished = false
   private unnamed = 0
   private retries = 0
+  private active = 0
+  /** The path that its children have as the first part of theirs. */
+  private where: string | undefined
   private warned = false
   private numbers: Meters | undefined
 
@@ -111,6 +114,31 @@ export class Dynamic<Arg> {
     })
   }
 
+  /**
+   * A child of a tree that has no id gets its name when it is built. What was started in that build is told here, at the next
+   * thing that happens or is asked.
+   */
+  private locate(): void {
+    const { active, path } = this
+    if (this.where === path) return
+    const before = this.where
+    this.where = path
+    if (before === undefined) return
+    for (const child of this.machine.children.values()) child.slot.path = `${path}/${child.id}`
+    const old = this.numbers
+    this.numbers = undefined
+    for (let n = 0; n < active; n++) {
+      old?.activeBy(-1)
+      this.meters.activeBy(1)
+    }
+  }
+
+  private activeBy(change: 1 | -1): void {
+    this.locate()
+    this.active += change
+    this.meters.activeBy(change)
+  }
+
   /** Made when it is needed: before it is up, the child that it is in may have no name. */
   private get meters(): Meters {
     this.numbers ??= new Meters(this.path, this.labels)
@@ -123,6 +151,7 @@ export class Dynamic<Arg> {
 
   /** All that have a place, whatever their state. */
   get children(): ReadonlyMap<string, DynamicChild> {
+    this.locate()
     return this.machine.children
   }
 
@@ -143,6 +172,7 @@ export class Dynamic<Arg> {
 
   /** Asks for a child. What became of that is seen in the child: its `refused`, `starts`, `status` and `cause`. */
   begin(id: string | undefined, arg: Arg, settings: ChildSettings | undefined): DynamicChild {
+    this.locate()
     let name = id
     while (name === undefined || (id === undefined && this.machine.children.has(name))) name = `${++this.unnamed}`
     const child = new DynamicChild(name, `${this.path}/${name}`, settings ?? this.settings.defaults, arg)
@@ -386,7 +416,7 @@ export class Dynamic<Arg> {
       return
     }
     child.starts++
-    this.meters.activeBy(1)
+    this.activeBy(1)
     if (child.restart === "temporary") child.arg = undefined
     instance.context = Context.unsafeMake(new Map([[serviceKey, exit.value]]))
     this.emit({ _tag: "Started", path: child.path, instance: child.number })
@@ -438,7 +468,7 @@ export class Dynamic<Arg> {
     const { build, instance } = child
     const close: Close = { patience: undefined, fiber: undefined }
     child.closing = close
-    if (instance !== undefined && instance === child.slot.last) this.meters.activeBy(-1)
+    if (instance !== undefined && instance === child.slot.last) this.activeBy(-1)
     // From here on its end is the close's business.
     child.build = undefined
     if (instance !== undefined && instance.state !== "exited") instance.state = "stopping"
@@ -646,6 +676,7 @@ export class Dynamic<Arg> {
 
   /** The supervisor and its children as they are at `time`. Only some of very many are drawn one by one. */
   draw(time: number): TreeNode {
+    this.locate()
     const { intensity, name, period } = this.settings
     const children: Array<ChildNode> = []
     let { up } = this.machine

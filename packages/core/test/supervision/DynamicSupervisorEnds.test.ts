@@ -202,6 +202,22 @@ describe("the end of a dynamic supervisor", () => {
     }))
 })
 
+describe("a dynamic supervisor in a child without an id", () => {
+  test("has children under its name, also those that were started before it had one", () =>
+    Effect.gen(function* () {
+      const layer = Layer.scoped(
+        Workers,
+        Effect.tap(DynamicSupervisor.make(world().options), (workers) => Effect.orDie(workers.start("early")))
+      ).pipe(Supervised.layer(), SupervisionTree.layer({ name: "app" }))
+      const workers = Context.get(yield* Layer.build(layer), Workers)
+      yield* workers.start("late")
+      const paths = Array.from(yield* workers.children, ({ path }) => path)
+      expect(paths).toEqual(["app/Workers/early", "app/Workers/late"])
+      const { children } = yield* workers.snapshot
+      expect(children.map(({ path }) => path)).toEqual(paths)
+    }))
+})
+
 describe("start through a handle", () => {
   for (const turns of [0, 1, 2, 3, 4, 5, 6, 7, 8]) {
     test(`interrupted after ${turns} turns it has been answered, or leaves no child`, () =>
