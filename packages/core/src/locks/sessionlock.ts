@@ -1,6 +1,6 @@
 /** Advisory locks of a session: they last for a scope, across as many transactions as it has, on a connection of their own. */
 import { SqlClient } from "@effect/sql"
-import { Duration, Effect, type Option, type Scope } from "effect"
+import { Duration, Effect, ExecutionStrategy, Exit, type Option, Scope } from "effect"
 import { type OwnConnection, ownConnection } from "../repo/ownconnection.js"
 import { DbError, LockLost, LockTimeout, type StatementError } from "../repo/RepoError.js"
 import type { NoOptions } from "../repo/repository.js"
@@ -111,10 +111,13 @@ export const session = <const O extends SessionOptions = NoOptions>(
         (error) => statementError(error, `open a connection for the session lock ${resource}`)
       )
       yield* Effect.onError(take(connection, keys, mode, options?.wait, resource), () => connection.close)
-      // Without an answer the connection is destroyed, which is heard of like any other end.
-      yield* connection
-        .run("select", [], patience)
-        .pipe(Effect.delay(options?.heartbeat ?? "5 seconds"), Effect.forever, Effect.ignore, Effect.forkScoped)
+      // Without an answer the connection is destroyed, which is heard of like any other end. An error is an answer too.
+      yield* Effect.ignore(connection.run("select", [], patience)).pipe(
+        Effect.delay(options?.heartbeat ?? "5 seconds"),
+        Effect.forever,
+        Effect.raceFirst(connection.ended),
+        Effect.forkScoped
+      )
       return { lost: Effect.zipRight(connection.ended, Effect.fail(lost)) } satisfies SessionLock
     })
     // Sound: LockTimeout comes of a wait only.
@@ -130,9 +133,17 @@ export const trySession = (
   names: string | LockKey | ReadonlyArray<string | LockKey>,
   options?: Omit<SessionOptions, "wait">
 ): Effect.Effect<Option.Option<SessionLock>, StatementError, Scope.Scope | SqlClient.SqlClient> =>
-  Effect.catchAll(Effect.asSome(session(names, { ...options, wait: "nowait" })), (error) =>
-    error._tag === "LockTimeout" ? Effect.succeedNone : Effect.fail(error)
-  )
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      // Of its own, so that whoever tries again and again leaves nothing behind in the scope.
+      const attempt = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
+      const taken = session(names, { ...options, wait: "nowait" })
+      return yield* restore(Scope.extend(taken, attempt)).pipe(
+        Effect.onError((cause) => Scope.close(attempt, Exit.failCause(cause))),
+        Effect.asSome
+      )
+    })
+  ).pipe(Effect.catchAll((error) => (error._tag === "LockTimeout" ? Effect.succeedNone : Effect.fail(error))))
 
 /**
  * Runs an effect while it holds a session lock. When that is lost the effect is interrupted, and once it has ended this fails with `LockLost`.

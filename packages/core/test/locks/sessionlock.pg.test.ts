@@ -72,6 +72,27 @@ describe("AdvisoryLock", () => {
         )
       )
 
+      it.effect("that is not to be had leaves nothing in the scope, however often it is tried", () =>
+        Effect.gen(function* () {
+          yield* AdvisoryLock.trySession("leader").pipe(
+            Effect.zipRight(
+              Effect.gen(function* () {
+                const scope = yield* Scope.make()
+                // Sound: what a Scope of effect keeps while it is open.
+                const kept = () =>
+                  (scope as unknown as { state: { finalizers: Map<unknown, unknown> } }).state.finalizers.size
+                const before = kept()
+                for (let round = 0; round < 3; round += 1)
+                  expect(Option.isNone(yield* AdvisoryLock.trySession("leader").pipe(Scope.extend(scope)))).toBe(true)
+                expect(kept()).toBe(before)
+                yield* Scope.close(scope, Exit.void)
+              })
+            ),
+            Effect.scoped
+          )
+        })
+      )
+
       it.effect("that is interrupted while it waits leaves nothing behind", () =>
         Effect.gen(function* () {
           yield* Effect.scoped(
@@ -164,6 +185,27 @@ describe("AdvisoryLock", () => {
             expect(yield* Fiber.join(fiber)).toMatchObject({ _tag: "LockLost" })
           }),
         20_000
+      )
+
+      it.effect("goes on asking after an answer that is an error", () =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const sql = yield* SqlClient.SqlClient
+            const asked = Effect.map(
+              sql<{
+                at: number
+              }>`select extract(epoch from query_start)::float8 as at from pg_stat_activity where pid in
+                (select pid from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database()))`,
+              ([row]) => row?.at ?? 0
+            )
+            yield* AdvisoryLock.session("leader", { heartbeat: "1 millis" })
+            const [found] = yield* locks
+            // Some of these hit the question while it is answered.
+            for (let round = 0; round < 300; round += 1) yield* sql`select pg_cancel_backend(${found?.pid ?? 0})`
+            const before = yield* asked
+            expect(yield* Effect.repeat(asked, { until: (at) => at > before })).toBeGreaterThan(before)
+          })
+        )
       )
 
       it.effect("excludes transactions that take the lock of that name, and is excluded by them", () =>

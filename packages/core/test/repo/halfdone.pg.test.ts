@@ -227,7 +227,9 @@ describe("a write between hooks", () => {
         Effect.gen(function* () {
           yield* freshTables
           const Inner = People.pipe(Table.hooks({ reentry: "run", afterInsert: (row) => Effect.succeed(row) }))
-          for (const write of [Repo.insert(Inner, bob), Repo.transact(Repo.insert(People, bob))]) {
+          for (const write of [Repo.insert(Inner, bob), Repo.transact(Repo.insert(People, bob))] as ReadonlyArray<
+            Effect.Effect<unknown, unknown, Repo.Repo>
+          >) {
             const Hooked = People.pipe(
               Table.hooks({
                 beforeInsert: (_, delta) => Effect.zipRight(Effect.orDie(write), delta.abort("no"))
