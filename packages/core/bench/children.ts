@@ -3,7 +3,7 @@ import { Supervised, SupervisionTree } from "@effecto/core"
 import { Context, Effect, Exit, Layer, Logger, LogLevel, Scope } from "effect"
 import type { Contestant } from "../../../scripts/bench/Contestant.js"
 
-interface Counted {
+export interface Counted {
   up: number
   down: number
 }

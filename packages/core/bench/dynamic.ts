@@ -3,7 +3,7 @@ import { DynamicSupervisor } from "@effecto/core"
 import { Effect, Exit, Fiber, Scope } from "effect"
 import type { Contestant } from "../../../scripts/bench/Contestant.js"
 
-interface Counted {
+export interface Counted {
   up: number
   down: number
 }
@@ -52,7 +52,7 @@ export const dynamic = (ops: number, kind: "lazy" | "worker"): Contestant<Counte
         })
         for (let n = 0; n < ops; n++) yield* supervisor.start(n)
       })
-    )
+    ).pipe(Effect.orDie)
   )
 
 /** A Scope for each, with a worker in it or without, that nobody watches. */

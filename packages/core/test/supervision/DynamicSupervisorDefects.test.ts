@@ -114,7 +114,9 @@ describe("a defect of the supervisor itself", () => {
         ]
         yield* settle
         fail()
-        const last = yield* Effect.fork(where === "in a call" ? workers.start("b") : Deferred.succeed(gate, undefined))
+        const last = yield* Effect.fork(
+          where === "in a call" ? Effect.asVoid(workers.start("b")) : Effect.asVoid(Deferred.succeed(gate, undefined))
+        )
         yield* settle
         const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
         yield* TestClock.adjust("1 second")

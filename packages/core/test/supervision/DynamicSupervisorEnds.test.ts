@@ -62,7 +62,7 @@ const failureOf = (cause: Cause.Cause<unknown>): string => {
 }
 
 /** How a fiber stands, as text. */
-const stateOf = <A>(fiber: Fiber.RuntimeFiber<A, unknown>): unknown => {
+const stateOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): unknown => {
   const exit = fiber.unsafePoll()
   return exit === null ? "waits" : Exit.isSuccess(exit) ? exit.value : failureOf(exit.cause)
 }
