@@ -27,7 +27,7 @@ import type { NoOptions, ReadContext, ReadError } from "@effecto/core/Repo"
 import { Repo } from "@effecto/core/Repo"
 import { NotFound } from "@effecto/core/RepoError"
 import type * as Table from "@effecto/core/Table"
-import { Context, Data, Duration, Effect, Either, Layer, Option, Schema, type Scope } from "effect"
+import { Context, Data, Duration, Effect, Either, Equal, Layer, Option, Schema, type Scope } from "effect"
 import type { Cache, Options as CacheOptions, Stats } from "./Cache.js"
 import { ChangeFeed } from "./ChangeFeed.js"
 import { commandsOf } from "./commands.js"
@@ -177,6 +177,13 @@ export const make = <T extends Table.Any>(
     const field = typeof table.key === "string" ? table.key : undefined
     /** Sound: keys come in by functions that take keys of the table, and `comparable` changes nothing of what they hold. */
     const keyOf = (key: unknown) => key as Table.Key<T>
+    /** The key that commits announce this row by. */
+    const ownKey = (row: Row): unknown => {
+      const fields = row as Record<string, unknown> // a row is an object, with the fields of its key among others
+      return typeof table.key === "string"
+        ? comparable(fields[table.key])
+        : Data.struct(Object.fromEntries(table.key.map((name: string) => [name, fields[name]])))
+    }
     const tables = new Map<string, Table.Any>([[nameOf(table), table]])
 
     const rows = yield* started<unknown, Row, E, ReadContext<T, NoOptions>>(
@@ -190,17 +197,29 @@ export const make = <T extends Table.Any>(
           field === undefined
             ? undefined
             : (keys) =>
-                Effect.map(
+                Effect.gen(function* () {
                   // Sound: an equality of the key's field with a list of keys is a condition of this table.
-                  repo.all(table, { [field]: keys } as never),
-                  (found) => found.map((row) => [(row as Record<string, unknown>)[field], Either.right(row)] as const)
-                )
+                  const rows = yield* repo.all(table, { [field]: keys } as never)
+                  const found = rows.map(
+                    (row) => [ownKey(row), Either.right(row)] as readonly [unknown, Either.Either<Row>]
+                  )
+                  const known = new Set(found.map(([key]) => key))
+                  // A text may be another spelling of a key (an upper-case uuid, citext): the database alone can tell.
+                  for (const key of keys) {
+                    if (typeof key !== "string" || known.has(key)) continue
+                    const row = yield* repo.get(table, keyOf(key))
+                    if (Option.isSome(row)) found.push([key, Either.right(row.value)])
+                  }
+                  return found
+                })
       },
       {
         changed: ({ currentContext }) => ({
           key: (key) => Announcement.unsafeHasPending(repo, currentContext, table, key),
           tag: () => false
         }),
+        // Under another spelling of its key a row would not be forgotten when it changes.
+        keeps: (key, row) => Equal.equals(ownKey(row), key),
         missing: (key) =>
           new NotFound<T["name"]>({
             table: table.name,
@@ -327,7 +346,7 @@ export const make = <T extends Table.Any>(
 
 const started = <K, V, E, R>(
   options: CacheOptions<K, V, E, R>,
-  more: Pick<Settings<K, V, E>, "changed" | "missing">,
+  more: Pick<Settings<K, V, E>, "changed" | "keeps" | "missing">,
   succession: Succession<K>
 ): Effect.Effect<{ readonly service: Service<K, V, E>; readonly cache: Cache<K, V, E> }, never, Scope.Scope | R> =>
   Effect.suspend(() =>

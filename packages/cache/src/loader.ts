@@ -24,6 +24,9 @@ import { detached, inTransaction, startedInTransaction } from "./transactions.js
 
 type Running = Fiber.RuntimeFiber<unknown, unknown>
 
+/** A lifetime of zero is never stored. */
+const NOT_KEPT: Span = { idle: 0, max: 0 }
+
 /** How a missing key is to be loaded. */
 export interface Request<K, V, E> {
   /** None: together with others, by `lookupAll`. */
@@ -360,7 +363,7 @@ export class Loader<K, V, E> {
     exit: Exit.Exit<Option.Option<V>, E>
   ): Exit.Exit<Option.Option<V>, E> {
     const { service } = this
-    const { absent, failed } = service.settings
+    const { absent, failed, keeps } = service.settings
     const now = service.timeline.now(service.timeline.clock)
     this.measure(store, now - load.began)
     try {
@@ -368,7 +371,7 @@ export class Loader<K, V, E> {
         if (Option.isSome(exit.value)) {
           const value = exit.value.value
           // The caller's functions come first: if one throws, nothing has happened yet.
-          const span = service.jittered(load.span(value))
+          const span = keeps === undefined || keeps(load.key, value) ? service.jittered(load.span(value)) : NOT_KEPT
           const extra = service.extraOf(load.key, value, load.tags)
           if (
             extra === undefined ? store.publish(load, value, span, now) : store.publish(load, value, span, now, extra)

@@ -56,5 +56,7 @@ export interface Settings<K, V, E> {
   readonly changed?: ((fiber: Fiber.RuntimeFiber<unknown, unknown>) => Changed<K>) | undefined
   /** What `fetch` fails with when there is no value, if not with `NotCached`. */
   readonly missing?: ((key: K) => unknown) | undefined
+  /** Whether a loaded value may be kept under the key that was asked for. */
+  readonly keeps?: ((key: K, value: V) => boolean) | undefined
   readonly onRestart?: "empty" | "keep" | undefined
 }

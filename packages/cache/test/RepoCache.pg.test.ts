@@ -21,6 +21,11 @@ class Seat extends Model.Class<Seat>("Seat")({
   taken: Schema.Boolean
 }) {}
 
+class Device extends Model.Class<Device>("Device")({
+  id: Model.GeneratedByApp(Schema.String),
+  name: Schema.String
+}) {}
+const Devices = Table.make(Device, { name: "devices", key: "id" })
 const People = Table.make(Person, { name: "people", key: "id" })
 const Countries = Table.make(Country, { name: "countries", key: "code" })
 const Seats = Table.make(Seat, { name: "seats", key: ["hall", "number"] })
@@ -81,6 +86,30 @@ layer(TestRepo, { excludeTestServices: true })((it) => {
         const found = yield* people.getAll([3, 2, 1])
         expect(found.map((row) => Option.getOrUndefined(row)?.name)).toEqual([undefined, "Bob", "Ada"])
         expect((yield* Metric.value(Repo.queries)).count - before).toBe(1)
+      })
+    )
+
+    it.scoped("never keep a row under another spelling of its key, for a commit names it by its own", () =>
+      Effect.gen(function* () {
+        const { sql } = yield* fixture
+        yield* sql`drop table if exists devices`
+        yield* sql`create table devices (id uuid primary key, name text not null)`
+        const id = "0b5d27f4-7d1c-4c51-9a3a-0c7f6a2f3c11"
+        yield* Repo.insert(Devices, { id, name: "old" })
+        const devices = yield* RepoCache.make(Devices)
+        const upper = id.toUpperCase()
+        expect((yield* devices.fetch(upper)).name).toBe("old")
+        expect((yield* devices.getAll([upper, id])).map((row) => Option.getOrUndefined(row)?.name)).toEqual([
+          "old",
+          "old"
+        ])
+        yield* Repo.update(Devices, id, { name: "new" })
+        expect((yield* devices.fetch(upper)).name).toBe("new")
+        expect((yield* devices.getAll([upper, id])).map((row) => Option.getOrUndefined(row)?.name)).toEqual([
+          "new",
+          "new"
+        ])
+        expect((yield* devices.stats).rows.size).toBe(1)
       })
     )
 
