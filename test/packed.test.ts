@@ -37,7 +37,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 const packageOf = (specifier: string) => specifier.split("/", specifier.startsWith("@") ? 2 : 1).join("/")
 
 const importsOf = (text: string) =>
-  [...text.replaceAll(/\/\*.*?\*\//gs, "").matchAll(/(?:\bfrom |\bimport\(|\bimport )"([^"]+)"/g)].map(
+  [...text.replaceAll(/\/\*.*?\*\//gs, "").matchAll(/(?:\bfrom |\bimport\(|\bimport )"([^"$]+)"/g)].map(
     ([, specifier]) => specifier ?? ""
   )
 

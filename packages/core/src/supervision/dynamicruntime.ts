@@ -23,6 +23,7 @@ import type * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Runtime from "effect/Runtime"
+import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { CurrentInstance } from "./child.js"
@@ -702,10 +703,15 @@ export class Dynamic<Arg> {
  * Goes on when timers, sockets and files have had a turn. `yieldNow` gives one to other fibers only, but for every two thousandth
  * time, and what would be waited for here is the process.
  */
-const macrotask: Effect.Effect<void> = Effect.async<void>((resume) => {
+const eventLoop: Effect.Effect<void> = Effect.async<void>((resume) => {
   if (typeof setImmediate === "function") setImmediate(() => resume(Effect.void))
   else setTimeout(() => resume(Effect.void), 0)
 })
+
+/** Under a scheduler of somebody's own it is that scheduler which says whose turn it is. */
+const macrotask: Effect.Effect<void> = Effect.flatMap(FiberRef.get(FiberRef.currentScheduler), (scheduler) =>
+  scheduler === Scheduler.defaultScheduler ? eventLoop : Effect.yieldNow()
+)
 
 const endFibers = (instance: Instance): Effect.Effect<void> =>
   Effect.suspend(() => {
