@@ -104,22 +104,23 @@ describe("a server that crashes and starts again", () => {
           yield* Repo.transact(insert("before"))
           // The servers of tests are in no hurry to write to the disk (synchronous_commit is off), and a crash would take that along.
           yield* sql`checkpoint`
-          const [inserted, crashed] = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>()])
+          const [inserted, crashed] = yield* Effect.all([Deferred.make<number>(), Deferred.make<void>()])
+          const backend = Effect.map(sql<{ pid: number }>`select pg_backend_pid() as pid`, (rows) => rows[0]?.pid ?? 0)
           const open = yield* Effect.fork(
             Effect.exit(
               Repo.transact(
                 insert("during").pipe(
-                  Effect.zipRight(Deferred.succeed(inserted, undefined)),
+                  Effect.zipRight(Effect.flatMap(backend, (pid) => Deferred.succeed(inserted, pid))),
                   Effect.zipRight(Deferred.await(crashed))
                 )
               )
             )
           )
-          yield* Deferred.await(inserted)
+          const during = yield* Deferred.await(inserted)
           // What loses one backend this way cannot trust its memory any more: PostgreSQL ends all of them, and recovers.
-          const [backend] = yield* sql<{ pid: number }>`select pg_backend_pid() as pid`
-          process.kill(backend?.pid ?? 0, "SIGKILL")
-          yield* Effect.repeat(Effect.option(sql`select 1`), {
+          process.kill(yield* backend, "SIGKILL")
+          // Until that of the transaction is gone it could still commit.
+          yield* Effect.repeat(Effect.option(Effect.try(() => process.kill(during, 0))), {
             until: Option.isNone,
             schedule: Schedule.spaced("5 millis")
           })
