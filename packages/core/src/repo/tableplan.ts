@@ -91,6 +91,45 @@ const between = "\0"
 /** Texts of writes, one for each set of columns: as many as a program has kinds of writes, and never without bound. */
 const maximalTexts = 500
 
+/** Values on their way to PostgreSQL: each by its column, some of them known later. */
+class Encoding {
+  readonly parameters: Array<unknown> = []
+  private later: Array<Effect.Effect<void, InvalidInput>> | undefined = undefined
+
+  constructor(private readonly table: string) {}
+
+  /** Answers with what is wrong with the value, if it is none of the field's. */
+  add(field: string, column: Column, value: unknown): InvalidInput | undefined {
+    const { parameters, table } = this
+    const place = parameters.length
+    const invalid = ({ expected }: Mismatch) => new InvalidInput({ table, field, expected })
+    try {
+      const encoded = column.encode(value)
+      parameters.push(encoded)
+      if (encoded instanceof Later) {
+        this.later ??= []
+        this.later.push(
+          Effect.mapBoth(encoded.value, {
+            onFailure: invalid,
+            onSuccess: (late) => {
+              parameters[place] = late
+            }
+          })
+        )
+      }
+      return undefined
+    } catch (problem) {
+      if (problem instanceof Mismatch) return invalid(problem)
+      throw problem
+    }
+  }
+
+  /** `done`, once everything is known. */
+  finish<A>(done: A): Effect.Effect<A, InvalidInput> {
+    return this.later === undefined ? Effect.succeed(done) : Effect.as(Effect.all(this.later, { discard: true }), done)
+  }
+}
+
 export class TablePlan implements Reads {
   readonly source: Source
   /** `"people"`, or `"schema"."people"`. */
@@ -285,37 +324,17 @@ export class TablePlan implements Reads {
   /** The parameters for a key; fails when it is no value of the key's fields: then there is no such row. */
   encodeKey(key: unknown): Effect.Effect<ReadonlyArray<unknown>, InvalidInput> {
     const { keyColumns } = this
-    const parameters: Array<unknown> = []
-    let later: Array<Effect.Effect<void, InvalidInput>> | undefined
+    const encoding = new Encoding(this.name)
     const isComposite = typeof this.key !== "string"
     for (let at = 0; at < keyColumns.length; at += 1) {
       // Sound: below the length.
       const column = keyColumns[at] as Column
-      const invalid = ({ expected }: Mismatch) => new InvalidInput({ table: this.name, field: column.name, expected })
-      try {
-        // Sound: whatever it is, it is looked at by the names of its fields.
-        const value = isComposite ? (Object(key) as Record<string, unknown>)[column.name] : key
-        const encoded = column.encode(value)
-        parameters.push(encoded)
-        if (encoded instanceof Later) {
-          later ??= []
-          later.push(
-            Effect.mapBoth(encoded.value, {
-              onFailure: invalid,
-              onSuccess: (late) => {
-                parameters[at] = late
-              }
-            })
-          )
-        }
-      } catch (problem) {
-        if (problem instanceof Mismatch) return Effect.fail(invalid(problem))
-        throw problem
-      }
+      // Sound: whatever it is, it is looked at by the names of its fields.
+      const value = isComposite ? (Object(key) as Record<string, unknown>)[column.name] : key
+      const invalid = encoding.add(column.name, column, value)
+      if (invalid !== undefined) return Effect.fail(invalid)
     }
-    return later === undefined
-      ? Effect.succeed(parameters)
-      : Effect.as(Effect.all(later, { discard: true }), parameters)
+    return encoding.finish(encoding.parameters)
   }
 
   encodeInsert(row: Readonly<Record<string, unknown>>): Effect.Effect<Values, InvalidInput | DbError> {
@@ -356,39 +375,18 @@ export class TablePlan implements Reads {
     whole: boolean
   ): Effect.Effect<Values, InvalidInput> {
     const columns: Array<string> = []
-    const parameters: Array<unknown> = []
-    let later: Array<Effect.Effect<void, InvalidInput>> | undefined
+    const encoding = new Encoding(this.name)
     for (const [name, field] of fields) {
       let value = given[name]
       if (!whole && this.unchangeable.has(name)) continue
       const absent = value === undefined
       if (absent && (whole ? field.missing !== undefined : field.isGenerated)) value = field.missing?.()
       else if (absent && (!whole || field.isOptional)) continue
-      const invalid = (problem: Mismatch) =>
-        new InvalidInput({ table: this.name, field: name, expected: problem.expected })
-      const place = parameters.length
       columns.push(field.column)
-      try {
-        const encoded = field.encode(value)
-        parameters.push(encoded)
-        if (encoded instanceof Later) {
-          later ??= []
-          later.push(
-            Effect.mapBoth(encoded.value, {
-              onFailure: invalid,
-              onSuccess: (encodedLater) => {
-                parameters[place] = encodedLater
-              }
-            })
-          )
-        }
-      } catch (problem) {
-        if (problem instanceof Mismatch) return Effect.fail(invalid(problem))
-        throw problem
-      }
+      const invalid = encoding.add(name, field, value)
+      if (invalid !== undefined) return Effect.fail(invalid)
     }
-    const values: Values = { columns, parameters }
-    return later === undefined ? Effect.succeed(values) : Effect.as(Effect.all(later, { discard: true }), values)
+    return encoding.finish({ columns, parameters: encoding.parameters })
   }
 
   /** A field of the rows that are read. */
