@@ -11,6 +11,10 @@ export interface Question {
   readonly baseline: string
   /** What a reader could think the numbers say, and they do not. */
   readonly doesNotShow: string
+  /** Milliseconds of running before the clock starts, for all contestants alike; 1,000 unless a bench says how long its engine needs to settle. */
+  readonly warmUp?: number
+  /** Milliseconds on the clock; 500 unless said. */
+  readonly onTheClock?: number
 }
 
 /**

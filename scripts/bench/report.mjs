@@ -29,7 +29,7 @@ export function toTable(report) {
     widths.map((width) => "─".repeat(width)).join("   "),
     ...rows.map(line),
     "",
-    `time and processor time of the process per operation, ${report.rounds} ${report.rounds === 1 ? "round" : "rounds"}, one process per contestant and round; Node ${versions.node}`,
+    `time and processor time of the process per operation, ${report.rounds} ${report.rounds === 1 ? "round" : "rounds"}, one process per contestant and round, ${report.milliseconds.warmUp / 1000} s warm-up; Node ${versions.node}`,
     `${machine.processor}, ${machine.cores} cores, ${machine.system}, load ${machine.loadBefore.toFixed(1)} before and ${machine.loadAfter.toFixed(1)} after, ${report.date}`,
     `does not show: ${report.doesNotShow}`,
     ""

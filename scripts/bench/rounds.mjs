@@ -22,6 +22,7 @@ import { spread } from "./statistics.mjs"
  * @property {number} rounds
  * @property {string} date
  * @property {{ processor: string, cores: number, memoryMiB: number, system: string, loadBefore: number, loadAfter: number }} machine
+ * @property {{ warmUp: number, onTheClock: number }} milliseconds
  * @property {Record<string, string>} versions
  * @property {Result[]} results fastest first
  */
@@ -32,15 +33,17 @@ import { spread } from "./statistics.mjs"
  * @param {number} options.rounds
  * @param {string | undefined} [options.baseline]
  * @param {readonly string[] | undefined} [options.only]
- * @param {number} [options.warmUp] milliseconds
- * @param {number} [options.onTheClock] milliseconds
+ * @param {number} [options.warmUp] milliseconds, instead of what the bench says
+ * @param {number} [options.onTheClock] milliseconds, instead of what the bench says
  * @param {(line: string) => void} [options.onProgress]
  * @returns {Promise<Report>}
  */
 export async function runBench(bench, options) {
-  const { rounds, warmUp = 1000, onTheClock = 500, onProgress = () => {} } = options
+  const { rounds, onProgress = () => {} } = options
   await compileBench(bench)
   const question = await loadQuestion(bench)
+  const warmUp = options.warmUp ?? question.warmUp ?? 1000
+  const onTheClock = options.onTheClock ?? question.onTheClock ?? 500
   const baseline = options.baseline ?? question.baseline
   for (const name of [baseline, ...(options.only ?? [])]) {
     if (!bench.contestants.includes(name)) {
@@ -102,6 +105,7 @@ export async function runBench(bench, options) {
       loadBefore,
       loadAfter: loadavg()[0] ?? 0
     },
+    milliseconds: { warmUp, onTheClock },
     versions: versions(bench),
     results: results.sort((left, right) => left.nanosecondsPerOp.median - right.nanosecondsPerOp.median)
   }
