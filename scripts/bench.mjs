@@ -22,7 +22,8 @@ const { values, positionals } = (() => {
         rounds: { type: "string", default: "5" },
         json: { type: "boolean", default: false },
         baseline: { type: "string" },
-        only: { type: "string" }
+        only: { type: "string" },
+        variant: { type: "string" }
       }
     })
   } catch (error) {
@@ -47,13 +48,18 @@ if (name === undefined) {
   if (!Number.isInteger(rounds) || rounds < 1)
     refuse(`--rounds takes a whole number of 1 or more, not "${values.rounds}"`)
   try {
-    const report = await runBench(bench, {
-      rounds,
-      baseline: values.baseline,
-      only: values.only?.split(","),
-      onProgress: (line) => process.stderr.write(`${line}\n`)
-    })
-    process.stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : toTable(report))
+    await compileBench(bench)
+    const { variants = [] } = await loadQuestion(bench)
+    for (const variant of values.variant === undefined && variants.length > 0 ? variants : [values.variant]) {
+      const report = await runBench(bench, {
+        rounds,
+        baseline: values.baseline,
+        only: values.only?.split(","),
+        variant,
+        onProgress: (line) => process.stderr.write(`${line}\n`)
+      })
+      process.stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : toTable(report))
+    }
   } catch (error) {
     refuse(error instanceof Error ? error.message : String(error))
   }

@@ -36,6 +36,12 @@ const files = {
   "packages/sums/bench/add/formula.ts": adding("return limit * (limit + 1) / 2"),
   "packages/sums/bench/add/loop.ts": adding("let sum = 0; for (let i = 1; i <= limit; i++) sum += i; return sum"),
   "packages/sums/bench/add/promised.ts": adding("return Promise.resolve(limit * 500 + 500)"),
+  "packages/sums/bench/sized/bench.ts":
+    'export default { question: "Of how many?", baseline: "named", doesNotShow: "Anything.", variants: ["ten", "twenty"] }',
+  "packages/sums/bench/sized/named.ts": `export default {
+    setup: (variant) => { if (variant !== "twenty") throw new Error("it was set up for " + variant) },
+    ops: 1, run: () => 0, validate: () => {}
+  }`,
   "packages/sums/bench/wrong/bench.ts":
     'export default { question: "And one that is wrong?", baseline: "idle", doesNotShow: "Anything." }',
   "packages/sums/bench/wrong/idle.ts": adding("return 0"),
@@ -63,6 +69,7 @@ describe("findBenches", () => {
   it("finds each folder with a bench.ts, and its contestants without what they share", () => {
     expect(findBenches(root).map(({ name, contestants }) => [name, contestants])).toEqual([
       ["sums/add", ["formula", "loop", "promised"]],
+      ["sums/sized", ["named"]],
       ["sums/wrong", ["idle"]]
     ])
   })
@@ -88,6 +95,15 @@ describe("runBench", () => {
   it("leaves out who is not asked for, but never the baseline", async () => {
     const report = await runBench(bench("sums/add"), { ...quick, rounds: 1, only: ["loop"], baseline: "promised" })
     expect(report.results.map((result) => result.name).sort()).toEqual(["loop", "promised"])
+  })
+
+  it("sets contestants up for the variant that is asked for, or else for the first", async () => {
+    const report = await runBench(bench("sums/sized"), { ...quick, rounds: 1, variant: "twenty" })
+    expect(toTable(report)).toMatch(/^sums\/sized: Of how many\? \(twenty\)$/m)
+    await expect(runBench(bench("sums/sized"), { ...quick, rounds: 1 })).rejects.toThrow("it was set up for ten")
+    await expect(runBench(bench("sums/sized"), { ...quick, rounds: 1, variant: "ninety" })).rejects.toThrow(
+      'sums/sized has no variant "ninety"; it has: ten, twenty'
+    )
   })
 
   it("reports nothing when a contestant's result is wrong", async () => {

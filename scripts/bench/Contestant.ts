@@ -11,6 +11,8 @@ export interface Question {
   readonly baseline: string
   /** What a reader could think the numbers say, and they do not. */
   readonly doesNotShow: string
+  /** What the question is asked of, each with a table of its own: a contestant's `setup` gets one of them. */
+  readonly variants?: ReadonlyArray<string>
   /** Milliseconds of running before the clock starts, for all contestants alike; 1,000 unless a bench says how long its engine needs to settle. */
   readonly warmUp?: number
   /** Milliseconds on the clock; 500 unless said. */
@@ -22,8 +24,8 @@ export interface Question {
  * warm up and then on the clock, `validate` after each, off the clock. A run that answers synchronously is not awaited.
  */
 export interface Contestant<State, Result> {
-  /** Builds what `run` works on. */
-  readonly setup: () => State | Promise<State>
+  /** Builds what `run` works on, for one of the question's variants if it has some. */
+  readonly setup: (variant: string) => State | Promise<State>
   /** Does the work and returns what came out, so that no engine can leave it undone. Choose `ops` so that it lasts a millisecond or more. */
   readonly run: (state: State) => Result | Promise<Result>
   /** How many operations one run does; times are reported for one of them. */

@@ -1,9 +1,9 @@
 // The child process: measures one contestant once and sends its sample to the parent.
-// Arguments: the contestant's compiled file, milliseconds of warm-up, milliseconds on the clock.
+// Arguments: the contestant's compiled file, milliseconds of warm-up, milliseconds on the clock, the question's variant.
 import { pathToFileURL } from "node:url"
 import { quantile } from "./statistics.mjs"
 
-const [file = "", warmUp = "1000", onTheClock = "500"] = process.argv.slice(2)
+const [file = "", warmUp = "1000", onTheClock = "500", variant = ""] = process.argv.slice(2)
 const fewest = 10
 
 /** @type {{ default: import("./Contestant.js").Contestant<unknown, unknown> }} */
@@ -21,7 +21,7 @@ for (const [key, type] of [
 /** @type {unknown} */
 let state
 try {
-  state = await contestant.setup()
+  state = await contestant.setup(variant)
 } catch (error) {
   if (!(error instanceof Error) || error.name !== "NotInstalled") throw error
   process.send?.({ leftOut: error.message })

@@ -23,7 +23,7 @@ export function toTable(report) {
       .trimEnd()
   const { machine, versions } = report
   return [
-    `${report.bench}: ${report.question}`,
+    `${report.bench}: ${report.question}${report.variant === undefined ? "" : ` (${report.variant})`}`,
     "",
     line(header),
     widths.map((width) => "─".repeat(width)).join("   "),

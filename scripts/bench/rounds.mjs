@@ -17,6 +17,7 @@ import { spread } from "./statistics.mjs"
  * @typedef {object} Report
  * @property {string} bench
  * @property {string} question
+ * @property {string | undefined} variant what it was asked of
  * @property {string} doesNotShow
  * @property {string} baseline
  * @property {number} rounds
@@ -33,6 +34,7 @@ import { spread } from "./statistics.mjs"
  * @param {number} options.rounds
  * @param {string | undefined} [options.baseline]
  * @param {readonly string[] | undefined} [options.only]
+ * @param {string | undefined} [options.variant] one of the question's; its first unless said
  * @param {number} [options.warmUp] milliseconds, instead of what the bench says
  * @param {number} [options.onTheClock] milliseconds, instead of what the bench says
  * @param {(line: string) => void} [options.onProgress]
@@ -45,6 +47,11 @@ export async function runBench(bench, options) {
   const warmUp = options.warmUp ?? question.warmUp ?? 1000
   const onTheClock = options.onTheClock ?? question.onTheClock ?? 500
   const baseline = options.baseline ?? question.baseline
+  const variants = question.variants ?? []
+  const variant = options.variant ?? variants[0]
+  if (options.variant !== undefined && !variants.includes(options.variant)) {
+    throw new Error(`${bench.name} has no variant "${variant}"; it has: ${variants.join(", ") || "none"}`)
+  }
   for (const name of [baseline, ...(options.only ?? [])]) {
     if (!bench.contestants.includes(name)) {
       throw new Error(`${bench.name} has no contestant "${name}"; it has: ${bench.contestants.join(", ")}`)
@@ -64,7 +71,11 @@ export async function runBench(bench, options) {
       // Another one begins each round: nobody always runs on a machine that has just cooled down.
       const name = contestants[(round + turn) % contestants.length] ?? baseline
       if (leftOut.has(name)) continue
-      const sample = await measure(bench, name, warmUp, onTheClock)
+      const sample = await measure(bench, name, [
+        String(warmUp),
+        String(onTheClock),
+        ...(variant === undefined ? [] : [variant])
+      ])
       if (typeof sample !== "string") samples.get(name)?.push(sample)
       else {
         onProgress(`${name} is left out: ${sample}`)
@@ -93,6 +104,7 @@ export async function runBench(bench, options) {
   return {
     bench: bench.name,
     question: question.question,
+    variant,
     doesNotShow: question.doesNotShow,
     baseline,
     rounds,
@@ -116,14 +128,13 @@ export async function runBench(bench, options) {
  *
  * @param {import("./benches.mjs").Bench} bench
  * @param {string} name
- * @param {number} warmUp
- * @param {number} onTheClock
+ * @param {readonly string[]} how milliseconds of warm-up, milliseconds on the clock, the variant if there is one
  * @returns {Promise<Sample | string>}
  */
-function measure(bench, name, warmUp, onTheClock) {
+function measure(bench, name, how) {
   return new Promise((resolve, reject) => {
     const script = fileURLToPath(new URL("measure.mjs", import.meta.url))
-    const child = fork(script, [compiledFile(bench, name), String(warmUp), String(onTheClock)], {
+    const child = fork(script, [compiledFile(bench, name), ...how], {
       cwd: bench.folder,
       execArgv: ["--expose-gc"],
       env: { ...process.env, NODE_ENV: "production" },

@@ -40,6 +40,12 @@ export const zipf = (entries: number, draws: number): Array<number> => {
   })
 }
 
+/** All keys alike. */
+export const uniform = (entries: number, draws: number): Array<number> => {
+  const next = random(11)
+  return Array.from({ length: draws }, () => Math.floor(next() * entries))
+}
+
 export const entries: ReadonlyArray<number> = Array.from({ length: ENTRIES }, (_, key) => key)
 export const keys: ReadonlyArray<number> = zipf(ENTRIES, DRAWS)
 export const sumOfKeys: number = keys.reduce((sum, key) => sum + key, 0)

@@ -1,0 +1,3 @@
+import { drawnFromPeer } from "../drawn.js"
+
+export default drawnFromPeer("bentocache")
