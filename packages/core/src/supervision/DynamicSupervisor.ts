@@ -9,7 +9,8 @@
  * ```
  *
  * It is a Layer. Put `Supervised.layer` around it and it is a child of a `SupervisionTree`: its children are seen below it in the
- * tree's picture, and when it gives up the tree restarts it, empty. Without a tree it stands alone, and `awaitShutdown` tells.
+ * tree's picture, and when it gives up the tree restarts it, empty. In a tree's graph without that, its give-up is the end of the
+ * tree's run (`SupervisionTree.launch`). Without a tree it stands alone, and `awaitShutdown` tells.
  *
  * Children know nothing of each other, so nothing of one waits for another: they start side by side, a start that hangs holds up
  * nobody, and they are stopped side by side, which takes as long as the slowest and not as long as all of them. There is no
@@ -42,8 +43,8 @@ import { waiting } from "./dynamicwaiting.js"
 import type { Instance } from "./instance.js"
 import type { RestartType } from "./machine.js"
 import type { SupervisionEvent } from "./report.js"
+import { CurrentSupervisor } from "./runner.js"
 import { ControlError, SupervisorConfigError, type SupervisorShutdown } from "./SupervisionError.js"
-import { CurrentSupervisor } from "./supervisor.js"
 import type { TreeNode } from "./TreeNode.js"
 
 /**

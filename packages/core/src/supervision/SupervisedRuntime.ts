@@ -26,6 +26,7 @@ import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
+import { telling } from "./runner.js"
 import { SupervisorShutdown } from "./SupervisionError.js"
 import type { Supervisor } from "./supervisor.js"
 
@@ -67,9 +68,16 @@ export interface SupervisedRuntime<in R, out E> {
   readonly disposeEffect: Effect.Effect<void>
 }
 
+interface Building<R, E> {
+  readonly _tag: "Building"
+  readonly fiber: Fiber.RuntimeFiber<Runtime.Runtime<R>, E>
+  /** A part that was complete has ended before the whole was. */
+  gaveUp: SupervisorShutdown | undefined
+}
+
 type State<R, E> =
   | { readonly _tag: "Idle" }
-  | { readonly _tag: "Building"; readonly fiber: Fiber.RuntimeFiber<Runtime.Runtime<R>, E> }
+  | Building<R, E>
   | { readonly _tag: "Up"; readonly runtime: Runtime.Runtime<R> }
   | { readonly _tag: "Ended"; readonly error: SupervisorShutdown }
 
@@ -154,30 +162,31 @@ class Impl<R, E> implements SupervisedRuntime<R, E> {
       case "Up":
         return Effect.succeed(state.runtime)
       case "Building":
-        return this.awaited(state.fiber)
+        return this.awaited(state)
       case "Idle":
         return this.awaited(this.build())
     }
   }
 
-  private awaited(
-    fiber: Fiber.RuntimeFiber<Runtime.Runtime<R>, E>
-  ): Effect.Effect<Runtime.Runtime<R>, E | SupervisorShutdown> {
-    return Effect.flatMap(Fiber.await(fiber), (exit): Effect.Effect<Runtime.Runtime<R>, E | SupervisorShutdown> => {
-      const { state } = this
-      return state._tag === "Ended"
-        ? Effect.fail(state.error)
-        : state._tag === "Up"
-          ? Effect.succeed(state.runtime)
-          : exit
-    })
+  private awaited(building: Building<R, E>): Effect.Effect<Runtime.Runtime<R>, E | SupervisorShutdown> {
+    return Effect.flatMap(
+      Fiber.await(building.fiber),
+      (exit): Effect.Effect<Runtime.Runtime<R>, E | SupervisorShutdown> => {
+        const { state } = this
+        if (state._tag === "Ended") return Effect.fail(state.error)
+        if (building.gaveUp !== undefined) return Effect.fail(building.gaveUp)
+        return state._tag === "Up" ? Effect.succeed(state.runtime) : exit
+      }
+    )
   }
 
-  private build(): Fiber.RuntimeFiber<Runtime.Runtime<R>, E> {
+  private build(): Building<R, E> {
     const scope = Effect.runSync(Scope.make())
     this.scope = scope
-    const build = Layer.toRuntime(this.tree).pipe(
+    const { built, layer } = telling(this.tree, (error) => this.gaveUp(error))
+    const build = Layer.toRuntime(layer).pipe(
       Scope.extend(scope),
+      Effect.zipLeft(built),
       Effect.tap((runtime) => Effect.sync(() => this.isUp(runtime))),
       Effect.onError((cause) =>
         Effect.ensuring(
@@ -192,9 +201,19 @@ class Impl<R, E> implements SupervisedRuntime<R, E> {
     // For a build that needs no waiting nobody has to wait: `runSync` may be the first.
     const scheduler = new Scheduler.SyncScheduler()
     const fiber = Effect.runFork(build, { scheduler })
-    this.state = { _tag: "Building", fiber }
+    const building: Building<R, E> = { _tag: "Building", fiber, gaveUp: undefined }
+    this.state = building
     scheduler.flush()
-    return fiber
+    return building
+  }
+
+  /** A supervisor of the graph has given up. While that is built, it is the build which fails. */
+  private gaveUp(error: SupervisorShutdown): void {
+    const { state } = this
+    if (state._tag === "Building") {
+      state.gaveUp ??= error
+      state.fiber.unsafeInterruptAsFork(FiberId.none)
+    } else this.end(error)
   }
 
   private isUp(runtime: Runtime.Runtime<R>): void {

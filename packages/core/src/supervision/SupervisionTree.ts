@@ -15,7 +15,8 @@
  * When a child crashes, the strategy says who is restarted with it, and the intensity how often that may happen. One restart
  * too many and the supervisor gives up: it stops its children in reverse order and ends with `SupervisorShutdown`, which
  * `launch` and `provide` fail with, and which every later call through a handle dies with. A tree inside a supervised layer
- * (a nested tree) ends its child with it, and the outer tree restarts that.
+ * (a nested tree) ends its child with it, and the outer tree restarts that. One that is built among the children of another tree without
+ * a `Supervised.layer` around it ends that tree with it, and trees that are merged end together for whoever runs them.
  *
  * A tree is a Layer, so whatever takes a Layer takes a tree. They differ in who learns of the end of it:
  *
@@ -37,17 +38,15 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { follow } from "./drawing.js"
 import type { AutoShutdown, Strategy } from "./machine.js"
 import type { SupervisionEvent } from "./report.js"
+import { CurrentSupervisor, running } from "./runner.js"
 import { make, type SupervisedRuntime } from "./SupervisedRuntime.js"
 import { ControlError, SupervisorConfigError, SupervisorShutdown } from "./SupervisionError.js"
-import { CurrentSupervisor, type Settings, Supervisor } from "./supervisor.js"
+import { type Settings, Supervisor } from "./supervisor.js"
 import { type ChildNode, render, type TreeNode } from "./TreeNode.js"
 
 export {
@@ -232,18 +231,10 @@ export const awaitShutdown: Effect.Effect<never, SupervisorShutdown, Supervision
 )
 
 /**
- * Giving up is a failure of whoever runs the tree, also where it is learnt first from a child that was about to be built, or from
- * a call that died of it. A tree that is only closed is none: to use that is a mistake.
- */
-const failing = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SupervisorShutdown, R> =>
-  Effect.catchSomeDefect(self, (defect) =>
-    defect instanceof SupervisorShutdown && defect.reason !== "closed"
-      ? Option.some(Effect.fail(defect))
-      : Option.none()
-  )
-
-/**
  * Runs a tree until it gives up, which is its failure. The Effect to give to `runMain` for a program that is all tree.
+ *
+ * A graph may hold several trees, or dynamic supervisors, merged or one beneath the other: the first of them that gives up ends
+ * all.
  *
  * @since 0.1.0
  * @category running
@@ -251,24 +242,12 @@ const failing = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | Su
 export const launch = <A, E, R>(
   tree: Layer.Layer<A | SupervisionTree, E, R>
 ): Effect.Effect<never, E | SupervisorShutdown, R> =>
-  Effect.scoped(
-    Effect.flatMap(failing(Layer.build(tree)), (context) =>
-      // The type of the tree says that it is in there; `A | SupervisionTree` is not narrowed by providing the whole of it.
-      // Racing `never` keeps a process alive that has nothing else to wait for.
-      Effect.raceFirst(Effect.provide(awaitShutdown, context as Context.Context<SupervisionTree>), Effect.never)
-    )
-  )
+  // `never` keeps a process alive that has nothing else to wait for.
+  running(tree, Effect.never)
 
 /**
- * Whichever is over first is the result, however it ended. `raceFirst` would wait for the other one if that fiber was
- * interrupted, by itself for one.
- */
-const over = <A, E>(exit: Exit.Exit<Exit.Exit<A, E>>, other: Fiber.Fiber<unknown, unknown>): Effect.Effect<A, E> =>
-  Effect.zipRight(Fiber.interrupt(other), Exit.flatten(exit))
-
-/**
- * Runs an Effect with the services of a tree. If the tree gives up, the Effect is interrupted and the result is the failure; so
- * it is if a call of the Effect dies of that first.
+ * Runs an Effect with the services of a tree. If the tree gives up, or another one that is built with it, the Effect is interrupted
+ * and the result is the failure; so it is if a call of the Effect dies of that first.
  *
  * @since 0.1.0
  * @category running
@@ -278,18 +257,7 @@ export const provide =
   <B, E, R>(
     self: Effect.Effect<B, E, R>
   ): Effect.Effect<B, E | E2 | SupervisorShutdown, R2 | Exclude<R, A | SupervisionTree>> =>
-    // What the Effect forks stays with its caller: a race forks both sides, and would take it along when it is over.
-    Effect.transplant((graft) =>
-      failing(
-        Effect.provide(
-          Effect.raceWith(Effect.exit(graft(self)), Effect.exit(awaitShutdown), {
-            onSelfDone: over,
-            onOtherDone: over
-          }),
-          tree
-        )
-      )
-    ) as Effect.Effect<B, E | E2 | SupervisorShutdown, R2 | Exclude<R, A | SupervisionTree>>
+    running(tree, self)
 
 /**
  * A runtime for programs that are not Effects themselves: like `ManagedRuntime.make`, but its runs fail when the tree gives up,

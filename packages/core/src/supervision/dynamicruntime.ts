@@ -34,6 +34,7 @@ import { carries } from "./handle.js"
 import { type Ending, Instance } from "./instance.js"
 import * as Linking from "./linking.js"
 import * as Report from "./report.js"
+import { told } from "./runner.js"
 import { ChildDown, SupervisorShutdown } from "./SupervisionError.js"
 import type { ChildNode, TreeNode } from "./TreeNode.js"
 import { Meters } from "./telemetry.js"
@@ -89,7 +90,9 @@ export class Dynamic<Arg> {
     /** The instance that it was built in, if it is in a tree. */
     readonly parent: Instance | undefined,
     private readonly feed: PubSub.PubSub<Report.SupervisionEvent | "over">,
-    private readonly labels: ReadonlyArray<MetricLabel.MetricLabel>
+    private readonly labels: ReadonlyArray<MetricLabel.MetricLabel>,
+    /** Who is told of give-up, besides that instance. */
+    private readonly runner: ((error: SupervisorShutdown) => void) | undefined
   ) {
     this.machine = Machine.make(settings)
     this.runtime = Runtime.make({ ...runtime, runtimeFlags: Runtime.defaultRuntimeFlags })
@@ -107,9 +110,10 @@ export class Dynamic<Arg> {
       const parent = yield* CurrentInstance
       const feed = yield* PubSub.sliding<Report.SupervisionEvent | "over">(256)
       const labels = yield* FiberRef.get(FiberRef.currentMetricLabels)
+      const runner = yield* told
       const own = Runtime.make({ ...runtime, context: omit(runtime.context) })
       return yield* Effect.acquireRelease(
-        Effect.sync(() => new Dynamic(settings, own, clock, parent, feed, labels)),
+        Effect.sync(() => new Dynamic(settings, own, clock, parent, feed, labels, runner)),
         (self) => Effect.zipRight(self.close, PubSub.shutdown(feed))
       )
     })
@@ -613,9 +617,12 @@ export class Dynamic<Arg> {
     this.whenOver.clear()
     this.publish("over")
     if (!this.busy) this.changed()
-    // Giving up is an orderly end, as in OTP: a permanent child is restarted by its parent, a transient one is not.
-    if (error.reason !== "closed") this.parent?.exit({ exit: "shutdown", cause: Cause.fail(error) })
-    else this.parent?.unnest(this)
+    if (error.reason === "closed") this.parent?.unnest(this)
+    else {
+      // Giving up is an orderly end, as in OTP: a permanent child is restarted by its parent, a transient one is not.
+      this.parent?.exit({ exit: "shutdown", cause: Cause.fail(error) })
+      this.runner?.(error)
+    }
   }
 
   private ending(

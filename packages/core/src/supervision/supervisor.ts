@@ -33,21 +33,10 @@ import * as Machine from "./machine.js"
 import { Mailbox } from "./mailbox.js"
 import { Edges, problemUnder } from "./registration.js"
 import * as Report from "./report.js"
+import { CurrentSupervisor, told } from "./runner.js"
 import { ChildDown, type ControlError, SupervisorConfigError, SupervisorShutdown } from "./SupervisionError.js"
 import type { TreeNode } from "./TreeNode.js"
 import * as Telemetry from "./telemetry.js"
-
-/**
- * The supervisor that a supervised layer registers with. It is provided by `SupervisionTree.layer` alone: a supervised layer
- * without a tree around it still requires it, and so does not run.
- *
- * @since 0.1.0
- * @category context
- */
-export class CurrentSupervisor extends Context.Tag("@effecto/core/CurrentSupervisor")<
-  CurrentSupervisor,
-  Supervisor
->() {}
 
 type Letter =
   | { readonly _tag: "Event"; readonly event: Machine.Event; readonly reply?: (reply: Machine.Reply) => void }
@@ -99,7 +88,9 @@ export class Supervisor {
     readonly parent: Instance | undefined,
     readonly events: PubSub.PubSub<Report.SupervisionEvent>,
     labels: ReadonlyArray<MetricLabel.MetricLabel>,
-    private readonly clock: Clock.Clock
+    private readonly clock: Clock.Clock,
+    /** Who is told of give-up, besides that instance. */
+    private readonly runner: ((error: SupervisorShutdown) => void) | undefined
   ) {
     this.machine = Machine.make(settings)
     this.waiting = new Waiting(settings, runtime)
@@ -120,10 +111,11 @@ export class Supervisor {
       const parent = yield* CurrentInstance
       const labels = yield* FiberRef.get(FiberRef.currentMetricLabels)
       const clock = yield* Effect.clock
+      const runner = yield* told
       const events = yield* PubSub.sliding<Report.SupervisionEvent>(256)
       return yield* Effect.acquireRelease(
         Effect.sync(() => {
-          const self = new Supervisor(settings, runtime, parent, events, labels, clock)
+          const self = new Supervisor(settings, runtime, parent, events, labels, clock, runner)
           fork(runtime, self.loop())
           return self
         }),
@@ -212,6 +204,24 @@ export class Supervisor {
   /** All layers of the tree are built. */
   completed(): void {
     this.built = true
+    if (this.finished !== undefined) this.tell(this.finished)
+  }
+
+  /** Whether all its layers are built. */
+  get isBuilt(): boolean {
+    return this.built
+  }
+
+  /** A supervisor that was built among the children, and is none of them, has given up: nobody else would hear of it. */
+  partGaveUp(error: SupervisorShutdown): void {
+    this.ending ??= error
+    this.send({ _tag: "Event", event: { _tag: "Shutdown" } })
+    this.beginClose()
+  }
+
+  /** Before it is complete, its end is the failure of its build. */
+  private tell(error: SupervisorShutdown): void {
+    if (this.built && error.reason !== "closed") this.runner?.(error)
   }
 
   /** The layers of the tree are about to close, one after the other. */
@@ -320,6 +330,7 @@ export class Supervisor {
       // Giving up is an orderly end, as in OTP: a permanent tree is restarted by its parent, a transient one is not.
       this.parent?.exit({ exit: "shutdown", cause: Cause.fail(error) })
     } else this.parent?.unnest(this)
+    this.tell(error)
     this.changed()
     for (const tell of this.whenFinished) tell(error)
     this.whenFinished.clear()
