@@ -1,0 +1,4 @@
+import { ChangeFeed } from "@effecto/cache"
+import { writing } from "../writing.js"
+
+export default writing(ChangeFeed.layer())
