@@ -8,7 +8,8 @@ import { type SqlClient, Statement } from "@effect/sql"
 import { Effect, Option } from "effect"
 import { quoted } from "./columnnames.js"
 import { type FieldPlan, Later, Mismatch } from "./fieldplan.js"
-import { InvalidInput } from "./RepoError.js"
+import { DbError, InvalidInput } from "./RepoError.js"
+import { fault, setOperation } from "./sqltext.js"
 import type { TableImplementation } from "./tableimplementation.js"
 
 export interface Asked {
@@ -109,21 +110,51 @@ const isFields = (condition: unknown): condition is Readonly<Record<string, unkn
   return prototype === Object.prototype || prototype === null || Object.keys(condition).length > 0
 }
 
+/** A text up to some place, without what is in quotes: that may be a secret. */
+const shown = (text: string, place: number): string => {
+  const begun = text.slice(0, place).replace(/'(?:[^']|'')*'?/g, "'…'")
+  return begun.length > 80 ? `…${begun.slice(-80)}` : begun
+}
+
+/** The condition that a fragment is, and nothing more: it stands in statements that keep to certain rows by what is around it. */
+const fragmentAsked = (
+  client: SqlClient.SqlClient,
+  table: TableImplementation,
+  fragment: Statement.Fragment
+): Effect.Effect<Asked, DbError> => {
+  const [text, parameters] = client`${fragment}`.compile()
+  if (text.trim() === "")
+    throw new Error(
+      `a condition on ${table.name} is a fragment without any text: leave the condition out to ask for all rows`
+    )
+  const wrong = fault(text)
+  if (wrong !== undefined)
+    throw new Error(
+      `a condition on ${table.name} is a fragment that ${wrong.reason}, at character ${wrong.place} (${shown(text, wrong.place)}): a fragment is one condition. Give values as parameters, \${value}, and never as text`
+    )
+  const word = table.plan.source.standing === undefined ? undefined : setOperation(text)
+  return word === undefined
+    ? Effect.succeed({ text: ` where ${text}\n`, parameters })
+    : Effect.fail(
+        new DbError({
+          operation: `read or write ${table.name}`,
+          kind: "refused",
+          code: undefined,
+          retryable: false,
+          reason: `a middleware narrows it to some rows of the table, and its condition has ${word} in it, which brings in any others. Ask twice, or put it in parentheses: id in (select …)`,
+          cause: undefined
+        })
+      )
+}
+
 /** What a condition asks for; nothing when no row can match. Throws what can only be a mistake. */
 export const asked = (
   client: SqlClient.SqlClient,
   table: TableImplementation,
   condition: unknown
-): Effect.Effect<Asked | undefined> => {
+): Effect.Effect<Asked | undefined, DbError> => {
   if (condition === undefined) return Effect.succeed({ text: "", parameters: [] })
-  if (Statement.isFragment(condition)) {
-    const [text, parameters] = client`${condition}`.compile()
-    if (text.trim() === "")
-      throw new Error(
-        `a condition on ${table.name} is a fragment without any text: leave the condition out to ask for all rows`
-      )
-    return Effect.succeed({ text: ` where ${text}\n`, parameters })
-  }
+  if (Statement.isFragment(condition)) return fragmentAsked(client, table, condition)
   if (!isFields(condition))
     throw new Error(`a condition on ${table.name} has to be an object of fields or a fragment of @effect/sql`)
   return equalities(table, condition)

@@ -352,25 +352,34 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
     })
 
   const reading: Reading = {
-    find: (table, field, values) =>
-      Effect.flatMap(
-        equalities(table, { [field]: values }),
+    find: (table, field, values) => {
+      const given = { [field]: values }
+      return Effect.flatMap(
+        equalities(table, given),
         (where) =>
           where === undefined
             ? Effect.succeed([])
-            : around("preload", table, [{ [field]: values }], (narrowed) => {
+            : around("preload", table, [given], (narrowed, condition) => {
                 // Sound: the table, or the same one narrowed.
                 const self = implementationOf(narrowed as Any)
+                const from = (chosen: Asked | undefined) =>
+                  chosen === undefined
+                    ? Effect.succeed([])
+                    : read(
+                        self,
+                        `${self.plan.selectText}${chosen.text}`,
+                        chosen.parameters,
+                        !Statement.isFragment(condition)
+                      )
+                // Unless a middleware gave another one.
+                const found =
+                  condition === given ? from(where) : Effect.flatMap(asked(database.client, self, condition), from)
                 // Sound: what fails here is in the type of the preload.
-                return read(
-                  self,
-                  `${self.plan.selectText}${where.text}`,
-                  where.parameters,
-                  true
-                ) as Effect.Effect<unknown>
+                return found as Effect.Effect<unknown>
               })
         // Sound: rows, whatever middleware stands around.
-      ) as Effect.Effect<ReadonlyArray<object>>,
+      ) as Effect.Effect<ReadonlyArray<object>>
+    },
     hook: (table, rows) => hooked(table, Effect.succeed(rows), "preload", rows, { record: rows })
   }
 

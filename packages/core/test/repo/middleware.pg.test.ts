@@ -1,7 +1,7 @@
 /** What stands around the calls of a Repo: in which order, for which tables, and what it can change of them. */
 import { Model, SqlClient } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
-import { Chunk, Context, Effect, Exit, Layer, Option, Schema, Stream } from "effect"
+import { Cause, Chunk, Context, Effect, Exit, Layer, Option, Schema, Stream } from "effect"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
 import * as Transaction from "../../src/repo/Transaction.js"
@@ -44,6 +44,10 @@ const Tenancy = Repo.middleware(
       : call.refuse("no tenant is named: use Repo.annotate({ tenant })"),
   { tables: [Notes] }
 )
+
+/** What an effect dies of. */
+const defect = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+  Effect.map(Effect.exit(self), (exit) => (Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : "it succeeded"))
 
 const as = (tenant: number) => Repo.annotate({ tenant })
 
@@ -232,6 +236,36 @@ describe("a middleware", () => {
       })
     )
 
+    it.effect("may give the table that a preload reads another condition", () =>
+      Effect.gen(function* () {
+        yield* freshTables
+        const { id } = yield* Repo.insert(People, row)
+        yield* Repo.insertAll(Pets, [
+          { ownerId: id, name: "Rex" },
+          { ownerId: id, name: "Tom" }
+        ])
+        const seen: Array<unknown> = []
+        const Named = Repo.middleware(
+          (call, next) => {
+            seen.push(call.arguments)
+            // Sound: the condition of a preload is an object of fields.
+            return next({ arguments: [{ ...(call.arguments[0] as object), name: "Tom" }] })
+          },
+          { tables: [Pets] }
+        )
+        const person = yield* Repo.fetch(People, id, { preload: { pets: Table.hasMany(Pets, "ownerId") } }).pipe(
+          Effect.provide(Named)
+        )
+        expect(seen).toEqual([[{ ownerId: [id] }]])
+        expect(person.pets.map(({ name }) => name)).toEqual(["Tom"])
+        const sql = yield* SqlClient.SqlClient
+        const other = yield* Repo.fetch(People, id, { preload: { pets: Table.hasMany(Pets, "ownerId") } }).pipe(
+          Effect.provide(Repo.middleware((_, next) => next({ arguments: [sql`name < ${"S"}`] }), { tables: [Pets] }))
+        )
+        expect(other.pets.map(({ name }) => name)).toEqual(["Rex"])
+      })
+    )
+
     describe("that narrows calls to a tenant's rows", () => {
       const twoTenants = Effect.gen(function* () {
         const sql = yield* freshNotes
@@ -319,6 +353,61 @@ describe("a middleware", () => {
             expect(yield* Repo.deleteAll(Notes, Repo.everything)).toBe(4)
           }).pipe(as(2), Effect.provide(Tenancy))
           expect(yield* sql`select tenant_id, text from notes`).toEqual([{ tenant_id: 1, text: "one" }])
+        })
+      )
+
+      it.effect("is not got round by a fragment that is more than a condition", () =>
+        Effect.gen(function* () {
+          const sql = yield* twoTenants
+          const before = yield* sql`select id, tenant_id, text from notes order by id`
+          const page = (where: Repo.Condition<typeof Notes>) => Repo.page(Notes, { first: 5, where })
+          const calls = (text: string) => {
+            const fragment = sql.literal(text)
+            return [
+              Repo.updateAll(Notes, fragment, { text: "mine" }),
+              Repo.deleteAll(Notes, fragment),
+              Repo.all(Notes, fragment),
+              Repo.one(Notes, fragment),
+              Repo.count(Notes, fragment),
+              Repo.exists(Notes, fragment),
+              Repo.aggregate(Notes, "max", "id", fragment),
+              page(fragment),
+              Stream.runCollect(Repo.stream(Notes, fragment))
+            ] as ReadonlyArray<Effect.Effect<unknown, unknown, Repo.Repo>>
+          }
+          const outcomes = (text: string) =>
+            Effect.map(Effect.forEach(calls(text), Effect.exit), (exits) => [
+              ...new Set(exits.map((exit) => exit._tag))
+            ])
+          yield* Effect.gen(function* () {
+            for (const text of [
+              "true) or (true",
+              "text = '(' ) or (true",
+              "true /* ( */ ) or (true",
+              "text = $a$ ( $a$) or (true",
+              "true -- (\n) or (true",
+              "text = '\\'') or (true --'",
+              "true; delete from notes; select 1",
+              "(true",
+              "text = 'a",
+              "true /* and"
+            ]) {
+              expect(yield* outcomes(text)).toEqual(["Failure"])
+              expect(yield* defect(Repo.all(Notes, sql.literal(text)))).toContain(
+                "a condition on notes is a fragment that"
+              )
+            }
+            const all = sql`false union all select id, tenant_id, text from notes`
+            expect(yield* Effect.flip(Repo.all(Notes, all))).toMatchObject({ _tag: "DbError", kind: "refused" })
+            expect(yield* outcomes("false union all select id, tenant_id, text from notes")).toEqual(["Failure"])
+            expect(yield* outcomes("true except select * from notes where false")).toEqual(["Failure"])
+            // What is inside of parentheses, quotes and comments is the fragment's own affair.
+            const fine = sql`id in (select 1 union select 2) and text <> ${"x"} and ')' <> '(' /* ) */ -- )`
+            expect((yield* Repo.all(Notes, fine)).map(({ id }) => id)).toEqual([2])
+          }).pipe(as(2), Effect.provide(Tenancy))
+          expect(yield* sql`select id, tenant_id, text from notes order by id`).toEqual(before)
+          // Without a middleware another query's rows are the program's own affair.
+          expect(yield* Repo.count(Notes, sql`false union all select from notes`)).toBe(3)
         })
       )
 
