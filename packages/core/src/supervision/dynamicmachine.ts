@@ -21,6 +21,7 @@
  * another child, and what is still said of the first one does not concern it.
  */
 import type { ExitClass, RestartType } from "./machine.js"
+import { Window } from "./window.js"
 
 export type Status = "starting" | "up" | "closing" | "restarting" | "waiting" | "stopping" | "gone"
 
@@ -70,9 +71,7 @@ export interface Options {
 export interface Machine<C extends Child> {
   readonly options: Options
   readonly children: Map<string, C>
-  /** Times of restarts, oldest first. Those before `oldest` do not count any more. */
-  restarts: Array<number>
-  oldest: number
+  readonly restarts: Window
   /** How many children are up. */
   up: number
   /** Nothing is started any more. */
@@ -85,8 +84,7 @@ export interface Machine<C extends Child> {
 export const make = <C extends Child>(options: Options): Machine<C> => ({
   options,
   children: new Map(),
-  restarts: [],
-  oldest: 0,
+  restarts: new Window(options.period),
   up: 0,
   closed: false,
   ending: false,
@@ -94,23 +92,8 @@ export const make = <C extends Child>(options: Options): Machine<C> => ({
 })
 
 /** How many restarts count against the intensity at `now`. */
-export const intensityUsed = <C extends Child>(machine: Machine<C>, now: number): number => {
-  expire(machine, now)
-  return counted(machine)
-}
-
-/** How many restarts counted when one was last looked at. */
-export const counted = <C extends Child>(machine: Machine<C>): number => machine.restarts.length - machine.oldest
-
-/** Forgets what is too long ago, each once: with a high intensity there may be very many. */
-const expire = <C extends Child>(machine: Machine<C>, now: number): void => {
-  const { restarts } = machine
-  const since = now - machine.options.period
-  while (machine.oldest < restarts.length && (restarts[machine.oldest] ?? since) < since) machine.oldest++
-  if (machine.oldest * 2 <= restarts.length) return
-  machine.restarts = restarts.slice(machine.oldest)
-  machine.oldest = 0
-}
+export const intensityUsed = <C extends Child>(machine: Machine<C>, now: number): number =>
+  machine.restarts.countAt(now)
 
 /** Answers one event at time `now` (milliseconds of a clock that does not go back). */
 export const handle = <C extends Child>(
@@ -228,9 +211,7 @@ const exited = <C extends Child>(
 
 /** Counts one restart. Answers false if that was one too many: then it is all over. */
 const allowed = <C extends Child>(machine: Machine<C>, child: C, now: number, out: Array<Action<C>>): boolean => {
-  expire(machine, now)
-  machine.restarts.push(now)
-  if (counted(machine) <= machine.options.intensity) {
+  if (machine.restarts.add(now) <= machine.options.intensity) {
     out.push({ _tag: "Decide", child, decision: "restart" })
     return true
   }

@@ -570,7 +570,7 @@ export class Dynamic<Arg> {
 
   private decided(child: DynamicChild, decision: Machine.Decision): void {
     const { intensity, period } = this.settings
-    const used = Machine.counted(this.machine)
+    const used = this.machine.restarts.count
     if (decision === "give up") {
       this.meters.gaveUp()
       this.emit({ _tag: "GaveUp", path: this.path, childId: child.id, restarts: used })
@@ -630,7 +630,7 @@ export class Dynamic<Arg> {
     childId: string | undefined,
     cause: Cause.Cause<unknown>
   ): SupervisorShutdown {
-    return new SupervisorShutdown({ path: this.path, childId, reason, restarts: Machine.counted(this.machine), cause })
+    return new SupervisorShutdown({ path: this.path, childId, reason, restarts: this.machine.restarts.count, cause })
   }
 
   /** Said once: children of one supervisor are all alike. */

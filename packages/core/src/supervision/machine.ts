@@ -17,6 +17,7 @@
  *
  * State is changed in place. A persistent one would cost a copy of the child table for each of a hundred thousand starts.
  */
+import { Window } from "./window.js"
 
 export type Strategy = "one_for_one" | "one_for_all" | "rest_for_one" | "rest_for_dependents"
 
@@ -120,8 +121,7 @@ export interface Machine {
   readonly options: Options
   /** In start order. */
   readonly children: Map<string, Child>
-  /** Times of the restarts that may still count, oldest first. */
-  restarts: Array<number>
+  readonly restarts: Window
   pending: Pending | undefined
   closed: boolean
 }
@@ -129,14 +129,13 @@ export interface Machine {
 export const make = (options: Options): Machine => ({
   options,
   children: new Map(),
-  restarts: [],
+  restarts: new Window(options.period),
   pending: undefined,
   closed: false
 })
 
 /** How many restarts count against the intensity at `now`. */
-export const intensityUsed = (machine: Machine, now: number): number =>
-  machine.restarts.reduce((count, time) => (time >= now - machine.options.period ? count + 1 : count), 0)
+export const intensityUsed = (machine: Machine, now: number): number => machine.restarts.countAt(now)
 
 /**
  * Gives a child that has just been started another id, in place. The default id is made from what the child's layer
@@ -277,11 +276,8 @@ const endsSupervisor = (machine: Machine, child: Child): boolean => {
 
 /** Table 1.3 under the window of 1.4: one restart costs one unit, however many siblings it takes along. */
 const restart = (machine: Machine, child: Child, now: number, out: Array<Action>): void => {
-  const { intensity, period } = machine.options
-  machine.restarts = machine.restarts.filter((time) => time >= now - period)
-  machine.restarts.push(now)
   child.status = "down"
-  if (machine.restarts.length > intensity) {
+  if (machine.restarts.add(now) > machine.options.intensity) {
     out.push({ _tag: "Decide", id: child.id, decision: "give up" })
     exit(machine, "shutdown", child.id, out)
     return

@@ -565,7 +565,7 @@ export class Supervisor {
 
   private decided(child: Child, decision: Machine.Decision): Effect.Effect<void> {
     const { intensity, period } = this.settings
-    const used = this.machine.restarts.length
+    const used = this.machine.restarts.count
     if (decision === "give up" || decision === "auto shutdown") {
       const ending = this.ended(decision === "give up" ? "intensity" : "significant", child.id, child.cause)
       this.ending = ending
@@ -623,7 +623,7 @@ export class Supervisor {
     childId: string | undefined,
     cause: Cause.Cause<unknown>
   ): SupervisorShutdown {
-    return new SupervisorShutdown({ path: this.path, childId, reason, restarts: this.machine.restarts.length, cause })
+    return new SupervisorShutdown({ path: this.path, childId, reason, restarts: this.machine.restarts.count, cause })
   }
 
   private emit(event: Report.SupervisionEvent): void {

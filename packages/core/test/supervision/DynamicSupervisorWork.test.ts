@@ -67,9 +67,8 @@ describe("a dynamic supervisor with much to do", () => {
       Machine.handle(machine, { _tag: "Started", child }, now)
       Machine.handle(machine, { _tag: "Exited", child, number: child.number, exit: "abnormal" }, now)
       Machine.handle(machine, { _tag: "Stopped", child }, now)
-      expect(Machine.counted(machine)).toBe(Math.min(n, 6))
+      expect(machine.restarts.count).toBe(Math.min(n, 6))
     }
-    expect(machine.restarts.length).toBeLessThan(20)
     expect(Machine.intensityUsed(machine, 1_000_000)).toBe(0)
   })
 })
