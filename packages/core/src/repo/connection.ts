@@ -4,13 +4,14 @@
  */
 import { type SqlConnection, SqlError } from "@effect/sql"
 import { Chunk, Effect, Exit, Option, Stream } from "effect"
-import { execute, executeValues, isDriven, isInTransaction, isOutsideOfTransaction, outsideReason } from "./driver.js"
+import { execute, executeValues, isDriven, isInTransaction, outsideReason } from "./driver.js"
 import type { Frame } from "./frame.js"
 import { hookState } from "./hookstate.js"
 import { settling } from "./lending.js"
 import { mayWrite } from "./maywrite.js"
 import { statementFor } from "./prepared.js"
 import { DbError, TransactionClosed } from "./RepoError.js"
+import { controls } from "./sqltext.js"
 import { filledIn } from "./standing.js"
 import { observed, type Source, sqlSource, transactionSource } from "./statementlog.js"
 import { timed } from "./statementtimes.js"
@@ -173,7 +174,7 @@ export abstract class Channel implements SqlConnection.Connection {
     text: string,
     parameters: ReadonlyArray<unknown>
   ): Effect.Effect<A, SqlError.SqlError> {
-    return control.test(text) ? controlled : this.watched(use, text, parameters, sqlSource)
+    return control.test(text) && controls(text, "first") ? controlled : this.watched(use, text, parameters, sqlSource)
   }
 
   executeUnprepared(text: string, parameters: ReadonlyArray<unknown>, transform: Transform) {
@@ -311,9 +312,12 @@ const writes = /\b(insert|update|delete|merge)\b/i
 /** Whether PostgreSQL makes a cursor of it. */
 const isFetched = (text: string) => readsOnly.test(text) || (readsPerhaps.test(text) && !writes.test(text))
 
-/** Statements that begin or end a transaction, which is for `transact` to do. Going back to a savepoint is not one of them. */
+/**
+ * What may begin or end a transaction, which is for `transact` to do; going back to a savepoint does not. A quick look: it takes two comments and what is
+ * between them for one.
+ */
 const control =
-  /^(?:\s|;|--[^\n]*\n|\/\*.*?\*\/)*(?:(?:begin|commit|end|abort|start\s+transaction|prepare\s+transaction)\b|rollback\b(?!(?:\s+(?:work|transaction))?\s+to\b))/is
+  /^(?:\s|;|--[^\n\r]*[\n\r]|\/\*.*?\*\/)*(?:(?:begin|commit|end|abort|start\s+transaction|prepare\s+transaction)\b|rollback\b(?!(?:\s+(?:work|transaction))?\s+to\b))/is
 
 /** After these, what was prepared before may not fit its tables any more. */
 const altering = /\b(?:alter|create|drop|discard|deallocate)\b/i
@@ -348,6 +352,14 @@ const unnarrowed = refusal(
   "a middleware narrows it to some rows of the table, which a statement of this kind cannot be. An upsert, for one, could replace a row of somebody else.",
   "refused"
 )
+
+/** Whether one of several statements ended the transaction. ROLLBACK is what PostgreSQL also answers where only a savepoint was gone back to. */
+const hasEnded = (answer: unknown): boolean =>
+  Array.isArray(answer) &&
+  // Sound: what the driver gives for several statements, looked at by name.
+  answer.some((one) => endings.has((Object(one) as Partial<Answer>).command))
+
+const endings: ReadonlySet<unknown> = new Set(["COMMIT", "BEGIN", "START"])
 
 const lost = refusal("The transaction of this statement is not open any more", outsideReason)
 
@@ -391,7 +403,7 @@ export class FrameChannel extends Channel {
         restore,
         // Whatever ran now would be kept at once.
         Effect.suspend(() =>
-          isOutsideOfTransaction(connection)
+          this.frame.session.isLost
             ? lost
             : this.isSandbox
               ? alone(connection, restore(use(connection)))
@@ -424,8 +436,21 @@ export class FrameChannel extends Channel {
     text: string,
     parameters: ReadonlyArray<unknown>
   ): Effect.Effect<A, SqlError.SqlError> {
-    if (altering.test(text)) this.frame.session.altered = true
-    return super.written(use, text, parameters)
+    const { session } = this.frame
+    if (altering.test(text)) session.altered = true
+    if (!text.includes(";")) return super.written(use, text, parameters)
+    if (controls(text, "any")) return controlled
+    // What no reading of the text finds, PostgreSQL's answers still tell.
+    return super.written(
+      (connection) =>
+        Effect.flatMap(use(connection), (value) => {
+          if (!hasEnded(value)) return Effect.succeed(value)
+          session.ended = true
+          return lost
+        }),
+      text,
+      parameters
+    )
   }
 
   protected override mayPrepare(): boolean {

@@ -18,6 +18,7 @@ import { Context, type Effect } from "effect"
 import { type Changed, Changes } from "./changes.js"
 import type { Channel } from "./connection.js"
 import type { Database } from "./database.js"
+import { isOutsideOfTransaction } from "./driver.js"
 import type { Guarded } from "./hookstate.js"
 
 /** What an open transaction tells about itself. */
@@ -72,6 +73,8 @@ export class Session {
   /** How long nothing may happen on the connection while somebody waits for it, in milliseconds of real time: in a sandbox that would be for ever. */
   patience: number | undefined = undefined
   private progress = performance.now()
+  /** Set when a statement that was written by hand has ended the transaction, and may have begun another. */
+  ended = false
   /** Set when tables may have changed: PostgreSQL refuses a prepared statement whose result would be another, and that aborts the transaction. */
   altered = false
 
@@ -79,6 +82,11 @@ export class Session {
     readonly database: Database,
     readonly connection: SqlConnection.Connection
   ) {}
+
+  /** Whether the transaction is over although nobody of us ended it: what was done in it may have been kept. */
+  get isLost(): boolean {
+    return this.ended || isOutsideOfTransaction(this.connection)
+  }
 
   nextSavepoint(): string {
     this.savepoints += 1

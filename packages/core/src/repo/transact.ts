@@ -12,7 +12,7 @@ import { SqlClient, type SqlConnection } from "@effect/sql"
 import { Cause, Context, Duration, Effect, Exit, FiberRef, Schedule } from "effect"
 import { type Answer, holding } from "./connection.js"
 import { type Database, foreignConnection } from "./database.js"
-import { discard, execute, isOutsideOfTransaction, outsideReason } from "./driver.js"
+import { discard, execute, outsideReason } from "./driver.js"
 import { currentFrame, Frame, frameOf, type Outcome, type Registration, Session, Transaction } from "./frame.js"
 import { type Guarded, hookState } from "./hookstate.js"
 import type { Reserved } from "./lending.js"
@@ -248,11 +248,7 @@ const endedByItself = (): Ending => ({
 
 /** COMMIT has no limit: deferred constraints and other servers that have to confirm may take their time. */
 const commit = (frame: Frame): Effect.Effect<Ending> =>
-  Effect.suspend(() =>
-    isOutsideOfTransaction(frame.session.connection)
-      ? Effect.sync(endedByItself)
-      : Effect.zipRight(dropOpenChild(frame), Effect.map(control(frame.session.connection, "commit", undefined), ended))
-  ).pipe(
+  Effect.zipRight(dropOpenChild(frame), Effect.map(control(frame.session.connection, "commit", undefined), ended)).pipe(
     Effect.catchAll((error) => Effect.succeed(commitFailure(error))),
     // A refusal has ended the transaction. Of a connection whose COMMIT had no answer, nothing is known.
     Effect.tap((ending) => (ending.outcome === "unknown" ? discard(frame.session.connection) : Effect.void))
@@ -304,6 +300,8 @@ const outermost = <A, E, R>(
       frame.end()
       // Looked at when the connection is ours: until then a statement of another fiber may have been on its way.
       const ending = Effect.suspend(() => {
+        // What may have begun since is nobody's: the connection ends with it.
+        if (session.isLost) return Effect.as(discard(session.connection), endedByItself())
         if (Exit.isFailure(exit)) return rollback(frame)
         const spoiled = frame.spoiled ?? (session.broken ? "a savepoint could not be rolled back" : undefined)
         return spoiled === undefined
@@ -409,6 +407,12 @@ const savepoint = <A, E, R>(
           if (frame.isAbandoned) {
             leave(false)
             return Effect.succeed(rolledBack("the transaction around it ended before it did"))
+          }
+          if (session.isLost) {
+            // What becomes of it is for the outermost to say, which does not know either.
+            leave(true)
+            outcome = "unknown"
+            return Effect.succeed(endedByItself().failure)
           }
           if (Exit.isFailure(exit)) return Effect.as(undo, undefined)
           const { spoiled } = frame
