@@ -2,8 +2,8 @@
 import { SqlClient } from "@effect/sql"
 import { Context, Effect } from "effect"
 import { type Frame, type Outcome, Transaction } from "./frame.js"
+import { within } from "./framecontext.js"
 import { type HookState, inState } from "./hookstate.js"
-import { within } from "./transact.js"
 
 /** The transaction of another database that this one was opened inside of, as far as it is still open. */
 const around = (frame: Frame): Frame | undefined => {

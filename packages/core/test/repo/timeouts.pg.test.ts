@@ -1,6 +1,7 @@
 /** Transactions that may only take so long. */
+import { SqlClient } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Option, TestClock } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Option, TestClock } from "effect"
 import * as Repo from "../../src/repo/Repo.js"
 import { TransactionTimeout } from "../../src/repo/RepoError.js"
 import * as Transaction from "../../src/repo/Transaction.js"
@@ -88,6 +89,98 @@ describe("the timeout of a transaction", () => {
           })
         )
         expect(slow).toMatchObject({ _tag: "DbError", code: "57014" })
+      })
+    )
+  })
+})
+
+const limits = Effect.map(
+  Effect.flatMap(
+    SqlClient.SqlClient,
+    (sql) =>
+      sql<{
+        readonly of: string
+      }>`select current_setting('statement_timeout') || ' ' || current_setting('lock_timeout') as of`
+  ),
+  ([row]) => row?.of
+)
+
+describe("PostgreSQL's own limits of a nested transaction", () => {
+  layer(TestRepo, { excludeTestServices: true })((it) => {
+    it.effect("hold inside of it, and are what they were when it ends, however it does", () =>
+      Effect.gen(function* () {
+        const sql = yield* freshTables
+        const seen: Array<unknown> = []
+        const note = Effect.map(limits, (one) => void seen.push(one))
+        yield* Repo.transact(
+          Effect.gen(function* () {
+            yield* note
+            yield* Repo.transact(
+              Effect.gen(function* () {
+                yield* note
+                yield* Repo.transact(note, { statementTimeout: "3 seconds" })
+                yield* sql`set local statement_timeout = 1234`
+                yield* note
+              }),
+              { statementTimeout: "2 minutes", lockTimeout: "500 millis" }
+            )
+            yield* note
+            yield* Effect.ignore(
+              Repo.transact(Effect.zipRight(note, Effect.fail("no")), { lockTimeout: Duration.infinity })
+            )
+            yield* note
+          }),
+          { lockTimeout: "7 seconds" }
+        )
+        yield* note
+        expect(seen).toEqual(["0 7s", "2min 500ms", "3s 500ms", "1234ms 500ms", "0 7s", "0 0", "0 7s", "0 0"])
+      })
+    )
+
+    it.effect("end a statement with its code, and leave the transaction around it usable", () =>
+      Effect.gen(function* () {
+        const sql = yield* freshTables
+        yield* Repo.transact(
+          Effect.gen(function* () {
+            const late = yield* Effect.flip(Repo.transact(sql`select pg_sleep(600)`, { statementTimeout: "20 millis" }))
+            expect(Object(late.cause).code).toBe("57014")
+            yield* Repo.insert(People, row)
+          })
+        )
+        expect(yield* Repo.count(People)).toBe(1)
+      })
+    )
+
+    it.effect("are refused where the transaction is that of others too, and given to one that begins", () =>
+      Effect.gen(function* () {
+        const joined = Repo.transact(limits, { nested: "join", lockTimeout: "7 seconds" })
+        expect(yield* joined).toBe("0 7s")
+        const error = yield* Effect.flip(Repo.transact(joined))
+        expect(error).toMatchObject({ _tag: "DbError" })
+        expect(error.message).toContain("lockTimeout")
+        expect(yield* Repo.transact(Repo.transact(limits, { nested: "join" }))).toBe("0 0")
+      })
+    )
+
+    it.effect("hold in a sandbox too, for what is looked at on commit as well", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* sql`create table if not exists slow (id int primary key, other int references slow deferrable initially deferred)`
+        yield* sql`create or replace function slowly() returns trigger language plpgsql as $$ begin perform pg_sleep(600); return null; end $$`
+        yield* sql`create constraint trigger slow after insert on slow deferrable initially deferred for each row execute function slowly()`
+        const seen: Array<unknown> = []
+        yield* Effect.gen(function* () {
+          seen.push(yield* Repo.transact(limits, { statementTimeout: "3 seconds", lockTimeout: "4 seconds" }))
+          seen.push(yield* limits)
+          const own = yield* SqlClient.SqlClient
+          const late = yield* Effect.flip(
+            Repo.transact(own`insert into slow values (1)`, { statementTimeout: "50 millis" })
+          )
+          expect(late).toMatchObject({ _tag: "CommitFailed", outcome: "rolledBack", code: "57014" })
+          seen.push(yield* limits)
+          seen.push(yield* own`select * from slow`)
+        }).pipe(Effect.provide(Repo.sandbox))
+        expect(seen).toEqual(["3s 4s", "0 0", "0 0", []])
       })
     )
   })
