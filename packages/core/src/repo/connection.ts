@@ -4,7 +4,7 @@
  */
 import { type SqlConnection, SqlError } from "@effect/sql"
 import { Chunk, Effect, Exit, Option, Stream } from "effect"
-import { execute, executeValues, isDriven, isInTransaction, outsideReason } from "./driver.js"
+import { execute, executeValues, isDriven, isInTransaction, outsideReason, run } from "./driver.js"
 import type { Frame } from "./frame.js"
 import { hookState } from "./hookstate.js"
 import { settling } from "./lending.js"
@@ -142,11 +142,7 @@ export abstract class Channel implements SqlConnection.Connection {
     // Sound: our own statements are single, and `pg` answers a single statement with one result.
     return this.watched(
       (connection) =>
-        execute(
-          connection,
-          statementFor(text, prepared && this.mayPrepare(), asLists && this.options.lists),
-          parameters
-        ),
+        run(connection, statementFor(text, prepared && this.mayPrepare(), asLists && this.options.lists), parameters),
       text,
       parameters,
       about

@@ -13,12 +13,14 @@
  */
 import { type SqlConnection, SqlError } from "@effect/sql"
 import { Effect, Predicate } from "effect"
+import { type Call, type CallWire, Command, callOf, type Done, type Reader } from "./call.js"
+import { type Statement, toDriver } from "./prepared.js"
 
 type Listener = (event: "connect" | "sslconnect" | "error" | "end" | "readyForQuery", listener: () => void) => void
 
 /** `pg`'s Connection: its side of the protocol. */
-interface Wire {
-  readonly stream: { destroy(): void }
+interface Wire extends CallWire {
+  readonly stream: CallWire["stream"] & { destroy(): void }
   readonly on: Listener
   readonly off: Listener
   connect(portOrPath: number | string, host?: string): void
@@ -35,11 +37,14 @@ interface Driver {
   readonly sslNegotiation?: string
   readonly processID: number | null
   readonly secretKey: unknown
-  query(
-    statement: unknown,
-    parameters: ReadonlyArray<unknown>,
-    done: (error: Error | null | undefined, result: unknown) => void
-  ): void
+  query(statement: unknown, parameters: ReadonlyArray<unknown>, done: Done): void
+  query(call: Call | Command): void
+  /** What reads a column's values. */
+  getTypeParser?: Reader
+  /** Several statements at once, of which only its own queries are to be. */
+  readonly pipeline?: boolean
+  /** Values in another format than text. */
+  readonly binary?: boolean
   end(): Promise<void>
   getTransactionStatus?(): string | null
   readonly readyForQuery?: boolean
@@ -140,20 +145,27 @@ const stop = (driver: Driver, ended: (listener: () => void) => void): Effect.Eff
     ask()
   })
 
-/** One statement on a driver's connection, interruptible; with `limit` the connection is destroyed when it takes longer than that. */
-const send = (
+/** Whether statements of our own fit into its queue. */
+const takesCalls = (driver: Driver): driver is Driver & { readonly getTypeParser: Reader } =>
+  driver.pipeline !== true &&
+  driver.binary !== true &&
+  driver.getTypeParser !== undefined &&
+  typeof driver.connection.stream.write === "function" &&
+  Predicate.hasProperty(driver.connection, "parsedStatements")
+
+/** Hands a statement to a driver, interruptibly; with `limit` the connection is destroyed when it takes longer than that. */
+const sending = (
   driver: Driver,
-  statement: unknown,
-  parameters: ReadonlyArray<unknown>,
-  limit: number | undefined
+  hand: (done: Done) => void,
+  limit?: number
 ): Effect.Effect<unknown, SqlError.SqlError> =>
   Effect.async((resume) => {
     let isOver = false
     let ended: (() => void) | undefined
     const timer = limit === undefined ? undefined : setTimeout(() => abort(driver), limit)
-    driver.query(statement, parameters, (cause, result) => {
+    hand((cause, result) => {
       isOver = true
-      clearTimeout(timer)
+      if (timer !== undefined) clearTimeout(timer)
       resume(
         cause
           ? Effect.fail(new SqlError.SqlError({ cause, message: "Failed to execute statement" }))
@@ -169,6 +181,43 @@ const send = (
           })
     )
   })
+
+const send = (
+  driver: Driver,
+  statement: unknown,
+  parameters: ReadonlyArray<unknown>,
+  limit?: number
+): Effect.Effect<unknown, SqlError.SqlError> =>
+  sending(driver, (done) => driver.query(statement, parameters, done), limit)
+
+/** One of our own statements on a connection that was taken from the pool. */
+export const run = (
+  connection: Runs,
+  statement: Statement,
+  parameters: ReadonlyArray<unknown>
+): Effect.Effect<unknown, SqlError.SqlError> => {
+  const driver = driverOf(connection)
+  if (driver === undefined) return connection.executeRaw(toDriver(statement), parameters)
+  if (!statement.asLists || !takesCalls(driver)) return send(driver, toDriver(statement), parameters)
+  return sending(driver, (done) => {
+    const call = callOf(statement, parameters, (type, format) => driver.getTypeParser(type, format), done)
+    if (call === undefined) driver.query(toDriver(statement), parameters, done)
+    else driver.query(call)
+  })
+}
+
+/** What begins and ends transactions: a text, of one or more statements without rows. */
+export const command = (
+  connection: Runs,
+  text: string,
+  limit: number | undefined
+): Effect.Effect<unknown, SqlError.SqlError> => {
+  const driver = driverOf(connection)
+  if (driver === undefined) return connection.executeRaw(text, [])
+  return takesCalls(driver)
+    ? sending(driver, (done) => driver.query(new Command(text, done)), limit)
+    : send(driver, text, [], limit)
+}
 
 /**
  * One statement on a connection that was taken from the pool, answered as the driver answers. `limit` is in milliseconds; a driver that is not

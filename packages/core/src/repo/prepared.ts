@@ -19,13 +19,27 @@ const nameOf = (text: string): string | undefined => {
   return name
 }
 
-/** A statement for a driver that is `pg`'s: with its name, when it comes again, and as lists, when its rows are to be those of their values. */
-export const statementFor = (text: string, prepared: boolean, asLists: boolean): string => {
-  const name = prepared ? nameOf(text) : undefined
-  if (name === undefined && !asLists) return text
-  // Sound: `pg` takes an object here as well as a text, and @effect/sql-pg gives it what it gets. `pg` writes to the object, so each call has its own.
-  return { name, text, rowMode: asLists ? "array" : undefined } as unknown as string
+/** A statement as it is sent. */
+export interface Statement {
+  readonly text: string
+  /** Under which it is prepared, when it comes again. */
+  readonly name: string | undefined
+  /** Whether its rows are to be lists of their values. */
+  readonly asLists: boolean
 }
+
+export const statementFor = (text: string, prepared: boolean, asLists: boolean): Statement => ({
+  text,
+  name: prepared ? nameOf(text) : undefined,
+  asLists
+})
+
+/** A statement for a driver that is `pg`'s, or another one, which understands texts only. */
+export const toDriver = ({ asLists, name, text }: Statement): string =>
+  name === undefined && !asLists
+    ? text
+    : // Sound: `pg` takes an object here as well as a text, and @effect/sql-pg gives it what it gets. `pg` writes to the object, so each call has its own.
+      ({ name, text, rowMode: asLists ? "array" : undefined } as unknown as string)
 
 /** What was prepared does not fit the table any more: it was altered. From now on the statements are prepared anew, under other names. */
 export const forgetPrepared = (): void => {
