@@ -7,7 +7,7 @@
 import type { SqlConnection } from "@effect/sql"
 import { Effect, Exit } from "effect"
 import type { Answer } from "./connection.js"
-import { discard, execute, outsideReason } from "./driver.js"
+import { command, discard, outsideReason } from "./driver.js"
 import type { Frame, Outcome, Registration } from "./frame.js"
 import type { Restore } from "./lending.js"
 import {
@@ -30,7 +30,7 @@ export const stay: Restore = (self) => self
 export const limit = 5000
 
 export const control = (connection: SqlConnection.Connection, text: string, within: number | undefined) =>
-  observed(execute(connection, text, [], within), transactionSource, text, undefined)
+  observed(command(connection, text, within), transactionSource, text, undefined)
 
 export const rolledBack = (reason: string, code?: string, cause?: unknown) =>
   new CommitFailed({ code, outcome: "rolledBack", reason, cause })
