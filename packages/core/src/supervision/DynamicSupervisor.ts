@@ -30,22 +30,22 @@ import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import { CurrentInstance } from "./child.js"
+import { CurrentInstance } from "./currentinstance.js"
 import { detach, detachStream } from "./detached.js"
 import type { ChildSettings, DynamicChild } from "./dynamicchild.js"
 import type { Refusal } from "./dynamicmachine.js"
 import { Dynamic, type Settings, terminated } from "./dynamicruntime.js"
-import { waiting } from "./dynamicwaiting.js"
-import type { Instance } from "./instance.js"
 import type { RestartType } from "./machine.js"
 import type { SupervisionEvent } from "./report.js"
 import { CurrentSupervisor } from "./runner.js"
 import { ControlError, SupervisorConfigError, type SupervisorShutdown } from "./SupervisionError.js"
 import type { TreeNode } from "./TreeNode.js"
+import { Wait } from "./waits.js"
 
 /**
  * A child of a dynamic supervisor, for as long as it lives.
@@ -379,12 +379,17 @@ const serviceOf = <Arg, Handle, E>(
   const start = (
     arg: Arg,
     options: StartOptions | undefined,
-    caller: Instance | undefined,
+    caller: Fiber.RuntimeFiber<unknown, unknown>,
     restore: <A, X>(effect: Effect.Effect<A, X>) => Effect.Effect<A, X>
   ): Starting<Handle, E> => {
     const id = options?.id ?? idOf?.(arg)
     if (id === "") refuse(self.path, "the id of a child is empty; it is a part of its path")
-    const child = self.begin(id, arg, options === undefined ? undefined : overrides(options))
+    // Noted before there is a build, which may be the one to find out that each of the two waits for the other.
+    let wait: Wait | undefined
+    const child = self.begin(id, arg, options === undefined ? undefined : overrides(options), (made) => {
+      wait = Wait.of(caller, made)
+      wait?.look()
+    })
 
     const refused = (refusal: Refusal, other: DynamicChild | undefined): Starting<Handle, E> => {
       if (refusal === "max children") {
@@ -393,8 +398,8 @@ const serviceOf = <Arg, Handle, E>(
       if (refusal === "closed" || other === undefined) return Effect.fail(self.ended)
       const already = Effect.fail(new AlreadyStarted<Handle>({ path: other.path, child: other }))
       if (refusal === "already started") return already
-      const waiter = waiting(caller, other)
-      if (waiter === undefined) {
+      const turn = Wait.of(caller, other)
+      if (turn?.look() !== undefined) {
         // It could only wait for itself, round some corner. What is going is no answer; what is coming is.
         return other.status === "stopping"
           ? Effect.die(
@@ -406,7 +411,12 @@ const serviceOf = <Arg, Handle, E>(
         if (other.status === "gone") return Effect.succeed(Effect.suspend(() => start(arg, options, caller, restore)))
         return other.starts > 0 && other.status !== "stopping" ? Effect.succeed(already) : undefined
       })
-      return Effect.flatten(Effect.ensuring(restore(decided), Effect.sync(waiter)))
+      return Effect.flatten(
+        Effect.ensuring(
+          restore(decided),
+          Effect.sync(() => turn?.end())
+        )
+      )
     }
     const outcome = (): Starting<Handle, E> | undefined => {
       if (child.refused !== undefined) return refused(child.refused.refusal, child.refused.other)
@@ -418,12 +428,23 @@ const serviceOf = <Arg, Handle, E>(
         : Effect.failCause(failureOf(child))
     }
     const known = outcome()
-    if (known !== undefined) return known
+    if (known !== undefined) {
+      wait?.end()
+      return known
+    }
     const settled = child.slot.until(() => {
       const found = outcome()
       return found === undefined ? undefined : Effect.succeed(found)
     })
-    return Effect.flatten(Effect.onInterrupt(restore(settled), () => stop(child)))
+    const answer = Effect.onInterrupt(restore(settled), () => stop(child))
+    return Effect.flatten(
+      wait === undefined
+        ? answer
+        : Effect.ensuring(
+            answer,
+            Effect.sync(() => wait?.end())
+          )
+    )
   }
 
   const stop = (child: DynamicChild): Effect.Effect<void> =>
@@ -437,8 +458,14 @@ const serviceOf = <Arg, Handle, E>(
   return {
     start: (arg, options) =>
       detach(
-        Effect.flatMap(CurrentInstance, (caller) =>
-          Effect.uninterruptibleMask((restore) => start(arg, options, caller, restore))
+        Effect.withFiberRuntime<
+          Child<Handle>,
+          E | AlreadyStarted<Handle> | MaxChildren | Terminated | SupervisorShutdown
+        >((caller) =>
+          Effect.uninterruptibleMask((restore) =>
+            // Its types are those of whoever runs it, and are not looked at.
+            start(arg, options, caller as Fiber.RuntimeFiber<unknown, unknown>, restore)
+          )
         )
       ),
     terminate: (target) =>

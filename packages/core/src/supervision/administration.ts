@@ -2,12 +2,9 @@
  * Administration: how a path leads to a child, here or in a nested tree, and what may be asked of the supervisor that owns it.
  */
 import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
-import * as FiberRef from "effect/FiberRef"
-import { type Child, CurrentInstance } from "./child.js"
-import { hostOf } from "./guard.js"
+import type { Child } from "./child.js"
+import { CurrentInstance } from "./currentinstance.js"
 import type { Instance, Nested } from "./instance.js"
 import type * as Machine from "./machine.js"
 import { ControlError } from "./SupervisionError.js"
@@ -75,23 +72,6 @@ export const control = (self: Supervisor, operation: Operation, path: string): E
       })
     })
   })
-
-/**
- * The instance whose build or stop this supervisor waits for while that makes a call, if it does. A worker that a build has
- * forked is no part of it, and may wait; so may what looks like one (one side of a race, a fork that is joined), for as long as
- * any call. Whatever runs while the instance is stopped may hold that up.
- */
-export const heldBy = (self: Supervisor, caller: Fiber.RuntimeFiber<unknown, unknown>): Instance | undefined => {
-  const host = hostOf(caller)
-  let holding = false
-  let found: Instance | undefined
-  let at: Instance | undefined = Context.get(caller.getFiberRef(FiberRef.currentContext), CurrentInstance)
-  for (; at !== undefined && (at.isClosing || at.state === "building"); at = ownerOf(at).parent) {
-    holding ||= at.isClosing || at.builder === host
-    if (ownerOf(at) === self) found = at
-  }
-  return holding ? found : undefined
-}
 
 /** Whether a supervisor cannot answer before this instance is built. */
 const waitsFor = (self: Supervisor, caller: Instance | undefined): boolean => {

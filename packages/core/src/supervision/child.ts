@@ -14,6 +14,7 @@ import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import type { Backoff } from "./backoff.js"
 import { Carrier, carrierKey, viewOf } from "./carrier.js"
+import { CurrentInstance } from "./currentinstance.js"
 import { driven } from "./driving.js"
 import * as Handle from "./handle.js"
 import { beat, type Heartbeat } from "./heartbeat.js"
@@ -39,11 +40,6 @@ export interface ChildSettings {
   /** Keys of services whose children this one depends on, whether it is seen to use them or not. */
   readonly dependsOn?: ReadonlyArray<string> | undefined
 }
-
-/** The instance a layer is built in: what a nested tree escalates to. */
-export class CurrentInstance extends Context.Reference<CurrentInstance>()("@effecto/core/supervision/CurrentInstance", {
-  defaultValue: (): Instance | undefined => undefined
-}) {}
 
 /** Starts a fiber of supervision: interruptible, whatever region the tree was built in, and by default linked to no instance. */
 export const fork = <A, E>(
@@ -137,7 +133,12 @@ export class Child {
       // A failure is an answer here, and not that of a fiber nobody waits for, which would be logged.
       const build = Effect.exit(Layer.buildWithScope(this.layer, scope))
       // What the layer needs is in the runtime: it was captured where the layer was used.
-      const fiber = this.forkIn(instance, driven(build) as Effect.Effect<Exit.Exit<Context.Context<never>, unknown>>)
+      const noted = Effect.withFiberRuntime((builder) => {
+        // Its types are those of whoever runs it, and are not looked at.
+        instance.builder = builder as Fiber.RuntimeFiber<unknown, unknown>
+        return driven(build)
+      })
+      const fiber = this.forkIn(instance, noted as Effect.Effect<Exit.Exit<Context.Context<never>, unknown>>)
       return Effect.flatMap(this.built(fiber), (exit): Effect.Effect<Exit.Exit<Instance, unknown>> => {
         if (Exit.isFailure(exit)) {
           this.cause = exit.cause
@@ -157,10 +158,8 @@ export class Child {
 
   /** Starts a fiber whose forks belong to the instance; it does not belong there itself. */
   private forkIn<A>(instance: Instance, effect: Effect.Effect<A>): Fiber.RuntimeFiber<A> {
-    const tracked = (refs: FiberRefs.FiberRefs, id: FiberId.Runtime): FiberRefs.FiberRefs => {
-      instance.builder = id
-      return this.settings.link === "manual" ? Linking.untrackedRefs(refs, id) : instance.tracker.refs(refs, id)
-    }
+    const tracked = (refs: FiberRefs.FiberRefs, id: FiberId.Runtime): FiberRefs.FiberRefs =>
+      this.settings.link === "manual" ? Linking.untrackedRefs(refs, id) : instance.tracker.refs(refs, id)
     return fork(this.runtime, effect, tracked, Context.add(this.runtime.context, CurrentInstance, instance))
   }
 

@@ -9,6 +9,7 @@ import type { Child, Refusal, Status } from "./dynamicmachine.js"
 import * as Handle from "./handle.js"
 import { type Instance, Slot, type WhenDown } from "./instance.js"
 import type { RestartType } from "./machine.js"
+import { type Holder, isBusy } from "./waits.js"
 
 export interface ChildSettings {
   readonly restart: RestartType
@@ -35,7 +36,7 @@ export interface Close {
 /** The key in an instance's context under which it has what the child's Effect answered with. */
 export const serviceKey = "@effecto/core/supervision/dynamic"
 
-export class DynamicChild<out Handle = unknown> implements Child {
+export class DynamicChild<out Handle = unknown> implements Child, Holder {
   status: Status = "starting"
   number = 0
   readonly slot: Slot
@@ -64,6 +65,12 @@ export class DynamicChild<out Handle = unknown> implements Child {
     public arg: unknown
   ) {
     this.slot = new Slot(path, settings.whenDown)
+    this.slot.holder = this
+  }
+
+  get holding(): Instance | undefined {
+    const { instance } = this
+    return instance !== undefined && isBusy(instance) ? instance : undefined
   }
 
   get restart(): RestartType {

@@ -26,7 +26,7 @@ import * as Runtime from "effect/Runtime"
 import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { CurrentInstance } from "./child.js"
+import { CurrentInstance } from "./currentinstance.js"
 import { drawNested } from "./drawing.js"
 import { type ChildSettings, type Close, DynamicChild, type Patience, serviceKey } from "./dynamicchild.js"
 import * as Machine from "./dynamicmachine.js"
@@ -176,11 +176,17 @@ export class Dynamic<Arg> {
   }
 
   /** Asks for a child. What became of that is seen in the child: its `refused`, `starts`, `status` and `cause`. */
-  begin(id: string | undefined, arg: Arg, settings: ChildSettings | undefined): DynamicChild {
+  begin(
+    id: string | undefined,
+    arg: Arg,
+    settings: ChildSettings | undefined,
+    onMade: (child: DynamicChild) => void
+  ): DynamicChild {
     this.locate()
     let name = id
     while (name === undefined || (id === undefined && this.machine.children.has(name))) name = `${++this.unnamed}`
     const child = new DynamicChild(name, `${this.path}/${name}`, settings ?? this.settings.defaults, arg)
+    onMade(child)
     this.send({ _tag: "Start", child })
     return child
   }
@@ -374,6 +380,7 @@ export class Dynamic<Arg> {
     const { number } = child
     const build = Effect.flatMap(Scope.make(), (scope) => {
       const instance = new Instance(this, child.slot, number, scope, this.exitOf(child, number))
+      instance.builder = Option.getOrUndefined(Fiber.getCurrentFiber())
       child.instance = instance
       const context = new Map<string, unknown>(this.runtime.context.unsafeMap)
       context.set(Scope.Scope.key, scope)

@@ -17,6 +17,7 @@ import { Tracker } from "./linking.js"
 import type { ExitClass } from "./machine.js"
 import { ChildDown, InstanceDied, type SupervisorShutdown } from "./SupervisionError.js"
 import type { TreeNode } from "./TreeNode.js"
+import { type Holder, Wait } from "./waits.js"
 
 /** Why an instance ended by itself. */
 export interface Ending {
@@ -42,8 +43,8 @@ export class Instance {
   private inside: Array<Nested> | undefined
   /** It has had a tree inside. */
   isSupervisor = false
-  /** The fiber that builds it, or closes it. */
-  builder: FiberId.Runtime | undefined = undefined
+  /** The fiber that builds it, until it is up: it would be kept with all that it has. */
+  builder: Fiber.RuntimeFiber<unknown, unknown> | undefined = undefined
   /** Its scope is being closed, and its supervisor waits for that. */
   isClosing = false
   /** What waits for an answer of this instance. Each is called once, when it dies. */
@@ -96,6 +97,7 @@ export class Instance {
   up(): void {
     this.tracker.settle()
     this.state = "up"
+    this.builder = undefined
     this.slot.up(this)
     if (this.early !== undefined) this.exit(this.early)
   }
@@ -169,8 +171,8 @@ export class Slot {
   last: Instance | undefined = undefined
   /** Calls of its instances are not ended with them. */
   detached = false
-  /** Says whose build or stop makes a call while the supervisor waits for that, and so cannot start what the call waits for. */
-  heldBy: ((caller: Fiber.RuntimeFiber<unknown, unknown>) => Instance | undefined) | undefined = undefined
+  /** What has to be built or closed before there is a next instance. */
+  holder: Holder | undefined = undefined
   /** Set for good when no instance will follow. Made when it is needed: most children of a tree that closes are not called. */
   private gone: (() => SupervisorShutdown | ChildDown) | undefined = undefined
   private waiters: Set<() => void> | undefined
@@ -242,19 +244,31 @@ export class Slot {
       const caller = fiber as Fiber.RuntimeFiber<unknown, unknown>
       if (this.current !== undefined) return use(this.current, caller)
       if (this.gone !== undefined || this.whenDown === "fail") return Effect.die(this.unavailable)
-      const holding = this.heldBy?.(caller)
-      if (holding !== undefined) {
-        return Effect.die(new ChildDown({ path: this.path, waited: 0, holding: holding.slot.path }))
+      const wait = this.holder === undefined ? undefined : Wait.of(caller, this.holder)
+      const endless = (): Effect.Effect<never> | undefined => {
+        const holding = wait?.look()
+        return holding && Effect.die(new ChildDown({ path: this.path, waited: 0, holding: holding.slot.path }))
       }
+      const refused = endless()
+      if (refused !== undefined) return refused
+      wait?.onChange(() => this.wake())
       const waited = this.whenDown
       return Effect.clockWith((clock) => {
         const now = Number(clock.unsafeCurrentTimeNanos() / 1_000_000n)
         const until = deadline ?? now + waited
         const change = this.until(() =>
-          this.current === undefined && this.gone === undefined ? undefined : Effect.void
+          this.current === undefined && this.gone === undefined ? endless() : Effect.void
         )
         // Also for a caller in an uninterruptible region: otherwise the timeout could not take the wait back.
-        return Effect.flatMap(Effect.timeoutOption(Effect.interruptible(change), Math.max(0, until - now)), (end) =>
+        const bounded = Effect.timeoutOption(Effect.interruptible(change), Math.max(0, until - now))
+        const done =
+          wait === undefined
+            ? bounded
+            : Effect.ensuring(
+                bounded,
+                Effect.sync(() => wait.end())
+              )
+        return Effect.flatMap(done, (end) =>
           Option.isSome(end) ? this.whenUp(use, until) : Effect.die(new ChildDown({ path: this.path, waited }))
         )
       })

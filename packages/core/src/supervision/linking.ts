@@ -46,7 +46,9 @@ export class Tracker extends Supervisor.AbstractSupervisor<void> {
   private zipped: Supervisor.Supervisor<unknown> | undefined
   /** Ids of everything the instance ever ran, to tell its own interrupts from those of others. */
   private ids: WeakSet<FiberId.FiberId> | undefined
-  // All three are made when they are needed: there may be very many instances that fork nothing.
+  /** Told when a fiber of the instance may have begun to wait. */
+  private watching: Set<() => void> | undefined
+  // All of these are made when they are needed: there may be very many instances that fork nothing.
   private links: Set<AnyFiber> | undefined
 
   constructor(private readonly onExit: (exit: Exit.Exit<unknown, unknown>) => void) {
@@ -74,6 +76,25 @@ export class Tracker extends Supervisor.AbstractSupervisor<void> {
   override onEnd<A, E>(exit: Exit.Exit<A, E>, fiber: Fiber.RuntimeFiber<A, E>): void {
     this.building?.delete(fiber)
     if (this.links?.delete(fiber) === true) this.onExit(exit)
+  }
+
+  override onSuspend(): void {
+    if (this.watching !== undefined) for (const tell of Array.from(this.watching)) tell()
+  }
+
+  /** Calls `tell` whenever a fiber of the instance, or that of its build, has gone as far as it can for now. */
+  onSuspended(tell: () => void): () => void {
+    this.watching ??= new Set()
+    this.watching.add(tell)
+    return () => {
+      this.watching?.delete(tell)
+      if (this.watching?.size === 0) this.watching = undefined
+    }
+  }
+
+  /** While it is being built: the fibers of the instance. */
+  get alive(): ReadonlyArray<AnyFiber> {
+    return this.building === undefined ? [] : Array.from(this.building.keys())
   }
 
   /**

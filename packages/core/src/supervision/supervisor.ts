@@ -15,7 +15,6 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import type * as Layer from "effect/Layer"
@@ -25,7 +24,8 @@ import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import * as Administration from "./administration.js"
 import { Waiting } from "./backoff.js"
-import { Child, type ChildSettings, CurrentInstance, fork, uncarried } from "./child.js"
+import { Child, type ChildSettings, fork, uncarried } from "./child.js"
+import { CurrentInstance } from "./currentinstance.js"
 import { draw } from "./drawing.js"
 import { driven } from "./driving.js"
 import type { Ending, Instance, Slot } from "./instance.js"
@@ -37,6 +37,7 @@ import { CurrentSupervisor, told } from "./runner.js"
 import { ChildDown, type ControlError, SupervisorConfigError, SupervisorShutdown } from "./SupervisionError.js"
 import type { TreeNode } from "./TreeNode.js"
 import * as Telemetry from "./telemetry.js"
+import { type Holder, isBusy } from "./waits.js"
 
 type Letter =
   | { readonly _tag: "Event"; readonly event: Machine.Event; readonly reply?: (reply: Machine.Reply) => void }
@@ -53,7 +54,7 @@ export interface Settings extends Machine.Options {
   readonly name: string
 }
 
-export class Supervisor {
+export class Supervisor implements Holder {
   readonly path: string
   /** Fails when the supervisor gives up or ends with a significant child; never completed by an ordinary close. */
   readonly shutdown = Deferred.unsafeMake<never, SupervisorShutdown>(FiberId.none)
@@ -78,8 +79,8 @@ export class Supervisor {
   private finished: SupervisorShutdown | undefined
   private ending: SupervisorShutdown | undefined
   private unnamed = 0
-  private readonly heldBy = (caller: Fiber.RuntimeFiber<unknown, unknown>): Instance | undefined =>
-    Administration.heldBy(this, caller)
+  /** Who was built or closed last. There is never more than one. */
+  private busy: Child | undefined
 
   private constructor(
     readonly settings: Settings,
@@ -148,7 +149,7 @@ export class Supervisor {
           own,
           this.settings.strategy === "rest_for_dependents" ? onRead : undefined
         )
-        child.slot.heldBy = this.heldBy
+        child.slot.holder = this
         this.children.set(id, child)
         this.edges.add(child)
         let answered = false
@@ -272,6 +273,12 @@ export class Supervisor {
   changed(): void {
     for (const watcher of this.watchers) watcher()
     if (this.parent !== undefined) Administration.ownerOf(this.parent).changed()
+  }
+
+  /** What is being built or closed: nothing else is, as long as that takes. */
+  get holding(): Instance | undefined {
+    const instance = this.busy?.instance
+    return instance !== undefined && isBusy(instance) ? instance : undefined
   }
 
   /** Whether it has ended. */
@@ -496,6 +503,7 @@ export class Supervisor {
       this.changed()
       this.send({ _tag: "Exited", child, instance, ending })
     }
+    this.busy = child
     const start = child.open(this, number, onUp, onExit)
     const isFirst = child.starts === 0
     return Effect.map(isFirst ? start : this.restarted(child, number, start), (exit) => {
@@ -555,6 +563,7 @@ export class Supervisor {
   private stop(child: Child, instance: Instance, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
     if (instance.state !== "building") this.meters.activeBy(-1)
     child.downSince = this.now()
+    this.busy = child
     return Effect.flatMap(child.close(instance, exit), (result) => {
       const { path } = child.slot
       if (this.machine.closed) child.slot.end(() => this.ending ?? this.ended("closed", undefined, Cause.empty))

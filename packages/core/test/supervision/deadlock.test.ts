@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Context, Effect, Exit, Fiber, Layer, Schedule, type Scope, TestClock } from "effect"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Schedule, type Scope, TestClock } from "effect"
+import * as DynamicSupervisor from "../../src/supervision/DynamicSupervisor.js"
 import * as Supervised from "../../src/supervision/Supervised.js"
 import { ChildDown } from "../../src/supervision/SupervisionError.js"
 import * as SupervisionTree from "../../src/supervision/SupervisionTree.js"
@@ -140,6 +141,55 @@ describe("a build that calls a sibling that is down", () => {
     }).pipe(Effect.provide(tree([child(events, "a"), child(events, "b", asks)])))
   })
 
+  const parts: { readonly [how: string]: Effect.Effect<unknown, never, Service | Scope.Scope> } = {
+    "a timeout": Effect.orDie(Effect.timeout(ask("a"), "1 second")),
+    "a race": Effect.raceFirst(ask("a"), Effect.never),
+    "a fork that is joined": Effect.flatMap(Effect.fork(ask("a")), Fiber.join),
+    "a fork that is joined later": Effect.flatMap(Effect.fork(ask("a")), (fiber) =>
+      Effect.zipRight(Effect.repeatN(Effect.yieldNow(), 9), Fiber.join(fiber))
+    ),
+    "a timeout in one of several": Effect.forEach([1, 2], () => Effect.orDie(Effect.timeout(ask("a"), "1 second")), {
+      concurrency: 2
+    }),
+    "a race in a fork that is awaited": Effect.flatMap(
+      Effect.fork(Effect.raceFirst(Effect.asVoid(ask("a")), Effect.never)),
+      (fiber) => Effect.flatten(Fiber.await(fiber))
+    )
+  }
+  for (const [how, build] of Object.entries(parts)) {
+    it.effect(`fails at once from ${how}`, () => {
+      const events: Array<string> = []
+      return Effect.gen(function* () {
+        yield* crash("app/b")
+        yield* crash("app/a")
+        yield* settle
+        expect(events).toEqual(["0 +a", "0 +b", "0 -b", "0 -a", "0 +a", "0 +b"])
+      }).pipe(Effect.provide(tree([child(events, "a"), child(events, "b", build)])))
+    })
+  }
+
+  it.effect("fails at once where its layer was built side by side with others", () => {
+    const events: Array<string> = []
+    const both = Layer.merge(child(events, "b", ask("a")), child(events, "c"))
+    return Effect.gen(function* () {
+      yield* crash("app/b")
+      yield* crash("app/a")
+      yield* settle
+      expect(events.slice(3)).toEqual(["0 -b", "0 -a", "0 +a", "0 +b"])
+    }).pipe(Effect.provide(tree([child(events, "a"), both])))
+  })
+
+  it.effect("fails at once where the tree is run by SupervisionTree.provide", () => {
+    const events: Array<string> = []
+    const both = Effect.all([ask("a"), Effect.void], { concurrency: 2 })
+    return Effect.gen(function* () {
+      yield* crash("app/b")
+      yield* crash("app/a")
+      yield* settle
+      expect(events).toEqual(["0 +a", "0 +b", "0 -b", "0 -a", "0 +a", "0 +b"])
+    }).pipe(SupervisionTree.provide(tree([child(events, "a"), child(events, "b", both)])))
+  })
+
   it.effect("may have forked a worker that waits: that holds up nobody", () => {
     const events: Array<string> = []
     const worker = Effect.flatMap(Effect.exit(ask("a")), (exit) =>
@@ -192,6 +242,91 @@ describe("a finalizer that calls a sibling that is down", () => {
       )
     })
   }
+})
+
+describe("a dynamic child's build that calls a sibling that is down", () => {
+  type Rooms = DynamicSupervisor.DynamicSupervisor<string, Service>
+  const Rooms = Context.GenericTag<Rooms>("rooms")
+  const rooms = (build: (id: string) => Effect.Effect<unknown, never, Service>) =>
+    Supervised.layer(
+      DynamicSupervisor.layer(Rooms, {
+        child: (id: string) => Effect.as(build(id), { ask: Effect.succeed(id) }),
+        id: (id) => id,
+        intensity: 1
+      }),
+      { id: "rooms" }
+    )
+
+  it.effect("fails at once if a static one's build waits for it", () => {
+    const events: Array<string> = []
+    const starts = Effect.orDie(
+      Effect.flatMap(Rooms, (it) =>
+        Effect.catchTag(it.start("r"), "AlreadyStarted", ({ child }) => Effect.succeed(child))
+      )
+    )
+    const layer = tree([
+      child(events, "a"),
+      rooms(() => ask("a")) as never,
+      child(events, "b", starts as Effect.Effect<unknown, never, never>)
+    ])
+    return Effect.gen(function* () {
+      yield* (yield* Rooms).terminate("r")
+      yield* crash("app/b")
+      yield* crash("app/a")
+      yield* settle
+      expect(events).toEqual(["0 +a", "0 +b", "0 -b", "0 -a", "0 +a", "0 +b"])
+    }).pipe(Effect.provide(layer as Layer.Layer<Service | SupervisionTree.SupervisionTree | Rooms>))
+  })
+
+  it.effect("waits for one that does not wait for it", () => {
+    const events: Array<string> = []
+    const layer = tree([child(events, "a", Effect.void, { backoff: second }), rooms(() => ask("a")) as never])
+    return Effect.gen(function* () {
+      const all = yield* Rooms
+      yield* crash("app/a")
+      yield* settle
+      const start = yield* Effect.fork(all.start("r"))
+      yield* TestClock.adjust("999 millis")
+      expect(start.unsafePoll()).toBe(null)
+      yield* TestClock.adjust("1 millis")
+      expect((yield* Fiber.join(start)).id).toBe("r")
+    }).pipe(Effect.provide(layer as Layer.Layer<Service | SupervisionTree.SupervisionTree | Rooms>))
+  })
+
+  it.scoped("fails at once if the other one waits for it", () =>
+    Effect.gen(function* () {
+      const asked: Array<unknown> = []
+      const services = new Map<string, Service>()
+      let cyclic = false
+      const all = yield* DynamicSupervisor.make({
+        name: "rooms",
+        child: (id: string) =>
+          Effect.gen(function* () {
+            const dies = yield* Deferred.make<void>()
+            yield* Effect.forkScoped(Effect.zipRight(Deferred.await(dies), Effect.die("crash")))
+            const other = services.get(id === "x" ? "y" : "x")
+            if (cyclic && asked.length === 0 && other !== undefined) {
+              yield* Effect.repeatN(Effect.yieldNow(), 3)
+              yield* Effect.tapErrorCause(other.ask, (cause) => Effect.sync(() => asked.push(downOf(cause))))
+            }
+            return { ask: Effect.succeed(id), die: Deferred.succeed(dies, undefined) }
+          }),
+        id: (id: string) => id,
+        intensity: 5
+      })
+      const [x, y] = [yield* all.start("x"), yield* all.start("y")]
+      for (const room of [x, y]) services.set(room.id, room.service)
+      cyclic = true
+      const dying = [x.service.die, y.service.die]
+      yield* Effect.all(dying)
+      yield* Effect.repeatN(Effect.yieldNow(), 9)
+      cyclic = false
+      yield* settle
+      // The second of them that asked; the first one waits for it, and is answered.
+      expect(asked).toEqual([["rooms/x", "rooms/y"]])
+      expect(yield* Effect.all([x.service.ask, y.service.ask])).toEqual(["x", "y"])
+    })
+  )
 })
 
 describe("a call that waits for a child that is down", () => {
