@@ -389,7 +389,8 @@ export const restore = <T extends Table.SoftlyDeleted>(
  * temporary tables and settings (`set search_path`, `set role`), which are the connection's. When it ends they are reset, before anybody else gets the
  * connection. Inside of a transaction there is one connection already, and this does nothing.
  *
- * A fiber that outlives the session fails, and so does a stream outside of any transaction, which would keep the connection from the others.
+ * A fiber that outlives the session fails, and so does a stream outside of any transaction, which would keep the connection from the others. Who waits for
+ * the connection while nothing happens on it for thirty seconds of real time fails with `DbError`: those who share it may wait for each other.
  *
  * @since 0.1.0
  * @category transactions

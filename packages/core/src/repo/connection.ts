@@ -79,7 +79,7 @@ export const holding = <A, E, R>(
 
 const stuck = Effect.die(
   new Error(
-    "a statement waits for the one connection of its sandbox, and nothing happens there: it is held by a transaction that waits for another fiber. In a sandbox only fibers forked inside of a transaction can go on while that is open."
+    "a statement waits for the one connection of its sandbox, or session, and nothing happens there: it is held by a transaction that waits for another fiber. There only fibers forked inside of a transaction can go on while that is open."
   )
 )
 

@@ -312,6 +312,9 @@ export const settled = (connection: SqlConnection.Connection, within: number): E
     )
   })
 
+/** Whether a statement runs on a connection, as far as its driver says. */
+export const isBusy = (connection: Runs): boolean => driverOf(connection)?.readyForQuery !== true
+
 /** Whether a connection has nothing to do, nothing open and nothing against it: its next statement would be run at once. */
 export const isReady = (connection: SqlConnection.Connection): boolean => {
   const driver = driverOf(connection)

@@ -20,6 +20,7 @@ import type { Channel } from "./connection.js"
 import type { Database } from "./database.js"
 import { isOutsideOfTransaction } from "./driver.js"
 import type { Guarded } from "./hookstate.js"
+import type { Patience } from "./patience.js"
 
 /** What an open transaction tells about itself. */
 export interface TransactionState {
@@ -70,9 +71,8 @@ export class Session {
   private savepoints = 0
   /** Set when a rollback failed: whatever the server would answer to COMMIT, it must not be sent. */
   broken = false
-  /** How long nothing may happen on the connection while somebody waits for it, in milliseconds of real time: in a sandbox that would be for ever. */
-  patience: number | undefined = undefined
-  private progress = performance.now()
+  /** For who waits here, where that could be for ever. */
+  patience: Patience | undefined = undefined
   /** Set when a statement that was written by hand has ended the transaction, and may have begun another. */
   ended = false
   /** Set when tables may have changed: PostgreSQL refuses a prepared statement whose result would be another, and that aborts the transaction. */
@@ -103,7 +103,7 @@ export class Session {
   giveBack(ticket: Ticket): void {
     if (ticket.state === "granted") {
       this.busy = false
-      if (this.patience !== undefined) this.progress = performance.now()
+      this.patience?.noticed()
       this.pump()
     } else if (ticket.state === "waiting") {
       const place = this.waiting.indexOf(ticket)
@@ -114,18 +114,7 @@ export class Session {
 
   /** Calls back when nothing has happened here for too long; gives back how to stop looking. */
   whenStuck(tell: () => void): (() => void) | undefined {
-    const { patience } = this
-    if (patience === undefined) return undefined
-    const begun = performance.now()
-    let timer: ReturnType<typeof setTimeout>
-    const look = () => {
-      const still = patience - (performance.now() - Math.max(begun, this.progress))
-      // What is busy is PostgreSQL, which is for others to limit.
-      if (this.busy || still > 0) timer = setTimeout(look, this.busy ? patience : still)
-      else tell()
-    }
-    timer = setTimeout(look, patience)
-    return () => clearTimeout(timer)
+    return this.patience?.whenOver(() => this.busy, tell)
   }
 
   /** Looks again at everybody who waits: something was given back, or a frame changed. */

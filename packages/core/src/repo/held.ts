@@ -3,11 +3,12 @@ import type { SqlClient, SqlConnection } from "@effect/sql"
 import { SqlError } from "@effect/sql"
 import { Context, Effect, Stream } from "effect"
 import { type ChannelOptions, LoneChannel, type On } from "./connection.js"
-import { discard, execute, isReady, settled } from "./driver.js"
+import { discard, execute, isBusy, isReady, settled } from "./driver.js"
 import { type Reserved, type Restore, settling } from "./lending.js"
+import { Patience } from "./patience.js"
 import { DbError } from "./RepoError.js"
 
-const refusal = (reason: string) =>
+const refused = (reason: string) =>
   new SqlError.SqlError({
     cause: new DbError({
       operation: "run this statement",
@@ -20,16 +21,31 @@ const refusal = (reason: string) =>
     message: "This statement cannot be run in its session"
   })
 
-const ended = refusal("the session it belongs to has ended. Await forked fibers inside of it, or fork them outside.")
+const ended = refused("the session it belongs to has ended. Await forked fibers inside of it, or fork them outside.")
 
-const streaming = refusal(
+const streaming = refused(
   "a stream inside of a session needs a transaction, because others have to use the one connection between its chunks. Wrap it in transact."
 )
 
-/** A connection that is held. Statements, and whole transactions, take turns on it. */
+const stuckError = refused(
+  "it waits for the one connection of its session, and nothing has happened there for thirty seconds: it is held by a transaction that waits for something else, which may be this. Do what it waits for inside of it, or outside of the session."
+)
+
+/** How long a fiber may wait for another one that does nothing, in milliseconds of real time. */
+const patience = 30_000
+
+/** Somebody who waits for the connection. */
+interface Waiting {
+  state: "waiting" | "granted"
+  wake: (() => void) | undefined
+}
+
+/** A connection that is held. Statements, and whole transactions, take turns on it, in the order in which they come. Everything that decides is synchronous. */
 export class Held {
-  private readonly turns = Effect.unsafeMakeSemaphore(1)
+  private readonly waiting: Array<Waiting> = []
+  private busy = false
   private open = true
+  private readonly patience = new Patience(patience)
   readonly channel: LoneChannel
 
   constructor(
@@ -40,25 +56,68 @@ export class Held {
     this.channel = new HeldChannel(this, options)
   }
 
+  private readonly next = Effect.sync(() => {
+    this.patience.noticed()
+    const first = this.waiting.shift()
+    if (first === undefined) this.busy = false
+    else {
+      first.state = "granted"
+      first.wake?.()
+    }
+  })
+
+  /** Its turn, to be given back by {@link next}; without `patience` it waits for as long as it takes. */
+  private turn(restore: Restore, patience: Patience | undefined): Effect.Effect<void, SqlError.SqlError> {
+    return Effect.suspend(() => {
+      if (!this.busy) {
+        this.busy = true
+        this.patience.noticed()
+        return Effect.void
+      }
+      const place: Waiting = { state: "waiting", wake: undefined }
+      this.waiting.push(place)
+      const granted = Effect.async<void, SqlError.SqlError>((resume) => {
+        if (place.state === "granted") return resume(Effect.void)
+        const tired = patience?.whenOver(
+          () => isBusy(this.connection),
+          () => resume(Effect.fail(stuckError))
+        )
+        place.wake = () => {
+          tired?.()
+          resume(Effect.void)
+        }
+        return tired === undefined ? undefined : Effect.sync(tired)
+      })
+      // An interruption can arrive after the turn was given and before the fiber runs: then it is handed on.
+      const left = Effect.suspend(() => {
+        if (place.state === "granted") return this.next
+        this.waiting.splice(this.waiting.indexOf(place), 1)
+        return Effect.void
+      })
+      return Effect.onError(restore(granted), () => left)
+    })
+  }
+
   /** To be called in an uninterruptible region, whose `restore` makes the waiting interruptible. */
   take(restore: Restore): Effect.Effect<Reserved, SqlError.SqlError> {
-    const release = Effect.asVoid(this.turns.release(1))
+    const { connection, next, patience } = this
     const giveBack = Effect.suspend(() =>
-      isReady(this.connection) ? release : Effect.zipRight(settled(this.connection, settling), release)
+      isReady(connection) ? next : Effect.zipRight(settled(connection, settling), next)
     )
-    return Effect.flatMap(restore(this.turns.take(1)), () =>
-      this.open
-        ? Effect.succeed({ connection: this.connection, giveBack })
-        : Effect.zipRight(release, Effect.fail(ended))
+    return Effect.flatMap(this.turn(restore, patience), () =>
+      this.open ? Effect.succeed({ connection, giveBack, patience }) : Effect.zipRight(next, Effect.fail(ended))
     )
   }
 
   /** From here on nothing runs on it; done when what runs has ended. */
   readonly end: Effect.Effect<void> = Effect.suspend(() => {
     this.open = false
-    return this.turns.withPermits(1)(Effect.void)
+    // Without patience nothing can fail.
+    return Effect.orDie(Effect.zipRight(this.turn(stays, undefined), this.next))
   })
 }
+
+const stays: Restore = (self) => self
 
 class HeldChannel extends LoneChannel {
   constructor(

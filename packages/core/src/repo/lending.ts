@@ -17,11 +17,14 @@
 import type { SqlConnection, SqlError } from "@effect/sql"
 import { Cause, Effect, Exit, Runtime, Scope } from "effect"
 import { isReady, settled } from "./driver.js"
+import type { Patience } from "./patience.js"
 
 /** A connection that was taken from the pool, and how to give it back: once. */
 export interface Reserved {
   readonly connection: SqlConnection.Connection
   readonly giveBack: Effect.Effect<void>
+  /** For those who wait for it meanwhile: to be told of what happens on it. */
+  readonly patience?: Patience
 }
 
 export type Restore = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -81,7 +84,7 @@ export class Lending {
 
   /** To be called in an uninterruptible region, whose `restore` makes the waiting interruptible. */
   take(restore: Restore): Effect.Effect<Reserved, SqlError.SqlError> {
-    return Effect.suspend(() => {
+    return Effect.suspend((): Effect.Effect<Reserved, SqlError.SqlError> => {
       for (let loan = this.kept.pop(); loan !== undefined; loan = this.kept.pop()) {
         if (isReady(loan.connection)) return Effect.succeed(loan)
         Effect.runFork(loan.release)

@@ -5,6 +5,7 @@ import { holding } from "./connection.js"
 import { discard } from "./driver.js"
 import { control, limit, rollback, stay } from "./ending.js"
 import { Frame, Session } from "./frame.js"
+import { Patience } from "./patience.js"
 import { provided } from "./provided.js"
 import type { StatementError } from "./RepoError.js"
 import type { Repo } from "./repository.js"
@@ -63,7 +64,7 @@ export const sandbox: Layer.Layer<Repo | SqlClient.SqlClient, StatementError, Sq
           Effect.onError(() => Effect.zipRight(discard(reserved.connection), reserved.giveBack))
         )
         const session = new Session(database, reserved.connection)
-        session.patience = patience
+        session.patience = new Patience(patience)
         // Above the outermost transactions of the test, whose depth is 0.
         const ground = new Frame(session, undefined, undefined, -1, undefined)
         database.ground = ground

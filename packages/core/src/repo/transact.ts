@@ -129,6 +129,7 @@ const outermost = <A, E, R>(
     )
   const begun = (reserved: Reserved) => {
     const session = new Session(database, reserved.connection)
+    session.patience = reserved.patience
     const frame = new Frame(session, undefined, currentFrame(context), 0, undefined, opener)
     return Effect.flatMap(Effect.exit(inside(frame, context, restore(announcing(frame, self)))), (exit) => {
       frame.end()

@@ -1,6 +1,7 @@
 /** One connection for an effect, without a transaction. */
 import { describe, expect, layer } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Stream } from "effect"
+import { vi } from "vitest"
 import { freshTables, People, TestRepo } from "./people.js"
 import { pool } from "./pools.js"
 
@@ -78,6 +79,49 @@ describe("session", () => {
           })
         )
         expect(events).toEqual(["transaction", "statement"])
+      })
+    )
+
+    it.scoped("says so where those who share it wait for each other", () =>
+      Effect.gen(function* () {
+        yield* freshTables
+        const { repo, sql } = yield* pool(1)
+        // Real time, which nobody has to wait for.
+        yield* Effect.acquireRelease(
+          Effect.sync(() => vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] })),
+          () => Effect.sync(() => vi.useRealTimers())
+        )
+        for (const wait of [sql`select 1`, repo.count(People), repo.transact(repo.count(People))]) {
+          const seen = yield* repo.session(
+            Effect.gen(function* () {
+              const begun = yield* Deferred.make<void>()
+              const opened = yield* Deferred.make<void>()
+              const other = yield* Effect.fork(
+                Effect.zipRight(Deferred.await(begun), Effect.ensuring(wait, Deferred.succeed(opened, undefined)))
+              )
+              const holder = yield* Effect.fork(
+                repo.transact(
+                  Effect.gen(function* () {
+                    yield* repo.count(People)
+                    yield* Deferred.succeed(begun, undefined)
+                    yield* Deferred.await(opened)
+                    return "held"
+                  })
+                )
+              )
+              yield* Deferred.await(begun)
+              for (let turn = 0; turn < 20; turn += 1) yield* Effect.yieldNow()
+              vi.advanceTimersByTime(29_999)
+              expect(yield* Deferred.isDone(opened)).toBe(false)
+              vi.advanceTimersByTime(1)
+              const error = yield* Effect.flip(Fiber.join(other))
+              return [`${error._tag} ${String("cause" in error ? error.cause : "")}`, yield* Fiber.join(holder)]
+            })
+          )
+          expect(seen[0]).toContain("waits for the one connection of its session")
+          expect(seen[1]).toBe("held")
+        }
+        expect(yield* repo.session(sql`select 1 as one`)).toEqual([{ one: 1 }])
       })
     )
 
