@@ -11,7 +11,7 @@ import { isDetached, isMarked } from "./detached.js"
 import { CallTypeId, run, runNow } from "./guard.js"
 import type { Instance, Slot } from "./instance.js"
 import { type AnyEffect, type AnyStream, isFunction, isObject, isStream, kindOf } from "./kind.js"
-import { type AnyFiber, answerOf, grants, succeeded, taken, thrown } from "./steps.js"
+import { type AnyFiber, answerOf, grants, primitive, succeeded, taken, thrown } from "./steps.js"
 
 /** Reaches a value inside an instance. */
 export type Reach = (instance: Instance) => unknown
@@ -41,6 +41,19 @@ class LazyCall {
     readonly effect: AnyEffect | undefined,
     readonly again: Reach
   ) {}
+
+  /**
+   * What the run loop knows it as. A `Sync` needs no guard, and the run loop does it itself: a turn of that is most of what such a call
+   * costs, and this one would take two.
+   */
+  get _op(): string {
+    const { effect, made, slot } = this
+    return effect !== undefined && made !== undefined && slot.current === made && isSync(effect) ? "Sync" : "Commit"
+  }
+
+  get effect_instruction_i0(): unknown {
+    return this.effect === undefined ? undefined : primitive(this.effect).effect_instruction_i0
+  }
 
   enter(): { readonly instance: Instance; readonly effect: AnyEffect } | undefined {
     const { effect, made, slot } = this
@@ -107,6 +120,35 @@ for (const name of Reflect.ownKeys(Effectable.CommitPrototype)) {
 }
 Object.defineProperty(LazyCall.prototype, CallTypeId, { value: CallTypeId })
 
+const isSync = (effect: AnyEffect): boolean => primitive(effect)._op === "Sync"
+
+/** An Effect that is a member of a service: it is looked up when the run loop asks what it is, and not again when that does it. */
+class MemberCall extends LazyCall {
+  private sync: AnyEffect | undefined = undefined
+
+  constructor(slot: Slot, reach: Reach) {
+    super(slot, undefined, undefined, reach)
+  }
+
+  override get _op(): string {
+    const instance = this.slot.current
+    if (instance === undefined) return "Commit"
+    try {
+      const found = this.again(instance)
+      if (!Effect.isEffect(found) || !isSync(found)) return "Commit"
+      this.sync = found
+      return "Sync"
+    } catch {
+      // It will throw again when it is run, where somebody hears of it.
+      return "Commit"
+    }
+  }
+
+  override get effect_instruction_i0(): unknown {
+    return this.sync === undefined ? undefined : primitive(this.sync).effect_instruction_i0
+  }
+}
+
 /** The class, as what its instances are to everybody else. */
 export interface Lazy extends Effect.Effect<unknown, unknown, unknown> {
   readonly slot: Slot
@@ -123,6 +165,9 @@ export const Lazy = LazyCall as unknown as new (
   effect: AnyEffect | undefined,
   again: Reach
 ) => Lazy
+
+/** The Effect that a place of a service is. */
+export const member = (slot: Slot, reach: Reach): AnyEffect => new MemberCall(slot, reach) as unknown as Lazy // as above
 
 /**
  * The result of a function that was never called before and is called while the child is down: it may be used as an Effect,

@@ -4,8 +4,10 @@
  * It has to be cheap and must not be noticed:
  *
  * - An Effect is run in place for as long as it takes no time (`steps.ts`): most calls are over before anybody waits.
- * - What is left of one that does take time is run by a fiber of its own, started at once on the same stack. Only that costs
- *   an entry in the instance's list of waiting calls. There is no race.
+ * - Where it gives way, or waits for an answer, its caller does, with an entry in the instance's list of waiting calls while it waits.
+ *   There is no race.
+ * - What is left of one that comes to a region is run by a fiber of its own, started at once on the same stack, for what must not be
+ *   interrupted may outlive the instance, and its caller must not wait for that.
  * - A call inside of a call of the same instance is guarded by that one, and run in place.
  * - What the Effect forks belongs to the caller, as it would without a guard, and FiberRefs it changes are changed for the
  *   caller.
@@ -23,7 +25,7 @@ import { isDetached } from "./detached.js"
 import type { Instance } from "./instance.js"
 import type { AnyEffect } from "./kind.js"
 import * as Linking from "./linking.js"
-import { type AnyFiber, advance, isTraced, type Rules, succeeded, taken } from "./steps.js"
+import { type AnyFiber, advance, Died, isTraced, primitive, type Rules, succeeded, taken } from "./steps.js"
 
 /** An Effect that runs another one on an instance, each time it is run. */
 export const run = (instance: Instance, effect: AnyEffect): AnyEffect =>
@@ -65,8 +67,42 @@ const rules: Rules<Guard> = {
     if (isDetached(effect)) return { where, effect: effect.self }
     return { where: isUnder(where, instance) ? where : { instance, outer: where }, effect }
   },
-  leave: (where, rest) => inFiber(where, rest)
+  leave: (where, rest) => inFiber(where, rest),
+  died: (where, fiber) => {
+    let died: Guard | undefined
+    for (let guard: Guard | undefined = where; guard !== undefined; guard = guard.outer) {
+      if (guard.instance.dead !== undefined && releases(guard, fiber)) died = guard
+    }
+    return died === undefined ? undefined : new Died(died, died.instance.dead)
+  },
+  wait: (where, fiber, register, blockingOn) =>
+    Effect.async((resume) => {
+      const registered: Array<() => void> = []
+      let isOver = false
+      const forget = (): void => {
+        isOver = true
+        for (const take of registered) take()
+      }
+      const answer = (step: AnyEffect | Died<Guard>): void => {
+        forget()
+        resume(Effect.succeed(step instanceof Died ? step : primitive(step)))
+      }
+      for (let guard: Guard | undefined = where; guard !== undefined; guard = guard.outer) {
+        const at = guard
+        if (releases(at, fiber)) registered.push(at.instance.onDeath((died) => answer(new Died(at, died))))
+      }
+      try {
+        if (!isOver) register(answer)
+      } catch (error) {
+        answer(Effect.die(error))
+      }
+      return Effect.sync(forget)
+    }, blockingOn)
 }
+
+/** Whether the death of its instance ends a call that this fiber makes: unless it was promised to go on, or is inside of another one. */
+const releases = ({ instance }: Guard, fiber: AnyFiber): boolean =>
+  !instance.slot.detached && !isUnder(guards.get(fiber.id()), instance)
 
 /** A call inside of a call: whoever waits is told by the guard of the outer one. */
 const isUnder = (where: Guard | undefined, instance: Instance): boolean => {

@@ -26,7 +26,7 @@
  */
 import * as Effect from "effect/Effect"
 import { pipeArguments } from "effect/Pipeable"
-import { effect, isEquality, Lazy, type Reach, settled, stream, unknown } from "./answer.js"
+import { effect, isEquality, Lazy, member, type Reach, settled, stream, unknown } from "./answer.js"
 import type { Instance, Slot } from "./instance.js"
 import { type AnyEffect, type AnyFunction, isFunction, isObject, type Kind, kindOf } from "./kind.js"
 import { CallOrigin, type Originating, OriginTypeId } from "./origin.js"
@@ -41,48 +41,72 @@ export const carries = (service: unknown): boolean => kindOf(service) !== "value
  * for a handle has to notice another instance anyway.
  */
 export const make = (slot: Slot, key: string, sample: unknown, onRead?: () => void): unknown => {
-  let at: Instance | undefined
-  let service: unknown
+  const at: Reached = { instance: undefined, service: sample }
   const reach: Reach = (instance) => {
-    if (instance !== at) {
-      at = instance
-      service = instance.context.unsafeMap.get(key)
+    if (instance !== at.instance) {
+      at.instance = instance
+      at.service = instance.context.unsafeMap.get(key)
       onRead?.()
     }
-    return service
+    return at.service
   }
   const peek: Reach = (instance) => instance.context.unsafeMap.get(key)
-  return carry(slot, () => undefined, reach, sample, kindOf(sample), peek)
+  return carry(slot, () => undefined, reach, sample, kindOf(sample), peek, undefined, at)
 }
 
-const carry = (slot: Slot, reachOwner: Reach, reach: Reach, value: unknown, kind: Kind, peek = reach): unknown => {
+/** The service of the instance that was reached last: what most reads need, without a call for it. */
+interface Reached {
+  instance: Instance | undefined
+  service: unknown
+}
+
+const carry = (
+  slot: Slot,
+  reachOwner: Reach,
+  reach: Reach,
+  value: unknown,
+  kind: Kind,
+  peek = reach,
+  bound?: Bound,
+  at?: Reached
+): unknown => {
   if (!isObject(value)) return value
   switch (kind) {
     case "function":
       // A function with members of its own is called without `this`, like the callable client it probably is.
       return Object.keys(value).length === 0
-        ? method(slot, reachOwner, reach, new Shape())
+        ? method(slot, reachOwner, reach, new Shape(), bound)
         : functionNode(slot, reach, value, new Shape(), peek)
     case "object":
     case "custom":
-      return objectNode(slot, reach, value, kind, peek)
+      return objectNode(slot, reach, value, kind, peek, at)
     case "stream":
       return stream(slot, reach)
     case "answer":
     case "sync":
     case "primitive":
-      return new Lazy(slot, undefined, undefined, reach)
+      return member(slot, reach)
     case "value":
       return value
   }
 }
 
 /** The object that answers for its place: of the current instance, or of the last one while the child is down. */
-const latestOf = (slot: Slot, reach: Reach, sample: object) => (): object => {
+const latestOf = (slot: Slot, reach: Reach, sample: object, at?: Reached) => (): object => {
   const instance = slot.last
+  if (instance === at?.instance && isObject(at?.service)) return at.service
   const value = instance === undefined ? sample : reach(instance)
   return isObject(value) ? value : sample
 }
+
+/** The function that a member is on an instance, so that a call that has just read the member need not read it again. */
+class Bound {
+  instance: Instance | undefined = undefined
+  callee: AnyFunction = bare
+  owner: unknown = undefined
+}
+
+const bare = (): undefined => undefined
 
 /** Reads a member of a service. What was made for it is good for as long as the real one is of the same kind. */
 const memberOf = (slot: Slot, reachOwner: Reach, latest: () => object, property: PropertyKey): (() => unknown) => {
@@ -90,16 +114,18 @@ const memberOf = (slot: Slot, reachOwner: Reach, latest: () => object, property:
     const owner = reachOwner(instance)
     return isObject(owner) ? owner[property as never] : undefined
   }
+  const bound = new Bound()
   let seen: object = slot
   let kind: Kind = "value"
   let made: unknown
   return () => {
     // An ordinary read: `Reflect.get` is a call of the engine's that takes longer than all the rest.
     const value: unknown = latest()[property as never]
-    if (!isObject(value)) return value
     if (value === seen) return made
+    if (!isObject(value)) return value
+    bound.instance = undefined
     const now = kindOf(value)
-    if (now !== kind || now === "value") made = carry(slot, reachOwner, reach, value, now)
+    if (now !== kind || now === "value") made = carry(slot, reachOwner, reach, value, now, reach, bound)
     kind = now
     seen = value
     return made
@@ -108,9 +134,9 @@ const memberOf = (slot: Slot, reachOwner: Reach, latest: () => object, property:
 
 type Special = (property: PropertyKey, value: unknown) => AnyFunction | undefined
 
-const membersOf = (slot: Slot, reach: Reach, peek: Reach, sample: object) => {
+const membersOf = (slot: Slot, reach: Reach, peek: Reach, sample: object, at?: Reached) => {
   const members = new Map<PropertyKey, () => unknown>()
-  const latest = latestOf(slot, reach, sample)
+  const latest = latestOf(slot, reach, sample, at)
   const seen = latestOf(slot, peek, sample)
   return (property: PropertyKey): (() => unknown) => {
     let member = members.get(property)
@@ -138,10 +164,17 @@ const forwarding = (latest: () => object): ProxyHandler<object> => ({
  * of the service itself; everything else, also what only a later instance has, is found through a Proxy that is its
  * prototype. It is sealed: a member can be assigned, but not deleted or redefined.
  */
-const objectNode = (slot: Slot, reach: Reach, sample: object, kind: "object" | "custom", peek: Reach): object => {
+const objectNode = (
+  slot: Slot,
+  reach: Reach,
+  sample: object,
+  kind: "object" | "custom",
+  peek: Reach,
+  at?: Reached
+): object => {
   // What it is and has may be asked without reading it.
   const latest = latestOf(slot, peek, sample)
-  const member = membersOf(slot, reach, peek, sample)
+  const member = membersOf(slot, reach, peek, sample, at)
   const lazy = kind === "custom" ? new Lazy(slot, undefined, undefined, reach) : undefined
   const commit = (): unknown => lazy?.commit()
   const iterator = (): unknown => lazy?.[Symbol.iterator]()
@@ -218,13 +251,22 @@ class Shape {
   }
 }
 
+/** Whether an argument is nothing that a call has to look into: an answer that is still to come, or the texts of a template. */
+const isOrdinary = (argument: unknown): boolean =>
+  !isObject(argument) || !(argument instanceof Lazy || Array.isArray(argument))
+
 const isLazy = (value: unknown): boolean => value instanceof Lazy
 
-const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape): AnyFunction => {
+const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape, bound: Bound = new Bound()): AnyFunction => {
   const calleeOf = (instance: Instance): AnyFunction => {
     const found = reach(instance)
     if (isFunction(found)) return found
     throw new TypeError(`a function of "${slot.path}" that was taken from its handle is not a function any more`)
+  }
+  const bind = (instance: Instance): void => {
+    bound.callee = calleeOf(instance)
+    bound.owner = reachOwner(instance)
+    bound.instance = instance
   }
   const call = (instance: Instance, args: ReadonlyArray<unknown>): unknown =>
     calleeOf(instance).apply(
@@ -280,9 +322,9 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape): AnyF
     // biome-ignore lint/complexity/noArguments: its length is asked for, and nothing is made.
     const count = arguments.length
     // What most calls are: with one argument, or none. No array of arguments is made for them: it would take as long as the rest.
-    if (instance !== undefined && count <= 1 && !isObject(first) && new.target === undefined) {
-      const callee = calleeOf(instance)
-      const owner = reachOwner(instance)
+    if (instance !== undefined && count <= 1 && isOrdinary(first) && new.target === undefined) {
+      if (instance !== bound.instance) bind(instance)
+      const { callee, owner } = bound
       const result = count === 0 ? callee.call(owner) : callee.call(owner, first)
       if (result instanceof Answer) {
         shape.seen |= isEffect

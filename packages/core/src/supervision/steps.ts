@@ -2,9 +2,10 @@
  * Running an Effect in place: a call that needs no time needs no fiber of its own, and no guard.
  *
  * `advance` does what the run loop of the caller's fiber would do, step by step, until the Effect has its Exit or comes to a step
- * that takes time (`Async`), gives way (`Yield`), or belongs to one fiber (`UpdateRuntimeFlags`: a region, a bracket). What is
- * left then goes to a fiber, under a guard. The steps that run here see the caller's own fiber: what they fork, what they change
- * in its FiberRefs and what they ask about it is as without a handle.
+ * that it leaves to that run loop: to give way (`Yield`), and to wait (`Async`). It goes on where it was afterwards, unless what
+ * it runs on has died. What belongs to one fiber (`UpdateRuntimeFlags`: a region, a bracket) is left to a fiber of its own, under a
+ * guard, with all that follows: a region may have to be left behind while it hears nothing. The steps that run here see the caller's
+ * own fiber: what they fork, what they change in its FiberRefs and what they ask about it is as without a handle.
  *
  * The fields of Effect's primitives are not public. They are read here and nowhere else; a step of a name that is not known
  * here is left to the runtime.
@@ -54,8 +55,28 @@ export interface Entered<Where> {
 export interface Rules<Where> {
   /** What a step stands for, if it is ours and can go on in place. */
   readonly enter: (step: object, where: Where) => Entered<Where> | undefined
-  /** Leaves what takes time to a fiber. */
+  /** Leaves the rest to a fiber. */
   readonly leave: (where: Where, rest: AnyEffect) => AnyEffect
+  /** The outermost place that has died, whose answer nobody has to wait for any more. */
+  readonly died: (where: Where, fiber: AnyFiber) => Died<Where> | undefined
+  /** Waits until an `Async` is answered, with the Effect that it is answered with, or until a place has died. */
+  readonly wait: (
+    where: Where,
+    fiber: AnyFiber,
+    register: Register,
+    blockingOn: FiberId.FiberId
+  ) => Effect.Effect<Primitive | Died<Where>>
+}
+
+/** Asks for something, and takes what is to be called with the Effect that answers. */
+export type Register = (resume: (effect: AnyEffect) => void) => void
+
+/** Something has died while it was waited for. */
+export class Died<Where> {
+  constructor(
+    readonly where: Where,
+    readonly error: unknown
+  ) {}
 }
 
 /** A fiber as the run loop sees it; the fields are not in its public type. */
@@ -129,6 +150,8 @@ interface Answered {
 
 const isSame = Reflect.ownKeys(template).every((key, index) => Reflect.ownKeys(new Answer(undefined))[index] === key)
 
+const nothing = primitive(Effect.void)
+
 /** An Effect that has succeeded. */
 export const answerOf: (value: unknown) => AnyEffect = isSame ? (value) => new Answer(value) : Effect.succeed
 
@@ -154,12 +177,21 @@ export const advance = <Where>(
   where: Where,
   effect: AnyEffect,
   rules: Rules<Where>
+): AnyEffect | typeof succeeded => goOn(fiber, where, primitive(effect), undefined, rules)
+
+/** Goes on from some step of a call. */
+const goOn = <Where>(
+  fiber: AnyFiber,
+  where: Where,
+  next: Primitive,
+  frames: Array<Frame<Where>> | undefined,
+  rules: Rules<Where>
 ): AnyEffect | typeof succeeded => {
   const running = fiber as unknown as Running
   let at = where
   let rule: Rules<Where> = rules
-  let step = primitive(effect)
-  let stack: Array<Frame<Where>> | undefined
+  let step = next
+  let stack = frames
   while (true) {
     let value: unknown
     try {
@@ -229,10 +261,13 @@ export const advance = <Where>(
           case "Tag":
             value = Context.unsafeGet(running.currentContext, step as unknown as Context.Tag<never, unknown>)
             break steps
+          case "Async":
+          case "Yield":
+            return rule === rules ? waiting(at, step, stack, rules, fiber) : left(at, step, stack, rule)
           default:
             return left(at, step, stack, rule)
         }
-        if (!grants(fiber)) return left(at, step, stack, rule)
+        if (!grants(fiber)) return rule === rules ? paused(at, step, stack, rules) : left(at, step, stack, rule)
       }
       if (stack === undefined) return succeed(value)
       // Hands the value to whoever waits for it.
@@ -275,13 +310,62 @@ export const advance = <Where>(
         }
       }
       step = next
-      if (!grants(fiber)) return left(at, step, stack, rule)
+      if (!grants(fiber)) return rule === rules ? paused(at, step, stack, rules) : left(at, step, stack, rule)
     } catch (error) {
       // It is for the runtime to say that something is no Effect.
       if (!Predicate.hasProperty(step, "_op")) return left(at, step, stack, rule)
       step = primitive(thrown(error))
     }
   }
+}
+
+/** What is left of a call, to go on with here after a turn of the run loop: with this step. */
+const paused = <Where>(
+  at: Where,
+  step: Primitive,
+  stack: Array<Frame<Where>> | undefined,
+  rules: Rules<Where>
+): AnyEffect =>
+  Effect.withFiberRuntime((fiber) => {
+    const died = rules.died(at, fiber)
+    return died === undefined ? endOf(goOn(fiber, at, step, stack, rules)) : abandoned(fiber, died, stack, rules)
+  })
+
+/** The same, after a step that the run loop does: it gives way, or waits for an answer. */
+const waiting = <Where>(
+  at: Where,
+  step: Primitive,
+  stack: Array<Frame<Where>> | undefined,
+  rules: Rules<Where>,
+  fiber: AnyFiber
+): AnyEffect => {
+  if (step._op === "Yield") return Effect.flatMap(effectOf(step), () => paused(at, nothing, stack, rules))
+  // An `Async` has the function that registers for its answer, and whose answer it is.
+  const { effect_instruction_i0: register, effect_instruction_i1: blockingOn } = step as unknown as {
+    readonly effect_instruction_i0: Register
+    readonly effect_instruction_i1: FiberId.FiberId
+  }
+  return Effect.flatMap(rules.wait(at, fiber, register, blockingOn), (answer) =>
+    Effect.withFiberRuntime((fiber) =>
+      answer instanceof Died ? abandoned(fiber, answer, stack, rules) : endOf(goOn(fiber, at, answer, stack, rules))
+    )
+  )
+}
+
+const endOf = (end: AnyEffect | typeof succeeded): AnyEffect => (end === succeeded ? answerOf(taken()) : end)
+
+/** Goes on where the answer of something was waited for that has died: all that was to be done inside is left out. */
+const abandoned = <Where>(
+  fiber: AnyFiber,
+  { error, where }: Died<Where>,
+  stack: Array<Frame<Where>> | undefined,
+  rules: Rules<Where>
+): AnyEffect => {
+  for (let frame = stack?.pop(); frame !== undefined; frame = stack?.pop()) {
+    if (frame._op !== "End" || (frame as End<Where>).where !== where) continue
+    return endOf(goOn(fiber, (frame as End<Where>).outer, primitive(Effect.die(error)), stack, rules))
+  }
+  return Effect.die(error)
 }
 
 const isOpen = (step: Primitive): boolean => step._op !== "Success" && step._op !== "Failure"
@@ -300,7 +384,12 @@ const isChanged = (before: FiberRefs.FiberRefs, fiber: AnyFiber): boolean => {
  * A step that has changed the FiberRefs of the fiber, and has more to do, is going to change them back: that is how a finalizer
  * runs with those it was made with. It has to stay in the fiber that it began in, and so does what follows: it is not guarded.
  */
-const staying: Rules<unknown> = { enter: () => undefined, leave: (_where, rest) => rest }
+const staying: Rules<unknown> = {
+  enter: () => undefined,
+  leave: (_where, rest) => rest,
+  died: () => undefined,
+  wait: () => Effect.never
+}
 
 /** What is left of an Effect, as one Effect again. */
 const left = <Where>(

@@ -85,6 +85,95 @@ describe("a call through a handle", () => {
     }).pipe(Effect.provide(layer))
   )
 
+  describe("that waits for a callback", () => {
+    type Answer = (n: number) => void
+    const Asked = Context.GenericTag<{
+      readonly ask: Effect.Effect<number>
+      readonly say: (what: string) => Effect.Effect<number>
+    }>("Asked")
+    const Asking = Context.GenericTag<{ readonly ask: Effect.Effect<string> }>("Asking")
+
+    /** A service that is asked, and another one that asks it: both in one tree, with all that was asked and said. */
+    const both = () => {
+      const answers: Array<Answer> = []
+      const said: Array<string> = []
+      const asked = Layer.sync(Asked, () => ({
+        ask: Effect.flatMap(
+          Effect.async<number>((resume) => void answers.push((n) => resume(Effect.succeed(n)))),
+          (n) => Effect.sync(() => said.push(`asked ${n}`))
+        ),
+        say: (what) => Effect.flatMap(Effect.yieldNow(), () => Effect.sync(() => said.push(what)))
+      })).pipe(Supervised.layer({ id: "it" }))
+      const asking = Layer.effect(
+        Asking,
+        Effect.map(Asked, (it) => ({
+          ask: Effect.map(Effect.exit(it.ask), (exit) => {
+            const told = defectOf(exit) instanceof InstanceDied ? "told" : "answered"
+            said.push(told)
+            return told
+          })
+        }))
+      ).pipe(Supervised.layer({ id: "asking" }))
+      const layer = asking.pipe(Layer.provideMerge(asked), SupervisionTree.layer({ name: "app" }))
+      return { answers, said, layer }
+    }
+
+    it.scoped("stays in the fiber of its caller, and leaves nothing when it is answered or interrupted", () => {
+      const { answers, layer, said } = both()
+      return Effect.gen(function* () {
+        const it = yield* Asked
+        const who = yield* Effect.fork(Effect.zip(it.ask, Effect.fiberId))
+        yield* Effect.yieldNow()
+        expect(yield* waiting).toBe(1)
+        answers[0]?.(7)
+        expect(yield* Fiber.join(who)).toEqual([1, who.id()])
+        const caller = yield* Effect.fork(it.ask)
+        yield* Effect.yieldNow()
+        yield* Fiber.interrupt(caller)
+        answers[1]?.(8)
+        expect([yield* waiting, ...said]).toEqual([0, "asked 7"])
+      }).pipe(Effect.provide(layer))
+    })
+
+    it.scoped("is released by the death of its instance, also where it cannot be interrupted", () => {
+      const { answers, layer, said } = both()
+      return Effect.gen(function* () {
+        const it = yield* Asked
+        const callers = [
+          yield* Effect.fork(it.ask),
+          yield* Effect.fork(Effect.uninterruptible(it.ask)),
+          yield* Effect.fork(it.say("too late"))
+        ]
+        yield* Effect.yieldNow()
+        yield* TestSupervision.crash("app/it")
+        for (const caller of callers) expect(defectOf(yield* Fiber.await(caller))).toBeInstanceOf(InstanceDied)
+        for (const answer of answers) answer(1)
+        yield* Effect.yieldNow()
+        expect(said).toEqual([])
+      }).pipe(Effect.provide(layer))
+    })
+
+    it.scoped("tells the service that has called the one that died, and is itself released by its own death", () => {
+      const { answers, layer, said } = both()
+      return Effect.gen(function* () {
+        const it = yield* Asking
+        const first = yield* Effect.fork(it.ask)
+        yield* Effect.yieldNow()
+        yield* TestSupervision.crash("app/it")
+        expect(yield* Fiber.join(first)).toBe("told")
+        const second = yield* Effect.fork(it.ask)
+        // It waits for the next instance first.
+        yield* Effect.repeat(Effect.yieldNow(), { until: () => answers.length === 2 })
+        yield* TestSupervision.crash("app/asking")
+        expect(defectOf(yield* Fiber.await(second))).toBeInstanceOf(InstanceDied)
+        answers[1]?.(2)
+        yield* Effect.yieldNow()
+        expect(said).toEqual(["told"])
+        expect(yield* waiting).toBe(0)
+      }).pipe(Effect.provide(layer))
+    })
+  })
+
   it.scoped("may be nested as deep as without a handle", () => {
     const Steps = Context.GenericTag<{ readonly step: <A>(self: Effect.Effect<A>) => Effect.Effect<A> }>("Steps")
     const steps = app(Layer.succeed(Steps, { step: (self) => Effect.flatMap(Effect.void, () => self) }))
