@@ -94,16 +94,32 @@ export const mutants = [
     "does not serve who came after",
     "whoever joined after the invalidation gets the old value",
     "loader.ts",
-    "        resume(turn >= load.overtakenAt ? this.again(load.key, request) : exit)",
+    "        resume(served(exit))",
     "        resume(exit)"
+  ),
+  mutant(
+    "tags.test.ts",
+    "does not serve a getAll that came after",
+    "a load that ended before it was waited for serves whoever asked",
+    "loader.ts",
+    "resume(served(load.exit))",
+    "resume(load.exit)"
+  ),
+  mutant(
+    "tags.test.ts",
+    "serves who began it, though the load itself invalidated its tag",
+    "who begins a load is stamped after its first steps",
+    "loader.ts",
+    "    const load = there ?? this.begin(state, key, request, waiter, fiber)\n    const answer = load.exit ?? this.join(turn,",
+    "    const load = there ?? this.begin(state, key, request, waiter, fiber)\n    const answer = load.exit ?? this.join(state.turn,"
   ),
   mutant(
     "tags.test.ts",
     "is not kept, though its tags were only known from its value",
     "who waits is stamped at the end of the load instead of when it came",
     "loader.ts",
-    "        resume(turn >= load.overtakenAt",
-    "        resume(store.turn >= load.overtakenAt"
+    "      turn >= load.overtakenAt ?",
+    "      this.service.store.turn >= load.overtakenAt ?"
   ),
   mutant(
     "tags.test.ts",

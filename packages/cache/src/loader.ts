@@ -102,9 +102,10 @@ export class Loader<K, V, E> {
       state.revoke(key)
       state.counters.refreshes += 1
       const waiter = fiber.getFiberRef(currentLoad)
+      const { turn } = state
       const load = this.begin(state, key, request, waiter, fiber)
       this.flush()
-      return load.exit ?? this.join(state, load, waiter, request)
+      return load.exit ?? this.join(turn, load, waiter, request)
     }
     return startedInTransaction(fiber)
       ? Effect.flatMap(inTransaction, (inside) =>
@@ -201,8 +202,10 @@ export class Loader<K, V, E> {
     const waiter = fiber.getFiberRef(currentLoad)
     const there = state.loads.get(key)
     there?.link(fiber.currentSpan)
+    // Before it begins: what a load invalidates itself comes after whoever began it.
+    const { turn } = state
     const load = there ?? this.begin(state, key, request, waiter, fiber)
-    const answer = load.exit ?? this.join(state, load, waiter, request)
+    const answer = load.exit ?? this.join(turn, load, waiter, request)
     return stale === undefined ? answer : this.orStale(state, answer, stale)
   }
 
@@ -409,15 +412,18 @@ export class Loader<K, V, E> {
 
   // -- waiting ----------------------------------------------------------------------------------------------------------------------------------
 
+  /** `turn` is the store's when the caller asked. It may wait only later, when it has asked for several keys. */
   private join(
-    store: Store<K, V, E>,
+    turn: number,
     load: Load<K, V, E>,
     waiter: Waiting | undefined,
     request: Request<K, V, E>
   ): Effect.Effect<Option.Option<V>, E> {
-    const turn = store.turn
+    // Whoever came after the invalidation that overtook this load must not be served what was read before it.
+    const served = (exit: Exit.Exit<Option.Option<V>, E>) =>
+      turn >= load.overtakenAt ? this.again(load.key, request) : exit
     return Effect.async((resume) => {
-      if (load.exit !== undefined) return resume(load.exit)
+      if (load.exit !== undefined) return resume(served(load.exit))
       if (waiter !== undefined) {
         const cyclic = circle(waiter, load)
         if (cyclic !== undefined) return resume(Effect.die(cyclic))
@@ -425,8 +431,7 @@ export class Loader<K, V, E> {
       }
       const settled = (exit: Exit.Exit<Option.Option<V>, E>) => {
         if (waiter !== undefined) leave(waiter, load)
-        // Whoever came after the invalidation that overtook this load must not be served what was read before it.
-        resume(turn >= load.overtakenAt ? this.again(load.key, request) : exit)
+        resume(served(exit))
       }
       load.waiters.add(settled)
       return Effect.sync(() => {

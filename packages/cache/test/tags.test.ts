@@ -1,7 +1,7 @@
 /** Invalidation by tag: what carries it goes, and no load that began before brings it back. */
 import { describe, expect, it } from "@effect/vitest"
 import { Cache } from "@effecto/cache"
-import { Deferred, Effect, Fiber, Option, TestClock } from "effect"
+import { Deferred, Effect, Exit, Fiber, Option, TestClock } from "effect"
 import { Recency } from "../src/eviction.js"
 import { open, structure } from "./structure.js"
 
@@ -157,6 +157,51 @@ describe("a load that a tag overtook", () => {
       yield* turns
       yield* end(1)
       expect(yield* Fiber.join(between)).toEqual(Option.some({ id: 1, team: "blue" }))
+    })
+  )
+
+  for (const call of ["getAll", "getEach"] as const) {
+    it.scoped(`does not serve a ${call} that came after, though another of its keys takes longer`, () =>
+      Effect.gen(function* () {
+        const { cache, end, rows } = yield* make
+        const early = yield* Effect.fork(cache.get(2))
+        yield* turns
+        yield* cache.invalidateTag("red")
+        rows.team = "blue"
+        const late = yield* Effect.fork<ReadonlyArray<unknown>, never, never>(cache[call]([1, 2]))
+        yield* turns
+        yield* end(0) // the overtaken one, while 1 is still being waited for
+        expect(yield* Fiber.join(early)).toEqual(Option.some({ id: 2, team: "red" }))
+        yield* turns
+        yield* end(1)
+        yield* turns
+        yield* end(2)
+        const blue = [1, 2].map((id) => Option.some({ id, team: "blue" }))
+        expect(yield* Fiber.join(late)).toEqual(call === "getAll" ? blue : blue.map((row) => Exit.succeed(row)))
+        expect(yield* cache.getOption(2)).toEqual(Option.some({ id: 2, team: "blue" }))
+      })
+    )
+  }
+
+  it.scoped("serves who began it, though the load itself invalidated its tag", () =>
+    Effect.gen(function* () {
+      const loads: Array<number> = []
+      const { cache } = yield* open<number, Row, never>({
+        span: FOREVER,
+        policy: undefined,
+        tags: (row) => [row.team],
+        lookup: (id) =>
+          Effect.gen(function* () {
+            if (loads.push(id) > 3) return Option.none()
+            yield* cache.invalidateTag("red")
+            yield* Effect.yieldNow()
+            return Option.some({ id, team: "red" })
+          })
+      })
+      expect(yield* cache.get(1)).toEqual(Option.some({ id: 1, team: "red" }))
+      expect(loads).toEqual([1])
+      expect(yield* cache.refresh(1)).toEqual(Option.some({ id: 1, team: "red" }))
+      expect(loads).toEqual([1, 1])
     })
   )
 
