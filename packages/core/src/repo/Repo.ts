@@ -450,6 +450,9 @@ export const transact: {
  *
  * With `logParameters` the debug lines show the parameters of statements; without it nothing that a row holds is ever logged.
  *
+ * `password` is for a pool of `pg` that was given a function for its own (`PgClient.layerFromPool`), because passwords change: the same function. Session locks
+ * and change feeds, whose connections are beside the pool, ask it each time. Without it they have the password of one of the pool's connections.
+ *
  * @since 0.1.0
  * @category layers
  * @example
@@ -480,11 +483,16 @@ export const transact: {
 export const layer = (options?: {
   readonly logParameters?: boolean | undefined
   readonly prepare?: boolean | undefined
+  readonly password?: (() => string | Promise<string>) | undefined
 }): Layer.Layer<Repo | SqlClient.SqlClient, never, SqlClient.SqlClient> =>
   Layer.effectContext(
     Effect.map(
       SqlClient.SqlClient,
       (base) =>
-        provided(base, { logParameters: options?.logParameters ?? false, prepare: options?.prepare ?? true }).context
+        provided(base, {
+          logParameters: options?.logParameters ?? false,
+          prepare: options?.prepare ?? true,
+          password: options?.password
+        }).context
     )
   )

@@ -9,11 +9,15 @@ import { type Answer, type Channel, type ChannelOptions, FrameChannel, type On, 
 import { type Frame, frameOf } from "./frame.js"
 import { cleaned, Held, heldOf, heldTag } from "./held.js"
 import { Lending, type Reserved, type Restore } from "./lending.js"
+import type { Password } from "./ownconnection.js"
 import { forgetPrepared, isStale } from "./prepared.js"
 import type { Source } from "./statementlog.js"
 
 /** What a database is given; the rest its client says. */
-export type DatabaseOptions = Omit<ChannelOptions, "lists">
+export interface DatabaseOptions extends Omit<ChannelOptions, "lists"> {
+  /** For connections beside the pool, instead of what the pool's connections have. */
+  readonly password?: Password | undefined
+}
 
 /** The parts of a statement of @effect/sql 0.52 that it keeps but does not declare: what its client makes statements from. */
 interface StatementParts {
@@ -59,7 +63,7 @@ export class Database {
   private readonly constantPool: Channel | undefined
 
   private readonly lending: Lending
-  readonly options: ChannelOptions
+  readonly options: ChannelOptions & Pick<DatabaseOptions, "password">
   /** In a sandbox, the transaction that everything happens in, and that nobody sees. */
   ground: Frame | undefined = undefined
   readonly announcer: Announcer

@@ -32,10 +32,18 @@ export interface Ears {
 
 type MakeClient = () => Client
 
-const makers = new WeakMap<Database, MakeClient>()
+const makers = new WeakMap<Database, Maker>()
 
-/** How to make another client like this one. */
-const makerOf = (connection: SqlConnection.Connection): MakeClient | undefined => {
+/** What a client can be made with instead of a password: what gives it, asked each time. */
+export type Password = () => string | Promise<string>
+
+interface Maker {
+  readonly make: MakeClient
+  readonly password: unknown
+}
+
+/** How to make another client like this one. A function that a pool got for its password is gone from a connection that has used it. */
+const makerOf = (connection: SqlConnection.Connection, given: Password | undefined): Maker | undefined => {
   const driver: unknown = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
   if (!Predicate.hasProperty(driver, "connectionParameters") || typeof driver.connectionParameters !== "object")
     return undefined
@@ -43,8 +51,8 @@ const makerOf = (connection: SqlConnection.Connection): MakeClient | undefined =
   const { application_name, client_encoding, database, host, options, password, port, ssl, sslnegotiation, user } =
     driver.connectionParameters as Readonly<Record<string, unknown>>
   const Class = driver.constructor as new (options: Readonly<Record<string, unknown>>) => Client
-  const own = Predicate.hasProperty(driver, "password") ? driver.password : password
-  return () =>
+  const own = given ?? (Predicate.hasProperty(driver, "password") ? driver.password : password)
+  const make = () =>
     new Class({
       application_name,
       client_encoding,
@@ -59,6 +67,7 @@ const makerOf = (connection: SqlConnection.Connection): MakeClient | undefined =
       keepAlive: true,
       connectionTimeoutMillis: 10_000
     })
+  return { make, password: own }
 }
 
 const unknownDriver = new SqlError.SqlError({
@@ -66,23 +75,35 @@ const unknownDriver = new SqlError.SqlError({
   message: "Failed to open a connection"
 })
 
+const keep = (database: Database, connection: SqlConnection.Connection) => {
+  const made = makerOf(connection, database.options.password)
+  if (made === undefined) return Effect.fail(unknownDriver)
+  makers.set(database, made)
+  return Effect.succeed(made)
+}
+
+/** Read off what the pool gives now. */
+const fresh = (database: Database): Effect.Effect<Maker, SqlError.SqlError> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(database.take(restore), ({ connection, giveBack }) =>
+      Effect.ensuring(keep(database, connection), giveBack)
+    )
+  )
+
 /** From the transaction the fiber is in, so that an exhausted pool is not waited for; or from the pool, the first time. */
-const maker = (database: Database): Effect.Effect<MakeClient, SqlError.SqlError> =>
+const maker = (database: Database): Effect.Effect<Maker, SqlError.SqlError> =>
   Effect.withFiberRuntime((fiber) => {
     const known = makers.get(database)
     if (known !== undefined) return Effect.succeed(known)
-    const keep = (connection: SqlConnection.Connection) => {
-      const made = makerOf(connection)
-      if (made === undefined) return Effect.fail(unknownDriver)
-      makers.set(database, made)
-      return Effect.succeed(made)
-    }
     const held = frameOf(fiber.currentContext, database.client) ?? database.ground
-    if (held !== undefined) return keep(held.session.connection)
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(database.take(restore), ({ connection, giveBack }) => Effect.zipLeft(keep(connection), giveBack))
-    )
+    return held === undefined ? fresh(database) : keep(database, held.session.connection)
   })
+
+/** The server does not know this user by this password (any more). */
+const isRefusal = ({ cause }: SqlError.SqlError): boolean => {
+  const { code }: { readonly code?: unknown } = Object(cause)
+  return code === "28P01" || code === "28000"
+}
 
 /** A connection that only its owner uses. */
 export interface OwnConnection {
@@ -99,53 +120,68 @@ export interface OwnConnection {
 /** How long the server may take for a farewell, in milliseconds. */
 const farewell = 1000
 
-/** Opens a connection for the length of a scope; `before` is run on it when the scope is closed, if it still can be. */
+/**
+ * Opens a connection for the length of a scope; `before` is run on it when the scope is closed, if it still can be. Where passwords change, that of the
+ * connection it was read off may be an old one: then it is read off another one, once.
+ */
 export const ownConnection = (
   client: SqlClient.SqlClient,
   before: string,
   ears?: Ears
+): Effect.Effect<OwnConnection, SqlError.SqlError, Scope.Scope> => {
+  const database = databaseOf(client)
+  return Effect.flatMap(maker(database), (first) =>
+    Effect.catchIf(opened(first.make, before, ears), isRefusal, (refusal) =>
+      Effect.flatMap(fresh(database), (other) =>
+        other.password === first.password ? Effect.fail(refusal) : opened(other.make, before, ears)
+      )
+    )
+  )
+}
+
+const opened = (
+  make: MakeClient,
+  before: string,
+  ears: Ears | undefined
 ): Effect.Effect<OwnConnection, SqlError.SqlError, Scope.Scope> =>
-  Effect.flatMap(maker(databaseOf(client)), (make) =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        const ended = yield* Deferred.make<void>()
-        const driver = make()
-        // Sound: what runs statements looks at the driver first, and finds it.
-        const connection = { pg: driver } as unknown as SqlConnection.Connection
-        let isOver = false
-        const over = () => {
-          if (isOver) return
-          isOver = true
-          Deferred.unsafeDone(ended, Effect.void)
-          ears?.ended()
-        }
-        // Without a listener an error would end the process.
-        driver.on("error", over)
-        driver.on("end", over)
-        if (ears !== undefined)
-          driver.on("notification", ({ channel, payload }) => ears.notified(channel, payload ?? ""))
-        const connected = Effect.async<void, SqlError.SqlError>((resume) => {
-          driver.connect((cause) =>
-            resume(
-              cause
-                ? Effect.fail(new SqlError.SqlError({ cause, message: "Failed to open a connection" }))
-                : Effect.void
-            )
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const ended = yield* Deferred.make<void>()
+      const driver = make()
+      // Sound: what runs statements looks at the driver first, and finds it.
+      const connection = { pg: driver } as unknown as SqlConnection.Connection
+      let isOpen = false
+      let isOver = false
+      const over = () => {
+        if (isOver) return
+        isOver = true
+        Deferred.unsafeDone(ended, Effect.void)
+        if (isOpen) ears?.ended()
+      }
+      // Without a listener an error would end the process.
+      driver.on("error", over)
+      driver.on("end", over)
+      if (ears !== undefined) driver.on("notification", ({ channel, payload }) => ears.notified(channel, payload ?? ""))
+      const connected = Effect.async<void, SqlError.SqlError>((resume) => {
+        driver.connect((cause) => {
+          isOpen = !cause
+          resume(
+            cause ? Effect.fail(new SqlError.SqlError({ cause, message: "Failed to open a connection" })) : Effect.void
           )
         })
-        yield* Effect.onError(restore(connected), () => discard(connection))
-        yield* Effect.addFinalizer(() =>
-          Effect.flatMap(Deferred.isDone(ended), (isOver) =>
-            isOver
-              ? Effect.void
-              : Effect.zipRight(Effect.ignore(execute(connection, before, [], farewell)), discard(connection))
-          )
-        )
-        return {
-          run: (text, parameters = [], limit) => execute(connection, text, parameters, limit),
-          close: discard(connection),
-          ended: Deferred.await(ended)
-        } satisfies OwnConnection
       })
-    )
+      yield* Effect.onError(restore(connected), () => discard(connection))
+      yield* Effect.addFinalizer(() =>
+        Effect.flatMap(Deferred.isDone(ended), (isOver) =>
+          isOver
+            ? Effect.void
+            : Effect.zipRight(Effect.ignore(execute(connection, before, [], farewell)), discard(connection))
+        )
+      )
+      return {
+        run: (text, parameters = [], limit) => execute(connection, text, parameters, limit),
+        close: discard(connection),
+        ended: Deferred.await(ended)
+      } satisfies OwnConnection
+    })
   )
