@@ -121,6 +121,7 @@ export class SupervisorConfigError extends Data.TaggedError("SupervisorConfigErr
  * - `"running"`, `"restarting"`: the child is not down, which `start` and `remove` need.
  * - `"start failed"`: the child could not be built; `cause` says why. It is down.
  * - `"closed"`: its supervisor has ended.
+ * - `"dynamic"`: the child is one of a dynamic supervisor, which by path can only be asked to `terminate` it.
  * - `"would deadlock"`: the call came from the build of a child, for which the supervisor is waiting.
  *
  * @since 0.1.0
@@ -129,7 +130,7 @@ export class SupervisorConfigError extends Data.TaggedError("SupervisorConfigErr
 export class ControlError extends Data.TaggedError("ControlError")<{
   readonly path: string
   readonly operation: "start" | "terminate" | "restart" | "remove"
-  readonly reason: "not found" | "running" | "restarting" | "start failed" | "closed" | "would deadlock"
+  readonly reason: "not found" | "running" | "restarting" | "start failed" | "closed" | "dynamic" | "would deadlock"
   readonly cause: Cause.Cause<unknown>
 }> {
   override get message(): string {
@@ -143,6 +144,8 @@ const explanations: { readonly [K in ControlError["reason"]]: string } = {
   restarting: "it is being restarted; terminate it first",
   "start failed": "its layer could not be built",
   closed: "its supervisor has ended",
+  dynamic:
+    "it is a child of a dynamic supervisor, which keeps no specification of it; ask that (DynamicSupervisor: start, terminate, find)",
   "would deadlock":
     "its supervisor is waiting for the build that makes this call; make it after the build, from a forked fiber"
 }

@@ -2,12 +2,16 @@
  * Crashing things on purpose. Nothing here is a simulation: a child that is crashed goes the way of any crash, outside tests
  * as well, so a program can show what its tree does.
  *
+ * A path leads to children of nested trees, and to dynamic ones (`app/devices/d1`) with what is inside of them. A dynamic supervisor
+ * that is in no tree has no path here.
+ *
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type { Child } from "./child.js"
+import type { DynamicChild } from "./dynamicchild.js"
 import type { ChildDown } from "./SupervisionError.js"
 import { awaitShutdown, render, SupervisionTree, type SupervisorShutdown, snapshot } from "./SupervisionTree.js"
 
@@ -38,7 +42,7 @@ export class CrashedOnPurpose extends Data.TaggedError("CrashedOnPurpose")<{ rea
   }
 }
 
-const childAt = (path: string): Effect.Effect<Child, never, SupervisionTree> =>
+const childAt = (path: string): Effect.Effect<Child | DynamicChild, never, SupervisionTree> =>
   Effect.flatMap(SupervisionTree, (tree) => {
     const found = tree.find(path)
     return found === undefined
@@ -94,8 +98,11 @@ export const failNextStart = (
 ): Effect.Effect<void, never, SupervisionTree> =>
   Effect.map(childAt(path), (child) => {
     const { cause = Cause.die(new CrashedOnPurpose({ path })), times = 1 } = options
-    if (times === 0) child.failures.length = 0
-    for (let n = 0; n < times; n++) child.failures.push(cause)
+    if (times === 0) child.failures = undefined
+    for (let n = 0; n < times; n++) {
+      child.failures ??= []
+      child.failures.push(cause)
+    }
   })
 
 /**

@@ -64,7 +64,7 @@ export class Child {
   /** Number of the last instance that ended by itself. */
   lastExit = 0
   /** Starts that are to fail, with these causes, instead of being tried: for tests. */
-  readonly failures: Array<Cause.Cause<unknown>> = []
+  failures: Array<Cause.Cause<unknown>> | undefined = undefined
   /** When the last instance began to stop, in milliseconds of the supervisor's clock. */
   downSince = 0
   /** When it may be started again, in milliseconds of the supervisor's clock. */
@@ -122,7 +122,7 @@ export class Child {
     onUp: (instance: Instance) => void,
     onExit: (instance: Instance, ending: Ending) => void
   ): Effect.Effect<Exit.Exit<Instance, unknown>> {
-    const failure = this.failures.shift()
+    const failure = this.failures?.shift()
     if (failure !== undefined) {
       this.cause = failure
       return Effect.succeed(Exit.failCause(failure))

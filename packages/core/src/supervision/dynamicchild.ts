@@ -49,6 +49,8 @@ export class DynamicChild<out Handle = unknown> implements Child, Holder {
   /** How many instances came up. */
   starts = 0
   orphaned = 0
+  /** Starts that are to fail, with these causes, instead of being tried: for tests. */
+  failures: Array<Cause.Cause<unknown>> | undefined = undefined
   /** Number of the last instance that ended by itself. */
   lastExit = 0
   /** Why the last instance ended, or the last start failed. */

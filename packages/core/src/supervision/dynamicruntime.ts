@@ -37,7 +37,7 @@ import * as Report from "./report.js"
 import { told } from "./runner.js"
 import { ChildDown, SupervisorShutdown } from "./SupervisionError.js"
 import type { ChildNode, TreeNode } from "./TreeNode.js"
-import { Meters } from "./telemetry.js"
+import { Meters, seriesOf } from "./telemetry.js"
 
 export interface Settings<Arg> extends Machine.Options {
   readonly name: string
@@ -77,11 +77,10 @@ export class Dynamic<Arg> {
   private finished = false
   private unnamed = 0
   private retries = 0
-  private active = 0
   /** The path that its children have as the first part of theirs. */
   private where: string | undefined
   private warned = false
-  private numbers: Meters | undefined
+  private readonly numbers: Meters
 
   private constructor(
     readonly settings: Settings<Arg>,
@@ -90,13 +89,14 @@ export class Dynamic<Arg> {
     /** The instance that it was built in, if it is in a tree. */
     readonly parent: Instance | undefined,
     private readonly feed: PubSub.PubSub<Report.SupervisionEvent | "over">,
-    private readonly labels: ReadonlyArray<MetricLabel.MetricLabel>,
+    labels: ReadonlyArray<MetricLabel.MetricLabel>,
     /** Who is told of give-up, besides that instance. */
     private readonly runner: ((error: SupervisorShutdown) => void) | undefined
   ) {
     this.machine = Machine.make(settings)
     this.runtime = Runtime.make({ ...runtime, runtimeFlags: Runtime.defaultRuntimeFlags })
     parent?.nest(this)
+    this.numbers = new Meters(this, labels)
   }
 
   /** Starts an empty supervisor that lives as long as the scope. */
@@ -124,30 +124,25 @@ export class Dynamic<Arg> {
    * thing that happens or is asked.
    */
   private locate(): void {
-    const { active, path } = this
+    const { path } = this
     if (this.where === path) return
     const before = this.where
     this.where = path
     if (before === undefined) return
-    for (const child of this.machine.children.values()) child.slot.path = `${path}/${child.id}`
-    const old = this.numbers
-    this.numbers = undefined
-    for (let n = 0; n < active; n++) {
-      old?.activeBy(-1)
-      this.meters.activeBy(1)
+    for (const child of this.machine.children.values()) {
+      child.slot.path = `${path}/${child.id}`
+      for (const tree of child.instance?.nested ?? []) tree.moved()
     }
+    this.numbers.settle()
+  }
+
+  moved(): void {
+    this.locate()
   }
 
   private activeBy(change: 1 | -1): void {
     this.locate()
-    this.active += change
-    this.meters.activeBy(change)
-  }
-
-  /** Made when it is needed: before it is up, the child that it is in may have no name. */
-  private get meters(): Meters {
-    this.numbers ??= new Meters(this.path, this.labels)
-    return this.numbers
+    this.numbers.activeBy(change)
   }
 
   get path(): string {
@@ -378,6 +373,11 @@ export class Dynamic<Arg> {
   /** Builds an instance. It is up in the step in which its build ends. */
   private open(child: DynamicChild): void {
     const { number } = child
+    const failure = child.failures?.shift()
+    if (failure !== undefined) {
+      this.failed(child, failure)
+      return
+    }
     const build = Effect.flatMap(Scope.make(), (scope) => {
       const instance = new Instance(this, child.slot, number, scope, this.exitOf(child, number))
       instance.builder = Option.getOrUndefined(Fiber.getCurrentFiber())
@@ -520,7 +520,7 @@ export class Dynamic<Arg> {
     if (result === "orphaned") {
       child.orphaned++
       this.emit({ _tag: "Orphaned", path, instance: number })
-      this.run(Report.orphaned(path, number, this.path))
+      this.run(Report.orphaned(path, number, seriesOf(this.parent) ?? this.path))
     } else if (Exit.isFailure(result) && !Cause.isInterruptedOnly(result.cause)) {
       this.run(Report.stopFailed(path, number, result.cause))
     }
@@ -579,13 +579,13 @@ export class Dynamic<Arg> {
     const { intensity, period } = this.settings
     const used = this.machine.restarts.count
     if (decision === "give up") {
-      this.meters.gaveUp()
+      this.numbers.gaveUp()
       this.emit({ _tag: "GaveUp", path: this.path, childId: child.id, restarts: used })
     }
     this.run(
       Report.decision({
         path: child.path,
-        metric: this.path,
+        metric: seriesOf(this.parent) ?? this.path,
         instance: child.number,
         happened: child.happened,
         decision,

@@ -29,6 +29,8 @@ export interface Ending {
 export interface Nested {
   readonly beginClose: () => void
   readonly draw?: (time: number) => TreeNode
+  /** The child that it is in, or one further out, has got its name. */
+  readonly moved: () => void
 }
 
 const none: ReadonlyArray<Nested> = []
@@ -169,6 +171,8 @@ export class Slot {
   current: Instance | undefined = undefined
   /** The instance that answered last, for the shape of its services. */
   last: Instance | undefined = undefined
+  /** The path has a placeholder at its end, until the first instance is up and says what it provides. */
+  provisional = false
   /** Calls of its instances are not ended with them. */
   detached = false
   /** What has to be built or closed before there is a next instance. */

@@ -54,7 +54,7 @@ const explain: { readonly [K in Decision]: string } = {
 export const decision = (options: {
   readonly path: string
   /** The path to count under, if it is not the child's: there may be any number of dynamic children. */
-  readonly metric?: string
+  readonly metric?: string | undefined
   readonly instance: number
   readonly happened: "crashed" | "ended" | "failed to start"
   readonly decision: Decision

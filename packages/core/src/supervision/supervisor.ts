@@ -55,7 +55,6 @@ export interface Settings extends Machine.Options {
 }
 
 export class Supervisor implements Holder {
-  readonly path: string
   /** Fails when the supervisor gives up or ends with a significant child; never completed by an ordinary close. */
   readonly shutdown = Deferred.unsafeMake<never, SupervisorShutdown>(FiberId.none)
   /** The whole tree is closing: a child that closes takes along what was started after it, and nothing is started. */
@@ -95,9 +94,21 @@ export class Supervisor implements Holder {
   ) {
     this.machine = Machine.make(settings)
     this.waiting = new Waiting(settings, runtime)
-    this.path = parent === undefined ? settings.name : parent.slot.path
     parent?.nest(this)
-    this.meters = new Telemetry.Meters(this.path, labels)
+    this.meters = new Telemetry.Meters(this, labels)
+  }
+
+  get path(): string {
+    return this.parent?.slot.path ?? this.settings.name
+  }
+
+  /** The child that it is in, or one further out, has got its name. */
+  moved(): void {
+    for (const { instance, id, slot } of this.children.values()) {
+      slot.path = `${this.path}/${id}`
+      for (const tree of instance?.nested ?? []) tree.moved()
+    }
+    this.meters.settle()
   }
 
   /** Milliseconds of a clock that does not go back. */
@@ -150,6 +161,7 @@ export class Supervisor implements Holder {
           this.settings.strategy === "rest_for_dependents" ? onRead : undefined
         )
         child.slot.holder = this
+        child.slot.provisional = settings.id === undefined
         this.children.set(id, child)
         this.edges.add(child)
         let answered = false
@@ -241,7 +253,7 @@ export class Supervisor implements Holder {
   })
 
   /** The child under this path, here or in a nested tree, and whose it is. */
-  find(path: string): { readonly child: Child; readonly owner: Supervisor } | undefined {
+  find(path: string): Administration.Found | undefined {
     return Administration.find(this, path)
   }
 
@@ -531,7 +543,7 @@ export class Supervisor implements Holder {
     return because === undefined
       ? whole
       : Effect.map(whole, (exit) => {
-          if (Exit.isSuccess(exit)) this.meters.wasDown(child.slot.path, this.now() - child.downSince)
+          if (Exit.isSuccess(exit)) this.meters.wasDown(child.slot, this.now() - child.downSince)
           return exit
         })
   }
@@ -546,6 +558,8 @@ export class Supervisor implements Holder {
     this.children.set(id, child)
     child.id = id
     child.slot.path = `${this.path}/${id}`
+    child.slot.provisional = false
+    for (const tree of instance.nested) tree.moved()
   }
 
   /** An instance ended by itself: its scope is closed before anything is decided. */
@@ -568,7 +582,7 @@ export class Supervisor implements Holder {
       const { path } = child.slot
       if (this.machine.closed) child.slot.end(() => this.ending ?? this.ended("closed", undefined, Cause.empty))
       this.emit({ _tag: result === "closed" ? "Stopped" : "Orphaned", path, instance: instance.number })
-      return result === "closed" ? Effect.void : Report.orphaned(path, instance.number)
+      return result === "closed" ? Effect.void : Report.orphaned(path, instance.number, Telemetry.seriesOf(this.parent))
     })
   }
 
@@ -590,6 +604,7 @@ export class Supervisor implements Holder {
     child.resumeAt = this.now() + delay
     return Report.decision({
       path: child.slot.path,
+      metric: Telemetry.seriesOf(this.parent),
       instance: Math.max(child.lastExit, child.starts),
       happened: child.happened,
       decision,

@@ -8,6 +8,7 @@ import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
 import type * as MetricLabel from "effect/MetricLabel"
 import type * as Tracer from "effect/Tracer"
+import type { Instance, Slot } from "./instance.js"
 import { isTraced } from "./steps.js"
 
 const active = Metric.gauge("effecto_supervision_active", {
@@ -25,36 +26,90 @@ const downtime = Metric.histogram(
   "Milliseconds from the end of an instance to the next one that is up, backoff and failed attempts included, by path"
 )
 
-/** The numbers of one supervisor. Written in the step in which they change, with the labels of whoever built the tree. */
+/** Whoever builds instances is a supervisor, static or dynamic. Only a dynamic one draws itself. */
+interface Owner {
+  readonly path: string
+  readonly parent: Instance | undefined
+  readonly draw?: unknown
+}
+
+/**
+ * The path under which all that happens in an instance is counted, if it is not its own: that of the outermost dynamic supervisor
+ * around it. A metric is kept for ever, and dynamic children come and go.
+ */
+export const seriesOf = (instance: Instance | undefined): string | undefined => {
+  let series: string | undefined
+  for (let at = instance; at !== undefined; ) {
+    const owner = at.owner as Owner
+    if (owner.draw !== undefined) series = owner.path
+    at = owner.parent
+  }
+  return series
+}
+
+/** Whether an instance, or one around it, has no name yet. */
+const isProvisional = (instance: Instance | undefined): boolean => {
+  for (let at = instance; at !== undefined; at = (at.owner as Owner).parent) if (at.slot.provisional) return true
+  return false
+}
+
+/**
+ * The numbers of one supervisor. Written in the step in which they change, with the labels of whoever built the tree, and under the
+ * path that it has for good: what happens before that is known is written when it is (`settle`).
+ */
 export class Meters {
-  private readonly active: Metric.Metric.Gauge<number>
+  private active: Metric.Metric.Gauge<number> | undefined
+  private early: Array<() => void> | undefined
   /** By the child's path. */
   private readonly downtimes = new Map<string, Metric.Metric.Histogram<number>>()
 
   constructor(
-    private readonly path: string,
+    private readonly self: Owner,
     private readonly labels: ReadonlyArray<MetricLabel.MetricLabel>
-  ) {
-    this.active = Metric.tagged(active, "path", path)
+  ) {}
+
+  private write(numbers: () => void): void {
+    if (this.active === undefined && isProvisional(this.self.parent)) {
+      this.early ??= []
+      this.early.push(numbers)
+    } else numbers()
+  }
+
+  /** It has got its path. */
+  settle(): void {
+    const { early = [] } = this
+    this.early = undefined
+    for (const numbers of early) this.write(numbers)
+  }
+
+  private get series(): string {
+    return seriesOf(this.self.parent) ?? this.self.path
   }
 
   /** Added to and not set, because several trees may run under one name. */
   activeBy(change: 1 | -1): void {
-    this.active.unsafeModify(change, this.labels)
+    if (this.active !== undefined) this.active.unsafeModify(change, this.labels)
+    else
+      this.write(() => {
+        this.active ??= Metric.tagged(active, "path", this.series)
+        this.active.unsafeModify(change, this.labels)
+      })
   }
 
   gaveUp(): void {
-    Metric.tagged(giveUps, "path", this.path).unsafeUpdate(1, this.labels)
+    this.write(() => Metric.tagged(giveUps, "path", this.series).unsafeUpdate(1, this.labels))
   }
 
-  /** `path` is the child's. */
-  wasDown(path: string, millis: number): void {
-    let histogram = this.downtimes.get(path)
-    if (histogram === undefined) {
-      histogram = Metric.tagged(downtime, "path", path)
-      this.downtimes.set(path, histogram)
-    }
-    histogram.unsafeUpdate(millis, this.labels)
+  wasDown(child: Slot, millis: number): void {
+    this.write(() => {
+      const path = seriesOf(this.self.parent) ?? child.path
+      let histogram = this.downtimes.get(path)
+      if (histogram === undefined) {
+        histogram = Metric.tagged(downtime, "path", path)
+        this.downtimes.set(path, histogram)
+      }
+      histogram.unsafeUpdate(millis, this.labels)
+    })
   }
 }
 
