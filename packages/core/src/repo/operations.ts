@@ -1,58 +1,41 @@
 /** What the Repo's functions do, for one database. */
 import { SqlError, Statement } from "@effect/sql"
-import { Effect, Exit, Function, Option, Stream } from "effect"
+import { Effect, Function, Option, Stream } from "effect"
 import { type Aggregate, aggregate } from "./aggregate.js"
 import { announced } from "./announcing.js"
 import type { Associations } from "./association.js"
-import { Batching } from "./batching.js"
 import { type Bulk, deleteAll, insertAll, updateAll } from "./bulk.js"
-import { chained, type Middleware, operationOf } from "./chain.js"
+import { chained, type Middleware } from "./chain.js"
 import { quoted } from "./columnnames.js"
-import { type Asked, asked, equalities, misfitIn } from "./condition.js"
-import type { Answer } from "./connection.js"
+import { type Asked, asked } from "./condition.js"
 import type { Database } from "./database.js"
-import type { Call } from "./delta.js"
-import { frameOf } from "./frame.js"
-import { choosing, type Hooks, hooksOf, noteChange, throughAfter, throughBefore, together } from "./hookrun.js"
+import { hookedWrites } from "./hookedwrites.js"
 import type { Conflict } from "./onconflict.js"
 import { type Asking, page } from "./paging.js"
-import { preload, type Reading } from "./preload.js"
-import {
-  type InvalidInput,
-  type LockTimeout,
-  MultipleResults,
-  NotFound,
-  type StatementError,
-  TransactionClosed
-} from "./RepoError.js"
+import { preload } from "./preload.js"
+import { NotFound } from "./RepoError.js"
+import { type AroundCall, fieldsOf, readingOf, readsOf } from "./reading.js"
 import { decodeRows, reload } from "./reload.js"
 import type { Service } from "./repository.js"
-import { isRow, keyOf, notFound } from "./rowkey.js"
-import { bounded, type CountOptions, lockText, type ReadOptions, seesDeleted } from "./rowlock.js"
+import { keyOf, notFound } from "./rowkey.js"
+import { type CountOptions, type ReadOptions, seesDeleted } from "./rowlock.js"
 import { spanned, spannedCall } from "./span.js"
 import { statementError } from "./sqlstate.js"
 import { stream } from "./streaming.js"
-import type { Any, Operation } from "./Table.js"
+import type { Any } from "./Table.js"
 import { implementationOf, type TableImplementation } from "./tableimplementation.js"
 import type { Reads } from "./tableplan.js"
 import { transactFor, transactOn } from "./transact.js"
-import { commitError, type writeError } from "./violation.js"
-import { decoded, fieldsGiven, Skipped, Writing } from "./writing.js"
+import { commitError } from "./violation.js"
+import { fieldsGiven, Skipped, Writing } from "./writing.js"
 
 /** What an effect inside of a session failed with, told apart from what the session itself fails with. */
 class FromSession<E> {
   constructor(readonly error: E) {}
 }
 
-/** What a read can fail with. */
-type ReadFailure = StatementError | LockTimeout | InvalidInput
-
 const one = (table: TableImplementation, key: unknown, row: object | undefined) =>
   row === undefined ? Effect.fail(notFound(table, key)) : Effect.succeed(row)
-
-/** Rows that are not deleted, or all of them. */
-const readsOf = (table: TableImplementation, options: CountOptions | undefined): Reads =>
-  options?.withDeleted === true ? table.plan.withDeleted : table.plan
 
 /** The same where there are no other options. */
 const countsOf = (table: TableImplementation, options: CountOptions | undefined): Reads =>
@@ -82,306 +65,15 @@ export const builtWith = (service: Service): Built => {
 /** The Repo of a database. */
 export const make = (database: Database, middlewares: ReadonlyArray<Middleware> = []): Service => {
   const writing = new Writing(database)
-  const batching = new Batching(database)
 
-  const read = (
-    table: TableImplementation,
-    text: string,
-    parameters: ReadonlyArray<unknown>,
-    prepared: boolean
-  ): Effect.Effect<ReadonlyArray<object>, StatementError> =>
-    answered(table, database.query(text, parameters, table.plan.source, prepared, true))
-
-  const answered = (
-    table: TableImplementation,
-    answer: Effect.Effect<Answer, SqlError.SqlError>
-  ): Effect.Effect<ReadonlyArray<object>, StatementError> =>
-    Effect.matchEffect(answer, {
-      onFailure: (error) => Effect.fail(statementError(error, `read ${table.name}`)),
-      onSuccess: (answer) => decoded(table, answer)
-    })
-
-  /** Rows, after their hooks. */
-  const hooked = <E>(
-    table: TableImplementation,
-    rows: Effect.Effect<ReadonlyArray<object>, E>,
-    call: string,
-    source: unknown,
-    about: { readonly options?: object | undefined; readonly record?: unknown }
-  ): Effect.Effect<ReadonlyArray<object>, E> => {
-    const hooks = hooksOf(table, "get")
-    if (hooks === undefined) return rows
-    return Effect.flatMap(rows, (read) => {
-      if (read.length === 0) return Effect.succeed(read)
-      const { options, record } = about
-      const queryable = record === undefined ? source : undefined
-      const told = { table, operation: "get" as const, call, source, queryable, options, record }
-      return choosing(
-        hooks,
-        // Sound: afterGet gives rows.
-        (chosen) =>
-          Effect.withFiberRuntime(
-            (fiber) =>
-              throughAfter(fiber, service, chosen, read, undefined, told) as Effect.Effect<ReadonlyArray<object>>
-          ),
-        Effect.succeed(read)
-      )
-    })
-  }
-
-  /** A read that may lock what it reads: then there has to be a transaction to hold the locks. */
-  const locking = (
-    table: TableImplementation,
-    text: string,
-    parameters: ReadonlyArray<unknown>,
-    options: ReadOptions | undefined,
-    prepared: boolean,
-    /** What is to stand behind the lock. */
-    behind = ""
-  ): Effect.Effect<ReadonlyArray<object>, StatementError | LockTimeout> => {
-    const lock = lockText(table.name, options)
-    if (lock === undefined) return read(table, `${text}${behind}`, parameters, prepared)
-    return Effect.withFiberRuntime((fiber) => {
-      const frame = frameOf(fiber.currentContext, database.client)
-      return frame?.isOpen === true
-        ? bounded(
-            database,
-            options?.wait,
-            `rows of ${table.name}`,
-            read(table, `${text}${lock}${behind}`, parameters, prepared)
-          )
-        : Effect.fail(
-            new TransactionClosed({
-              operation: `lock rows of ${table.name}`,
-              reason: frame === undefined ? "none" : "ended"
-            })
-          )
-    })
-  }
-
-  /** No row can match, whatever there is; an option that does not exist is refused all the same. */
-  const nothing = (table: TableImplementation, options: ReadOptions | undefined) => {
-    lockText(table.name, options)
-    return Effect.succeed<ReadonlyArray<object>>([])
-  }
-
-  const byKey = (table: TableImplementation, key: unknown, call: string, options?: ReadOptions) => {
-    const onSuccess = (encoded: ReadonlyArray<unknown>) =>
-      associated(table, hooked(table, atKey(table, encoded, options), call, key, { options }), options)
-    const encoded = table.plan.encodeKey(key)
-    // Nearly all are encoded at once. Sound: what an effect that is over gave is what it was to give.
-    if (Exit.isExit(encoded) && Exit.isSuccess(encoded)) return onSuccess(encoded.value as ReadonlyArray<unknown>)
-    return Effect.matchEffect(encoded, {
-      onFailure: (invalid): Effect.Effect<ReadonlyArray<object>, InvalidInput> =>
-        options?.strict === true ? Effect.fail(invalid) : nothing(table, options),
-      onSuccess
-    })
-  }
-
-  /** The row of a key: alone, or with those of others who ask at the same time. */
-  const atKey = (
-    table: TableImplementation,
-    key: ReadonlyArray<unknown>,
-    options: ReadOptions | undefined
-  ): Effect.Effect<ReadonlyArray<object>, StatementError | LockTimeout> =>
-    Effect.withFiberRuntime((fiber) => {
-      const reads = readsOf(table, options)
-      return batching.takes(fiber, table, key) && lockText(table.name, options) === undefined
-        ? batching.get(fiber, table, reads, key[0], () => read(table, reads.getText, key, true))
-        : locking(table, reads.getText, key, options, true)
-    })
-
-  /** Rows with what is to be loaded with them. Their own hooks have run already. */
-  const associated = <E>(
-    table: TableImplementation,
-    rows: Effect.Effect<ReadonlyArray<object>, E>,
-    options: ReadOptions | undefined
-  ): Effect.Effect<ReadonlyArray<object>, E | StatementError> => {
-    const wanted = options?.preload
-    return wanted === undefined
-      ? rows
-      : Effect.flatMap(rows, (found) =>
-          preload(
-            {
-              find: reading.find,
-              hook: (target, some) => (some === found ? Effect.succeed(some) : reading.hook(target, some))
-            },
-            table,
-            found,
-            wanted
-          )
-        )
-  }
-
-  const byCondition = (
-    table: TableImplementation,
-    condition: unknown,
-    call: string,
-    options: ReadOptions | undefined,
-    limit: string
-  ): Effect.Effect<ReadonlyArray<object>, ReadFailure> =>
-    Effect.flatMap(
-      asked(database.client, table, condition),
-      (where): Effect.Effect<ReadonlyArray<object>, ReadFailure> => {
-        if (where === undefined) {
-          const misfit = options?.strict === true ? misfitIn(table, condition) : undefined
-          return misfit === undefined ? nothing(table, options) : Effect.fail(misfit)
-        }
-        const isFragment = Statement.isFragment(condition)
-        const text = `${readsOf(table, options).selectText}${where.text}`
-        // A fragment may end in an order and a limit of its own.
-        const isInner = isFragment && limit !== ""
-        const rows = isInner
-          ? locking(
-              table,
-              `select * from (${text}`,
-              where.parameters,
-              options,
-              false,
-              `) as ${quoted(table.name)}${limit}`
-            )
-          : locking(table, text, where.parameters, options, !isFragment, limit)
-        return associated(table, hooked(table, rows, call, condition ?? table, { options }), options)
-      }
-    )
-
-  const fieldsOf = (condition: unknown): ReadonlyArray<string> =>
-    typeof condition === "object" && condition !== null && !Statement.isFragment(condition)
-      ? Object.keys(condition)
-      : ["condition"]
-
-  /** At most one row. */
-  const single = (table: TableImplementation, condition: unknown, call: string, options: ReadOptions | undefined) =>
-    Effect.flatMap(byCondition(table, condition, call, options, " limit 2"), (rows) =>
-      rows.length > 1
-        ? Effect.fail(new MultipleResults({ table: table.name, fields: fieldsOf(condition) }))
-        : Effect.succeed(Option.fromNullable(rows[0]))
-    )
-
-  /** A write between its hooks, in one transaction; without hooks it is only the write. */
-  const withHooks = <E>(
-    table: TableImplementation,
-    operation: Exclude<Operation, "get">,
-    verb: string,
-    input: unknown,
-    source: unknown,
-    statement: (input: unknown) => Effect.Effect<object, E>,
-    /** Whether it may come to nothing, and the hooks with it, without having failed. */
-    mayBeSkipped = false
-  ): Effect.Effect<object, E | ReturnType<typeof writeError>> => {
-    const hooks = hooksOf(table, operation)
-    if (hooks === undefined) return statement(input)
-    const given = operation !== "insert" && isRow(table, source) ? source : undefined
-    const hooked = (chosen: Hooks) => {
-      let about: Call = { table, operation, call: operation, source, record: given, old: given }
-      // Sound: what is written is an object of fields.
-      const changesetOf = (prepared: unknown) => (operation === "delete" ? undefined : (prepared as object))
-      return together<object, E | StatementError, ReturnType<typeof writeError>>(
-        database,
-        mayBeSkipped ? { ...chosen, savepoint: true } : chosen,
-        {
-          before: (fiber) =>
-            chosen.loadsOld
-              ? Effect.flatMap(oldOf(table, source), (old) => {
-                  about = { ...about, old }
-                  return throughBefore(fiber, service, chosen, input, about)
-                })
-              : throughBefore(fiber, service, chosen, input, about),
-          statement,
-          after: (fiber, row, prepared) => {
-            const changeset = changesetOf(prepared)
-            if (chosen.commit.length > 0) noteChange(fiber, database, service, chosen, row, changeset, about)
-            // Sound: hooks after a write give a row.
-            return throughAfter(fiber, service, chosen, row, changeset, about) as Effect.Effect<object>
-          }
-        },
-        (failure) => commitError(table, verb, failure)
-      )
-    }
-    return choosing(hooks, hooked, statement(input))
-  }
-
-  /** A write of many rows between the hooks that are about such, in one transaction. */
-  const manyWithHooks = <E>(
-    table: TableImplementation,
-    call: "insertAll" | "updateAll" | "deleteAll",
-    input: unknown,
-    about: { readonly source: unknown; readonly queryable?: unknown; readonly record?: unknown },
-    options: Bulk | undefined,
-    statement: (input: unknown, options: Bulk | undefined) => Effect.Effect<ReadonlyArray<object> | number, E>
-  ): Effect.Effect<ReadonlyArray<object> | number, E | ReturnType<typeof writeError>> => {
-    const hooks = hooksOf(table, call)
-    if (hooks === undefined) return statement(input, options)
-    const operation = operationOf(call)
-    const told = { ...about, table, operation, call, options }
-    const verb = operation === "insert" ? "insert into" : operation === "update" ? "update" : "delete from"
-    const hooked = (chosen: Hooks) => {
-      const needsRows = chosen.after.length + chosen.commit.length > 0
-      return together<ReadonlyArray<object> | number, E, ReturnType<typeof writeError>>(
-        database,
-        chosen,
-        {
-          before: (fiber) => throughBefore(fiber, service, chosen, input, told),
-          statement: (prepared) => statement(prepared, needsRows ? { ...options, returning: true } : options),
-          after: (fiber, rows, prepared) => {
-            // It was asked to give them.
-            if (typeof rows === "number") return Effect.succeed(rows)
-            // Sound: what is changed is an object of fields.
-            const changeset = call === "updateAll" ? (prepared as object) : undefined
-            if (chosen.commit.length > 0)
-              for (const row of rows) noteChange(fiber, database, service, chosen, row, changeset, told)
-            // Sound: hooks after a write of many rows give rows.
-            const after = throughAfter(fiber, service, chosen, rows, changeset, told) as Effect.Effect<
-              ReadonlyArray<object>
-            >
-            return Effect.map(after, (all) => (options?.returning === true ? all : rows.length))
-          }
-        },
-        (failure) => commitError(table, verb, failure)
-      )
-    }
-    return choosing(hooks, hooked, statement(input, options))
-  }
-
-  /** The row as it is before it is changed, locked so that it stays so. */
-  const oldOf = (table: TableImplementation, target: unknown): Effect.Effect<object | undefined, StatementError> =>
-    Effect.matchEffect(table.plan.encodeKey(keyOf(table, target)), {
-      onFailure: () => Effect.succeed(undefined),
-      onSuccess: (encoded) =>
-        Effect.map(read(table, `${table.plan.getText} for no key update`, encoded, true), (rows) => rows[0])
-    })
-
-  const reading: Reading = {
-    find: (table, field, values) => {
-      const given = { [field]: values }
-      return Effect.flatMap(
-        equalities(table, given),
-        (where) =>
-          where === undefined
-            ? Effect.succeed([])
-            : around("preload", table, [given], (narrowed, condition) => {
-                // Sound: the table, or the same one narrowed.
-                const self = implementationOf(narrowed as Any)
-                const from = (chosen: Asked | undefined) =>
-                  chosen === undefined
-                    ? Effect.succeed([])
-                    : read(
-                        self,
-                        `${self.plan.selectText}${chosen.text}`,
-                        chosen.parameters,
-                        !Statement.isFragment(condition)
-                      )
-                // Unless a middleware gave another one.
-                const found =
-                  condition === given ? from(where) : Effect.flatMap(asked(database.client, self, condition), from)
-                // Sound: what fails here is in the type of the preload.
-                return found as Effect.Effect<unknown>
-              })
-        // Sound: rows, whatever middleware stands around.
-      ) as Effect.Effect<ReadonlyArray<object>>
-    },
-    hook: (table, rows) => hooked(table, Effect.succeed(rows), "preload", rows, { record: rows })
-  }
+  /** Inside of the middleware, if there is any. */
+  const around: AroundCall = (name, table, rest, call) =>
+    middlewares.length === 0
+      ? call(table, ...rest)
+      : chained(middlewares, table, name, rest, (narrowed, args) => call(narrowed, ...args))
+  const reading = readingOf(database, () => service, around)
+  const { byCondition, byKey, hooked, read, single } = reading
+  const { manyWithHooks, withHooks } = hookedWrites(database, () => service, read)
 
   const operations = {
     get: (table: Any, key: unknown, options?: ReadOptions) =>
@@ -415,8 +107,8 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
     preload: (table: Any, rows: object | ReadonlyArray<object>, associations: Associations) => {
       const self = implementationOf(table)
       return Array.isArray(rows)
-        ? preload(reading, self, rows, associations)
-        : Effect.map(preload(reading, self, [rows], associations), ([row]) => row)
+        ? preload(reading.forPreload, self, rows, associations)
+        : Effect.map(preload(reading.forPreload, self, [rows], associations), ([row]) => row)
     },
 
     reload: (table: Any, rows: object | ReadonlyArray<object>) => {
@@ -601,16 +293,6 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
       {}
     )
   const { transact, ...calls } = operations
-  /** Inside of the middleware, if there is any. */
-  const around = (
-    name: string,
-    table: Any,
-    rest: ReadonlyArray<unknown>,
-    call: (...all: ReadonlyArray<unknown>) => Effect.Effect<unknown>
-  ): Effect.Effect<unknown> =>
-    middlewares.length === 0
-      ? call(table, ...rest)
-      : chained(middlewares, table, name, rest, (narrowed, args) => call(narrowed, ...args))
   const traced = Object.fromEntries(
     Object.entries(calls).map(([name, call]) => [
       name,
