@@ -183,6 +183,13 @@ const orMissing = <K, V, E>({ settings: { missing, name } }: Service<K, V, E>, k
         // Sound: whoever chooses another failure for what is missing says so in the type it gives out.
         Option.isSome(found) ? Effect.succeed(found.value) : Effect.fail(missing(key) as NotCached)
 
+/** Makes the reads of one kind; of a call through a supervised handle at once with its origin. */
+const reading = <K, V, E, A, X>(reader: Reader<K, V, E, A, X>): ((key: K) => Effect.Effect<A, X>) =>
+  Object.assign((key: K) => new Read(reader, key).effect, {
+    // The argument is that of the function, so it is a key.
+    [Supervised.OriginTypeId]: (origin: Supervised.Origin, key: unknown) => new Read(reader, key as K, origin, key)
+  })
+
 /** The reads of a cache: each makes an effect and does nothing else. */
 export const readsOf = <K, V, E>(service: Service<K, V, E>) => {
   const store = service.store
@@ -221,9 +228,9 @@ export const readsOf = <K, V, E>(service: Service<K, V, E>) => {
     }
   }
   return {
-    get: (key: K) => new Read(get, key).effect,
-    fetch: (key: K) => new Read(fetch, key).effect,
-    getOption: (key: K) => new Read(getOption, key).effect,
+    get: reading(get),
+    fetch: reading(fetch),
+    getOption: reading(getOption),
     getOrLoad: (
       key: K,
       load: Effect.Effect<V, E>,

@@ -24,12 +24,13 @@
  * Not protected: an object returned by a function (`transaction()`, a row) belongs to its instance, and so do its methods. A
  * function that returns a value, called for the first time while the child is down, answers with something truthy.
  */
-import * as Effect from "effect/Effect"
 import { pipeArguments } from "effect/Pipeable"
 import { effect, isEquality, Lazy, member, type Reach, settled, stream, unknown } from "./answer.js"
 import type { Instance, Slot } from "./instance.js"
 import { type AnyEffect, type AnyFunction, isFunction, isObject, type Kind, kindOf } from "./kind.js"
 import { CallOrigin, type Originating, OriginTypeId } from "./origin.js"
+import { type Memo, type Reached, reading } from "./reading.js"
+import type { Primitive } from "./steps.js"
 
 /** Whether a handle can carry a service. */
 export const carries = (service: unknown): boolean => kindOf(service) !== "value"
@@ -41,23 +42,23 @@ export const carries = (service: unknown): boolean => kindOf(service) !== "value
  * for a handle has to notice another instance anyway.
  */
 export const make = (slot: Slot, key: string, sample: unknown, onRead?: () => void): unknown => {
-  const at: Reached = { instance: undefined, service: sample }
+  const at: Reached = { instance: undefined, service: isObject(sample) ? sample : slot }
+  let reached: Instance | undefined
+  let service: unknown
   const reach: Reach = (instance) => {
-    if (instance !== at.instance) {
-      at.instance = instance
-      at.service = instance.context.unsafeMap.get(key)
+    if (instance !== reached) {
+      reached = instance
+      service = instance.context.unsafeMap.get(key)
+      if (isObject(service)) {
+        at.instance = instance
+        at.service = service
+      }
       onRead?.()
     }
-    return at.service
+    return service
   }
   const peek: Reach = (instance) => instance.context.unsafeMap.get(key)
   return carry(slot, () => undefined, reach, sample, kindOf(sample), peek, undefined, at)
-}
-
-/** The service of the instance that was reached last: what most reads need, without a call for it. */
-interface Reached {
-  instance: Instance | undefined
-  service: unknown
 }
 
 const carry = (
@@ -92,9 +93,8 @@ const carry = (
 }
 
 /** The object that answers for its place: of the current instance, or of the last one while the child is down. */
-const latestOf = (slot: Slot, reach: Reach, sample: object, at?: Reached) => (): object => {
+const latestOf = (slot: Slot, reach: Reach, sample: object) => (): object => {
   const instance = slot.last
-  if (instance === at?.instance && isObject(at?.service)) return at.service
   const value = instance === undefined ? sample : reach(instance)
   return isObject(value) ? value : sample
 }
@@ -104,44 +104,52 @@ class Bound {
   instance: Instance | undefined = undefined
   callee: AnyFunction = bare
   owner: unknown = undefined
+  /** Of a function that takes the origin of a call itself. */
+  take: Originating[typeof OriginTypeId] | undefined = undefined
+  origin: CallOrigin | undefined = undefined
 }
 
 const bare = (): undefined => undefined
 
 /** Reads a member of a service. What was made for it is good for as long as the real one is of the same kind. */
-const memberOf = (slot: Slot, reachOwner: Reach, latest: () => object, property: PropertyKey): (() => unknown) => {
+const memberOf = (
+  slot: Slot,
+  reachOwner: Reach,
+  latest: () => object,
+  property: PropertyKey,
+  at: Reached | undefined
+): (() => unknown) => {
   const reach: Reach = (instance) => {
     const owner = reachOwner(instance)
     return isObject(owner) ? owner[property as never] : undefined
   }
   const bound = new Bound()
-  let seen: object = slot
+  const memo: Memo = { seen: bound, made: undefined }
   let kind: Kind = "value"
-  let made: unknown
-  return () => {
-    // An ordinary read: `Reflect.get` is a call of the engine's that takes longer than all the rest.
-    const value: unknown = latest()[property as never]
-    if (value === seen) return made
+  const anew = (value: unknown): unknown => {
     if (!isObject(value)) return value
     bound.instance = undefined
     const now = kindOf(value)
-    if (now !== kind || now === "value") made = carry(slot, reachOwner, reach, value, now, reach, bound)
+    if (now !== kind || now === "value") memo.made = carry(slot, reachOwner, reach, value, now, reach, bound)
     kind = now
-    seen = value
-    return made
+    memo.seen = value
+    return memo.made
   }
+  return reading(slot, at, latest, property, memo, anew)
 }
 
 type Special = (property: PropertyKey, value: unknown) => AnyFunction | undefined
 
 const membersOf = (slot: Slot, reach: Reach, peek: Reach, sample: object, at?: Reached) => {
   const members = new Map<PropertyKey, () => unknown>()
-  const latest = latestOf(slot, reach, sample, at)
+  const latest = latestOf(slot, reach, sample)
   const seen = latestOf(slot, peek, sample)
   return (property: PropertyKey): (() => unknown) => {
     let member = members.get(property)
     if (member === undefined) {
-      member = isEquality(property) ? memberOf(slot, peek, seen, property) : memberOf(slot, reach, latest, property)
+      member = isEquality(property)
+        ? memberOf(slot, peek, seen, property, undefined)
+        : memberOf(slot, reach, latest, property, at)
       members.set(property, member)
     }
     return member
@@ -211,7 +219,8 @@ const functionNode = (slot: Slot, reach: Reach, sample: object, shape: Shape, pe
   const call = method(slot, () => undefined, reach, shape)
   return new Proxy(function () {}, {
     ...forwarding(latest),
-    get: (_target, property) => member(property)(),
+    // The origin of a call is for what answers it, and not for a handle in between.
+    get: (_target, property) => (property === OriginTypeId ? undefined : member(property)()),
     apply: (_target, _this, args) => call(...args),
     construct: (_target, args) => Reflect.construct(call, args),
     ownKeys: () =>
@@ -263,9 +272,23 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape, bound
     if (isFunction(found)) return found
     throw new TypeError(`a function of "${slot.path}" that was taken from its handle is not a function any more`)
   }
+  // By the number of arguments, none or one.
+  const origins: [CallOrigin | undefined, CallOrigin | undefined] = [undefined, undefined]
+  const originOf = (instance: Instance, count: 0 | 1): CallOrigin => {
+    let origin = origins[count]
+    if (origin?.instance !== instance) {
+      origin = new CallOrigin(slot, instance, (now, argument) => call(now, count === 0 ? [] : [argument]))
+      origins[count] = origin
+    }
+    return origin
+  }
   const bind = (instance: Instance): void => {
-    bound.callee = calleeOf(instance)
+    const callee = calleeOf(instance)
+    bound.callee = callee
     bound.owner = reachOwner(instance)
+    // Whatever a function has under that key is the method of this name.
+    bound.take = (callee as Partial<Originating>)[OriginTypeId]
+    bound.origin = bound.take === undefined ? undefined : originOf(instance, 1)
     bound.instance = instance
   }
   const call = (instance: Instance, args: ReadonlyArray<unknown>): unknown =>
@@ -303,16 +326,6 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape, bound
     }
     return carried(instance, call(instance, args), shaped, (now) => call(now, args))
   }
-  // By the number of arguments, none or one.
-  const origins: [CallOrigin | undefined, CallOrigin | undefined] = [undefined, undefined]
-  const originOf = (instance: Instance, count: 0 | 1): CallOrigin => {
-    let origin = origins[count]
-    if (origin?.instance !== instance) {
-      origin = new CallOrigin(slot, instance, (now, argument) => call(now, count === 0 ? [] : [argument]))
-      origins[count] = origin
-    }
-    return origin
-  }
   const construct = (...args: Array<unknown>): unknown => {
     if (slot.current === undefined) throw slot.unavailable
     return Reflect.construct(calleeOf(slot.current), args)
@@ -324,19 +337,27 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape, bound
     // What most calls are: with one argument, or none. No array of arguments is made for them: it would take as long as the rest.
     if (instance !== undefined && count <= 1 && isOrdinary(first) && new.target === undefined) {
       if (instance !== bound.instance) bind(instance)
-      const { callee, owner } = bound
-      const result = count === 0 ? callee.call(owner) : callee.call(owner, first)
-      if (result instanceof Answer) {
-        shape.seen |= isEffect
-        return result
+      const { callee, origin, owner, take } = bound
+      if (take !== undefined && origin !== undefined && count === 1) {
+        const answering = take(origin, first)
+        if (answering !== undefined) {
+          shape.seen |= isEffect
+          return answering
+        }
       }
+      const result = count === 0 ? callee.call(owner) : callee.call(owner, first)
       if (!isObject(result)) {
         shape.seen |= isValue
         return result
       }
+      if ((result as Partial<Primitive>)._op === "Success") {
+        shape.seen |= isEffect
+        return result
+      }
       // Whatever an object has under that key is the method of this name.
-      if ((result as Partial<Originating>)[OriginTypeId] !== undefined) {
-        const answering = (result as Originating)[OriginTypeId](originOf(instance, count === 0 ? 0 : 1), first)
+      const takes = (result as Partial<Originating>)[OriginTypeId]
+      if (takes !== undefined) {
+        const answering = takes.call(result, originOf(instance, count === 0 ? 0 : 1), first)
         if (answering !== undefined) {
           shape.seen |= isEffect
           return answering
@@ -349,9 +370,6 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape, bound
     return slow.apply(undefined, arguments as unknown as Array<unknown>)
   }
 }
-
-/** The class of an Effect that is the answer already. */
-const Answer = Effect.void.constructor as new () => AnyEffect
 
 /** A function that a function returned is bound to an instance: for another one the outer function is called again. */
 const returned = (

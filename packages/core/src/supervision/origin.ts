@@ -38,6 +38,9 @@ export interface Origin {
  * An Effect that can take an origin. The method answers with another Effect that does the same and asks the origin, or with
  * nothing if it cannot; then it is wrapped as any other. `argument` is the call's, to be given back to `guard`.
  *
+ * A function of a service that is called with one argument may take the origin instead of what it returns: then one Effect is made
+ * and not two. Its method is called in its place, without `this`, and the function itself if that answers with nothing.
+ *
  * @since 0.1.0
  * @category handles
  */

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, it, vi } from "@effect/vitest"
 import {
   Cause,
   Context,
@@ -237,6 +237,37 @@ describe("a member of a service", () => {
       set({ session: { user: "bob" }, data: { a: 1 }, f: () => 3 })
       expect([state.session?.user, state.data, state.f?.()]).toEqual(["bob", { a: 1 }, 3])
     }).pipe(Effect.provide(child(Tag, make)))
+  })
+
+  it.scoped("is read where no program may be made of text as well", () => {
+    const Tag = Context.GenericTag<{ readonly withoutText: (n: number) => number; 'with "quotes"\n': number }>("Text")
+    const refused = vi.spyOn(globalThis, "Function").mockImplementation(() => {
+      throw new EvalError("Code generation from strings disallowed for this context")
+    })
+    const use = Effect.gen(function* () {
+      const it = yield* Tag
+      expect([it.withoutText(1), it['with "quotes"\n']]).toEqual([2, 1])
+      it['with "quotes"\n'] = 3
+      expect(it['with "quotes"\n']).toBe(3)
+      yield* restart
+      expect([it.withoutText(1), it['with "quotes"\n']]).toEqual([3, 2])
+    })
+    const layer = child(Tag, (instance) => ({
+      withoutText: (n) => n + instance,
+      'with "quotes"\n': instance
+    }))
+    return use.pipe(Effect.provide(layer), Effect.ensuring(Effect.sync(() => refused.mockRestore())))
+  })
+
+  it.scoped("may have any name", () => {
+    const name = 'a"]\n\u2028b'
+    const Tag = Context.GenericTag<{ readonly [name]: () => number }>("Names")
+    return Effect.gen(function* () {
+      const it = yield* Tag
+      expect(it[name]()).toBe(1)
+      yield* restart
+      expect(it[name]()).toBe(2)
+    }).pipe(Effect.provide(child(Tag, (instance) => ({ [name]: () => instance }))))
   })
 
   it.scoped("can be assigned, but a handle cannot be frozen, redefined or robbed of it unnoticed", () => {

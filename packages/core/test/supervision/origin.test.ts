@@ -115,3 +115,49 @@ describe("an Effect that takes its origin", () => {
     }).pipe(Effect.provide(tree(Supervised.layer(SupervisionTree.layer()(child()), { id: "outer" }))))
   )
 })
+
+describe("a function that takes the origin of its calls", () => {
+  interface Named {
+    readonly ask: (about?: string) => Question
+  }
+  const Named = Context.GenericTag<Named>("Named")
+  /** For "x" its method has no answer. */
+  const layer = (called: Array<string | undefined>, members: object = {}) => {
+    let instances = 0
+    const make = (): Named => {
+      const number = ++instances
+      const ask = (about?: string): Question => {
+        called.push(about)
+        return new Question(`${number}:${about}`, Effect.never)
+      }
+      const take = (origin: Supervised.Origin, about: unknown) =>
+        about === "x" ? undefined : new Question(`${number}:${about}`, Effect.never, origin, about)
+      return { ask: Object.assign(ask, { [Supervised.OriginTypeId]: take }, members) }
+    }
+    return Layer.sync(Named, make).pipe(Supervised.layer({ id: "it" }))
+  }
+
+  it.scoped("is not called itself with one argument, also after a restart, unless that answers with nothing", () => {
+    const called: Array<string | undefined> = []
+    return Effect.gen(function* () {
+      const it = yield* Named
+      const kept = it.ask("a")
+      expect([yield* kept, kept.origin?.isCurrent, ...called]).toEqual(["1:a", true])
+      expect([yield* it.ask("x"), yield* it.ask()]).toEqual(["1:x", "1:undefined"])
+      expect(called).toEqual(["x", undefined])
+      yield* restart
+      expect([kept.origin?.isCurrent, yield* it.ask("b"), yield* kept]).toEqual([false, "2:b", "2:a"])
+    }).pipe(Effect.provide(tree(layer(called))))
+  })
+
+  it.scoped("is asked by the handle around its handle, also with members of its own", () =>
+    Effect.gen(function* () {
+      const it = yield* Named
+      const kept = it.ask("a")
+      expect(yield* kept).toBe("1:a")
+      yield* TestSupervision.crash("app/outer/it")
+      yield* TestSupervision.awaitRestart("app/outer/it")
+      expect(yield* kept).toBe("2:a")
+    }).pipe(Effect.provide(tree(Supervised.layer(SupervisionTree.layer()(layer([], { more: 1 })), { id: "outer" }))))
+  )
+})
