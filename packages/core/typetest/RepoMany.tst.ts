@@ -185,6 +185,15 @@ describe("writing", () => {
     expect(Repo.insert).type.not.toBeCallableWith(People, row, {
       onConflict: { target: ["email"], action: { replace: [] } }
     })
+    const target = { constraint: "people_email_key" } as const
+    expect(Repo.upsert(People, row, { target })).type.toBe<Replaced>()
+    expect(Repo.upsert(People, row, { target: { fields: ["email"], where: sql`age > 1` } })).type.toBe<Replaced>()
+    expect(Repo.upsert(People, row, { target: { expression: sql`lower(email)` } })).type.toBe<Replaced>()
+    expect(Repo.upsert).type.not.toBeCallableWith(People, row, { target: { constraint: "people_age_key" } })
+    expect(Repo.upsert).type.not.toBeCallableWith(Seats, null as never, { target })
+    expect(Repo.upsert).type.not.toBeCallableWith(People, row, { target: { fields: ["mail"], where: sql`age > 1` } })
+    expect(Repo.upsert).type.not.toBeCallableWith(People, row, { target: { fields: ["email"], where: "age > 1" } })
+    expect(Repo.upsert).type.not.toBeCallableWith(People, row, { target: { expression: "lower(email)" } })
     expect(Repo.upsert).type.not.toBeCallableWith(People, row, {})
     expect(Repo.upsert).type.not.toBeCallableWith(People, row, { target: ["email"], action: "nothing" })
   })

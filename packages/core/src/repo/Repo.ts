@@ -13,6 +13,7 @@
  */
 import { SqlClient } from "@effect/sql"
 import { Effect, Layer, type Option } from "effect"
+import { CurrentInstance } from "../supervision/currentinstance.js"
 import type { Associations } from "./association.js"
 import type { Transaction } from "./frame.js"
 import { provided } from "./provided.js"
@@ -42,7 +43,7 @@ export { type Everything, everything } from "./bulk.js"
 export type { Around, Call, Changed } from "./chain.js"
 export { annotate, disableHooks, enableHooks, hooksEnabled, inHook } from "./hookstate.js"
 export { middleware } from "./middleware.js"
-export type { OnConflict } from "./onconflict.js"
+export type { ConflictTarget, OnConflict } from "./onconflict.js"
 export type { OrderBy, Page, PageOptions } from "./paging.js"
 export { aggregate, decode, page, reload, stream } from "./reads.js"
 export type {
@@ -486,13 +487,18 @@ export const layer = (options?: {
   readonly password?: (() => string | Promise<string>) | undefined
 }): Layer.Layer<Repo | SqlClient.SqlClient, never, SqlClient.SqlClient> =>
   Layer.effectContext(
-    Effect.map(
+    Effect.zipWith(
       SqlClient.SqlClient,
-      (base) =>
-        provided(base, {
-          logParameters: options?.logParameters ?? false,
-          prepare: options?.prepare ?? true,
-          password: options?.password
-        }).context
+      CurrentInstance,
+      (base, instance) =>
+        provided(
+          base,
+          {
+            logParameters: options?.logParameters ?? false,
+            prepare: options?.prepare ?? true,
+            password: options?.password
+          },
+          instance
+        ).context
     )
   )

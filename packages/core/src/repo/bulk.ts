@@ -115,7 +115,7 @@ export const insertAll = (
         const size = Math.min(maximalRows, Math.floor(maximalParameters / columns.length))
         for (let begin = 0; begin < group.rows.length; begin += size) {
           const { parameters, text } = valuesText(table, columns, group.rows.slice(begin, begin + size))
-          const whole = `${text}${conflictText(table, { columns }, onConflict)}`
+          const whole = `${text}${conflictText(database.client, table, { columns }, onConflict)}`
           statements.push(
             returning === true
               ? writing.rows(table, "insert into", `${whole}${table.plan.returning}`, parameters, "all", false)

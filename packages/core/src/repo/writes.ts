@@ -1,6 +1,6 @@
 /** Writes that read first, and writes of many rows: functions of `Repo`. */
 import { Effect } from "effect"
-import type { OnConflict } from "./onconflict.js"
+import type { ConflictTarget, OnConflict } from "./onconflict.js"
 import type { InvalidInput, StatementError } from "./RepoError.js"
 import {
   type BulkOptions,
@@ -63,7 +63,7 @@ export const modify = <T extends Table.Any, E, R, const O extends ModifyOptions 
 
 /**
  * Inserts a row, or changes the one that is there already: `Repo.insert` with an `onConflict` that replaces. `target` are the fields of the unique index
- * or constraint that tells whether it is there; `action` is `"replace"` unless it names the fields to take over, or to keep. The hooks of an insert run.
+ * or constraint that tells whether it is there, or another {@link ConflictTarget}; `action` is `"replace"` unless it names the fields to take over, or to keep. The hooks of an insert run.
  *
  * @since 0.1.0
  * @category writing
@@ -89,7 +89,7 @@ export const upsert = <T extends Table.Any>(
 
 /** A conflict that is answered by replacing. */
 type Replacing<T extends Table.Any> = {
-  readonly target: Extract<OnConflict<T>, { readonly action: "replace" | object }>["target"] & ReadonlyArray<unknown>
+  readonly target: ConflictTarget<T>
   readonly action?: Exclude<OnConflict<T>["action"], "nothing">
 }
 

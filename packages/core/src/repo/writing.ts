@@ -162,7 +162,7 @@ export class Writing {
         this.rows(
           table,
           "insert into",
-          table.plan.insertText(values.columns, conflictText(table, values, conflict)),
+          table.plan.insertText(values.columns, conflictText(this.database.client, table, values, conflict)),
           values.parameters,
           "all"
         ),
