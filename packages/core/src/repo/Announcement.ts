@@ -15,8 +15,8 @@
  */
 import type { SqlError } from "@effect/sql"
 import { Context, Effect, type Scope } from "effect"
-import type { Change, Guard, Listener } from "./changes.js"
-import { frameOf } from "./frame.js"
+import type { Announcer, Change, Guard, Listener } from "./changes.js"
+import { currentFrame, type Frame } from "./frame.js"
 import type { StatementError } from "./RepoError.js"
 import { Repo } from "./repository.js"
 import type * as Table from "./Table.js"
@@ -129,7 +129,7 @@ export const touch = <T extends Table.Any>(
 export const pending: Effect.Effect<ReadonlyArray<Change>, never, Repo> = Effect.flatMap(Repo, (repo) =>
   Effect.withFiberRuntime((fiber) => {
     const found: Array<Change> = []
-    let frame = frameOf(fiber.currentContext, repo.announcer.client)
+    let frame = frameHeardBy(fiber.currentContext, repo.announcer)
     for (; frame !== undefined; frame = frame.parent) found.push(...frame.changes.list())
     return Effect.succeed(found)
   })
@@ -148,7 +148,14 @@ export const unsafeHasPending = (
   table: Table.Any,
   key?: unknown
 ): boolean => {
-  let frame = frameOf(context, repo.announcer.client)
+  let frame = frameHeardBy(context, repo.announcer)
   for (; frame !== undefined; frame = frame.parent) if (frame.isOpen && frame.changes.has(table, key)) return true
   return false
+}
+
+/** The innermost frame that this announcer tells of: that of a Repo which comes as a handle, too. */
+const frameHeardBy = (context: Context.Context<never>, announcer: Announcer): Frame | undefined => {
+  let frame = currentFrame(context)
+  while (frame !== undefined && frame.session.database.announcer !== announcer) frame = frame.enclosing
+  return frame
 }

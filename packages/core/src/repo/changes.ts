@@ -36,11 +36,16 @@ export interface Changed {
 /** Beyond this many keys of one table a transaction only remembers that it changed the table. */
 const maximalKeys = 1000
 
+/** The fields of a key in one order, whatever the order they were written in. */
+const inOrder = (_: string, value: unknown): unknown => {
+  if (typeof value === "bigint") return `${value}n`
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value
+  return Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1)))
+}
+
 /** Keys that are stored alike are one key: dates, bigints and keys of several fields are different objects each time. */
 export const identity = (key: unknown): unknown =>
-  typeof key === "object" && key !== null
-    ? JSON.stringify(key, (_, value: unknown) => (typeof value === "bigint" ? `${value}n` : value))
-    : key
+  typeof key === "object" && key !== null ? JSON.stringify(key, inOrder) : key
 
 const nameOf = (schema: string | undefined, table: string): string =>
   schema === undefined ? table : `${schema}.${table}`
@@ -125,8 +130,32 @@ export class Announcer {
   private readonly listeners = new Set<Listener>()
   private readonly beforeCommits = new Set<BeforeCommit>()
   private readonly guards = new Set<Guard>()
+  private readonly renewals = new Set<() => void>()
 
-  constructor(readonly client: SqlClient.SqlClient) {}
+  constructor(private reaches: SqlClient.SqlClient) {}
+
+  /** A handle leaves this as it is: it outlives the Repo that it came with. */
+  get [Symbol.toStringTag](): string {
+    return "Announcer"
+  }
+
+  /** The client that reaches the database now. */
+  get client(): SqlClient.SqlClient {
+    return this.reaches
+  }
+
+  /** The Repo, or its client, was started anew: what is remembered of its database may be that of another one. */
+  renew(client: SqlClient.SqlClient): void {
+    this.reaches = client
+    for (const run of [...this.renewals]) run()
+  }
+
+  /** Has a function called at each renewal; it must not throw. Gives back how to end it. */
+  onRenewal(run: () => void): () => void {
+    const own = () => run()
+    this.renewals.add(own)
+    return () => this.renewals.delete(own)
+  }
 
   /** Whether anybody wants to know. */
   get isHeard(): boolean {
@@ -206,16 +235,4 @@ export class Announcer {
         : Effect.logError("a listener of committed changes threw; the changes are not changed by it", ...problems)
     })
   }
-}
-
-const announcers = new WeakMap<SqlClient.SqlClient, Announcer>()
-
-/** The announcer of the database that a client reaches: one, however many Repos are made of that client. */
-export const announcerOf = (client: SqlClient.SqlClient): Announcer => {
-  let announcer = announcers.get(client)
-  if (announcer === undefined) {
-    announcer = new Announcer(client)
-    announcers.set(client, announcer)
-  }
-  return announcer
 }

@@ -4,7 +4,10 @@
  */
 import { SqlClient, type SqlConnection, type SqlError, Statement } from "@effect/sql"
 import { Context, Effect, Exit, FiberRef, Predicate, type Scope } from "effect"
-import { type Announcer, announcerOf } from "./changes.js"
+import type { Instance, Slot } from "../supervision/instance.js"
+import { real, slotOf } from "../supervision/lineage.js"
+import { announcerOf } from "./announcer.js"
+import type { Announcer } from "./changes.js"
 import { type Answer, type Channel, type ChannelOptions, FrameChannel, type On, PoolChannel } from "./connection.js"
 import { type Frame, frameOf } from "./frame.js"
 import { cleaned, Held, heldOf, heldTag } from "./held.js"
@@ -28,7 +31,7 @@ interface StatementParts {
 }
 
 const partsOf = (client: SqlClient.SqlClient): StatementParts => {
-  const statement: unknown = client.unsafe("select 1")
+  const statement: unknown = real(client).unsafe("select 1")
   if (
     !Predicate.hasProperty(statement, "acquirer") ||
     !Effect.isEffect(statement.acquirer) ||
@@ -67,13 +70,23 @@ export class Database {
   /** In a sandbox, the transaction that everything happens in, and that nobody sees. */
   ground: Frame | undefined = undefined
   readonly announcer: Announcer
+  /** The same object for all Repos of a client. */
+  readonly client: SqlClient.SqlClient
 
   constructor(
-    readonly client: SqlClient.SqlClient,
-    options: DatabaseOptions
+    client: SqlClient.SqlClient,
+    options: DatabaseOptions,
+    /** What it is built in, if that is an instance of a child. */
+    instance?: Instance
   ) {
-    this.announcer = announcerOf(client)
-    this.lending = new Lending(client.reserve, driverTag(client) !== undefined)
+    this.client = oneOf(client)
+    this.announcer = announcerOf(client, instance)
+    // Through a handle it is the reserve of whatever instance is there, which may be another one each time.
+    const reserve =
+      slotOf(client) === undefined
+        ? client.reserve
+        : Effect.tap(client.reserve, () => Effect.sync(() => announcerOf(client, instance)))
+    this.lending = new Lending(reserve, driverTag(client) !== undefined)
     // Names, and rows as lists, are understood by `pg` only.
     const isPg = driverTag(client) !== undefined
     this.options = { ...options, prepare: options.prepare && isPg, lists: isPg }
@@ -197,8 +210,30 @@ export const foreignConnection = (context: Context.Context<never>): SqlConnectio
 
 const databases = new WeakMap<SqlClient.SqlClient, Database>()
 
+/** The handles by which Repos have come to clients of a child. */
+const handles = new WeakMap<Slot, Array<SqlClient.SqlClient>>()
+
+/** For all handles of one client the same one; a client that is no handle as it is. */
+const oneOf = (client: SqlClient.SqlClient): SqlClient.SqlClient => {
+  const slot = slotOf(client)
+  if (slot === undefined) return client
+  const known = handles.get(slot) ?? []
+  const one = known.find((other) => real(other) === real(client))
+  if (one !== undefined) return one
+  handles.set(slot, [...known, client])
+  return client
+}
+
+/** What the client that a Repo's layer is given is made of, if that is a client of another Repo. */
+const below = (client: SqlClient.SqlClient): SqlClient.SqlClient => {
+  const own = real(client)
+  const made = databases.get(own)?.client
+  return made === undefined || made === own ? client : made
+}
+
 /** The database that a client reaches: one for each client, however often it is asked for. */
-export const databaseOf = (client: SqlClient.SqlClient): Database => {
+export const databaseOf = (given: SqlClient.SqlClient): Database => {
+  const client = real(given)
   let database = databases.get(client)
   if (database === undefined) {
     database = new Database(client, { logParameters: false, prepare: true })
@@ -216,9 +251,10 @@ type WithTransaction = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<
 export const clientFor = (
   base: SqlClient.SqlClient,
   options: DatabaseOptions,
-  withTransaction: (database: Database) => WithTransaction
+  withTransaction: (database: Database) => WithTransaction,
+  instance?: Instance
 ): { readonly client: SqlClient.SqlClient; readonly database: Database } => {
-  const database = new Database(databases.get(base)?.client ?? base, options)
+  const database = new Database(below(base), options, instance)
   const acquirer: SqlConnection.Connection.Acquirer = Effect.withFiberRuntime((fiber) =>
     database.channel(fiber.currentContext)
   )

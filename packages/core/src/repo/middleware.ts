@@ -1,5 +1,6 @@
 /** A Repo with something around its calls. */
 import { Context, Effect, Layer } from "effect"
+import { real } from "../supervision/lineage.js"
 import type { Around, Middleware } from "./chain.js"
 import { builtWith, make } from "./operations.js"
 import { Repo } from "./repository.js"
@@ -64,7 +65,7 @@ export const middleware = <R = never>(
   Layer.effect(
     Repo,
     Effect.contextWith((context: Context.Context<Repo | R>) => {
-      const { database, middlewares } = builtWith(Context.get(context, Repo))
+      const { database, middlewares } = builtWith(real(Context.get(context, Repo)))
       const needs = Context.omit(Repo)(context) as Context.Context<R>
       const added: Middleware = {
         around: (call, next) =>

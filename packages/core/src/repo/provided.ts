@@ -1,6 +1,7 @@
 /** What a Repo's layer provides: the Repo, and the client that it was given, with our transactions. */
 import { SqlClient, SqlError } from "@effect/sql"
 import { Context, Effect } from "effect"
+import type { Instance } from "../supervision/instance.js"
 import { clientFor, type Database, type DatabaseOptions, driverTag } from "./database.js"
 import { make } from "./operations.js"
 import { Repo } from "./repository.js"
@@ -27,9 +28,10 @@ const withTransaction =
 
 export const provided = (
   base: SqlClient.SqlClient,
-  options: DatabaseOptions
+  options: DatabaseOptions,
+  instance?: Instance
 ): { readonly context: Context.Context<Repo | SqlClient.SqlClient>; readonly database: Database } => {
-  const { client, database } = clientFor(base, options, withTransaction)
+  const { client, database } = clientFor(base, options, withTransaction, instance)
   const context = Context.make(Repo, make(database)).pipe(Context.add(SqlClient.SqlClient, client))
   const driver = driverTag(base)
   return { context: driver === undefined ? context : Context.add(context, driver, client), database }

@@ -28,6 +28,7 @@ import { pipeArguments } from "effect/Pipeable"
 import { effect, isEquality, Lazy, member, type Reach, settled, stream, unknown } from "./answer.js"
 import type { Instance, Slot } from "./instance.js"
 import { type AnyEffect, type AnyFunction, isFunction, isObject, type Kind, kindOf } from "./kind.js"
+import { Standing, StandsFor } from "./lineage.js"
 import { CallOrigin, type Originating, OriginTypeId } from "./origin.js"
 import { type Memo, type Reached, reading } from "./reading.js"
 import type { Primitive } from "./steps.js"
@@ -199,7 +200,13 @@ const objectNode = (
     return special(property, value) ?? value
   }
   const self: object = Object.create(
-    new Proxy({}, { ...forwarding(latest), get: (_target, property) => read(property) })
+    new Proxy(
+      {},
+      {
+        ...forwarding(latest),
+        get: (_target, property) => (property === StandsFor ? new Standing(slot, latest()) : read(property))
+      }
+    )
   )
   for (const property of Reflect.ownKeys(sample)) {
     const { enumerable = false, value } = Reflect.getOwnPropertyDescriptor(sample, property) ?? {}
@@ -220,7 +227,10 @@ const functionNode = (slot: Slot, reach: Reach, sample: object, shape: Shape, pe
   return new Proxy(function () {}, {
     ...forwarding(latest),
     // The origin of a call is for what answers it, and not for a handle in between.
-    get: (_target, property) => (property === OriginTypeId ? undefined : member(property)()),
+    get: (_target, property) => {
+      if (property === StandsFor) return new Standing(slot, latest())
+      return property === OriginTypeId ? undefined : member(property)()
+    },
     apply: (_target, _this, args) => call(...args),
     construct: (_target, args) => Reflect.construct(call, args),
     ownKeys: () =>
