@@ -198,6 +198,26 @@ describe("writing", () => {
     expect(Repo.upsert).type.not.toBeCallableWith(People, row, { target: ["email"], action: "nothing" })
   })
 
+  it("of a row that may be gone gives an Option, and does not fail for that", () => {
+    type Failure = RepoError.InvalidInput<"people"> | RepoError.StatementError
+    const key = 1
+    expect(Repo.update(Kept, key, { age: 1 }, { allowStale: true })).type.toBe<
+      Effect.Effect<Option.Option<Person>, Failure, Repo.Repo>
+    >()
+    expect(Repo.delete(Kept, person, { allowStale: true })).type.toBe<
+      Effect.Effect<Option.Option<Person>, RepoError.StatementError, Repo.Repo>
+    >()
+    expect(Repo.delete(Kept, person, {})).type.toBe<
+      Effect.Effect<
+        Person,
+        RepoError.NotFound<"people"> | RepoError.StaleRow<"people"> | RepoError.StatementError,
+        Repo.Repo
+      >
+    >()
+    expect(Repo.delete).type.not.toBeCallableWith(Kept, key, { allowStale: "yes" })
+    expect(Repo.update).type.not.toBeCallableWith(Kept, key, { age: 1 }, { alowStale: true })
+  })
+
   it("modify gives its function the row and a transaction, and adds what that fails with and needs", () => {
     const modified = Repo.modify(People, 1, (found) => {
       expect(found).type.toBe<Person>()

@@ -19,6 +19,8 @@ import type { Transaction } from "./frame.js"
 import { provided } from "./provided.js"
 import type { InvalidInput, MultipleResults, NotFound, StatementError } from "./RepoError.js"
 import {
+  type ChangedRow,
+  type ChangeOptions,
   type Condition,
   type Found,
   type Inserted,
@@ -30,6 +32,7 @@ import {
   type ReadContext,
   type ReadFailure,
   Repo,
+  type StaleError,
   type Where,
   type WriteError
 } from "./repository.js"
@@ -48,6 +51,8 @@ export type { OrderBy, Page, PageOptions } from "./paging.js"
 export { aggregate, decode, page, reload, stream } from "./reads.js"
 export type {
   BulkOptions,
+  ChangedRow,
+  ChangeOptions,
   Condition,
   Found,
   InsertAllOptions,
@@ -67,6 +72,7 @@ export type {
   ReadFailure,
   Reloaded,
   Service,
+  StaleError,
   Where,
   WriteError,
   Written
@@ -337,34 +343,34 @@ export const insert = <T extends Table.Any, const O extends InsertOptions<T> = N
 /**
  * Changes the given fields of one row, named by its key or by the row itself, and returns the row as the database holds it then. Fails with
  * `NotFound` when it is gone. A patch without fields changes nothing and runs no hooks, `afterGet` neither: a row is returned as it was given, without any
- * statement; for a key the row is read.
+ * statement; for a key the row is read. With `{ allowStale: true }` a row that is gone, or was changed by somebody else, is none instead of a failure.
  *
  * @since 0.1.0
  * @category writing
  */
-export const update = <T extends Table.Any>(
+export const update = <T extends Table.Any, const O extends ChangeOptions = NoOptions>(
   table: T,
   target: Table.Key<T> | Table.Row<T>,
-  patch: Table.Update<T>
+  patch: Table.Update<T>,
+  options?: O
 ): Effect.Effect<
-  Table.Row<T>,
-  NotFound<T["name"]> | InvalidInput<T["name"]> | Table.VersionError<T> | WriteError<T, "update">,
+  ChangedRow<T, O>,
+  StaleError<T, O> | InvalidInput<T["name"]> | WriteError<T, "update">,
   Repo | Table.HookContext<T, "update">
-> => Effect.flatMap(Repo, (repo) => repo.update(table, target, patch))
+> => Effect.flatMap(Repo, (repo) => repo.update(table, target, patch, options))
 
-const remove = <T extends Table.Any>(
+const remove = <T extends Table.Any, const O extends ChangeOptions = NoOptions>(
   table: T,
-  target: Table.Key<T> | Table.Row<T>
-): Effect.Effect<
-  Table.Row<T>,
-  NotFound<T["name"]> | Table.VersionError<T> | WriteError<T, "delete">,
-  Repo | Table.HookContext<T, "delete">
-> => Effect.flatMap(Repo, (repo) => repo.delete(table, target))
+  target: Table.Key<T> | Table.Row<T>,
+  options?: O
+): Effect.Effect<ChangedRow<T, O>, StaleError<T, O> | WriteError<T, "delete">, Repo | Table.HookContext<T, "delete">> =>
+  Effect.flatMap(Repo, (repo) => repo.delete(table, target, options))
 
 export {
   /**
    * Deletes one row, named by its key or by the row itself, and returns what it held. Fails with `NotFound` when there is none, and with `StaleRow` when
-   * it is given a row of a table with a version and somebody else has changed that row since. In a table with `softDelete` the row is only marked.
+   * it is given a row of a table with a version and somebody else has changed that row since. In a table with `softDelete` the row is only marked. With
+   * `{ allowStale: true }` a row that is gone, or was changed by somebody else, is none instead of a failure.
    *
    * @since 0.1.0
    * @category writing

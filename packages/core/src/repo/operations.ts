@@ -13,10 +13,10 @@ import { hookedWrites } from "./hookedwrites.js"
 import type { Conflict } from "./onconflict.js"
 import { type Asking, page } from "./paging.js"
 import { preload } from "./preload.js"
-import { NotFound } from "./RepoError.js"
+import { NotFound, StaleRow } from "./RepoError.js"
 import { type AroundCall, fieldsOf, readingOf, readsOf } from "./reading.js"
 import { decodeRows, reload } from "./reload.js"
-import type { Service } from "./repository.js"
+import type { ChangeOptions, Service } from "./repository.js"
 import { keyOf, notFound } from "./rowkey.js"
 import { type CountOptions, type ReadOptions, seesDeleted } from "./rowlock.js"
 import { spanned, spannedCall } from "./span.js"
@@ -46,6 +46,37 @@ const countText = (table: TableImplementation, reads: Reads, condition: unknown,
   Statement.isFragment(condition)
     ? `select count(*) as "count" from (${reads.rowsText}${where.text}) as ${quoted(table.name)}`
     : `select count(*) as "count" from ${reads.fromText}${where.text}`
+
+/** None where a write has come to nothing, which is no failure. */
+const unlessSkipped = <E>(self: Effect.Effect<object, E>) =>
+  Effect.catchIf(
+    Effect.asSome(self),
+    (error): error is Extract<E, Skipped> => error instanceof Skipped,
+    () => Effect.succeed(Option.none<object>())
+  )
+
+/** Throws for an option that there is not. */
+const allowsStale = (table: TableImplementation, options: ChangeOptions | undefined): boolean => {
+  if (options === undefined) return false
+  for (const name of Object.keys(options))
+    if (name !== "allowStale")
+      throw new Error(`there is no option ${JSON.stringify(name)} for changing ${table.name}: only allowStale`)
+  return options.allowStale === true
+}
+
+/** A write whose row may be gone or changed: what its statement finds, and not what its hooks do. */
+const perhaps = <E>(
+  write: (
+    skipping: <F>(statement: Effect.Effect<object, F>) => Effect.Effect<object, F | Skipped>
+  ) => Effect.Effect<object, E>
+) =>
+  unlessSkipped(
+    write((statement) =>
+      Effect.mapError(statement, (error) =>
+        error instanceof NotFound || error instanceof StaleRow ? new Skipped() : error
+      )
+    )
+  )
 
 /** What a Repo was made of. */
 interface Built {
@@ -210,25 +241,37 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
         (prepared) => writing.insert(self, prepared, conflict),
         conflict?.action === "nothing"
       )
-      return conflict?.action === "nothing"
-        ? Effect.catchIf(
-            Effect.map(inserted, Option.some),
-            (error) => error instanceof Skipped,
-            () => Effect.succeed(Option.none())
-          )
-        : inserted
+      return conflict?.action === "nothing" ? unlessSkipped(inserted) : inserted
     },
 
-    update: (table: Any, target: unknown, patch: unknown) => {
+    update: (table: Any, target: unknown, patch: unknown, options?: ChangeOptions) => {
       const self = implementationOf(table)
+      if (allowsStale(self, options))
+        return perhaps((skipping) =>
+          self.plan.isEmpty(fieldsGiven(self, "update of", patch))
+            ? skipping(writing.update(self, target, patch))
+            : withHooks(
+                self,
+                "update",
+                "update",
+                patch,
+                target,
+                (prepared) => skipping(writing.update(self, target, prepared)),
+                true
+              )
+        )
       if (self.plan.isEmpty(fieldsGiven(self, "update of", patch))) return writing.update(self, target, patch)
       return withHooks(self, "update", "update", patch, target, (prepared) => writing.update(self, target, prepared))
     },
 
-    delete: (table: Any, target: unknown) => {
+    delete: (table: Any, target: unknown, options?: ChangeOptions) => {
       const self = implementationOf(table)
       const key = keyOf(self, target)
-      return withHooks(self, "delete", "delete from", key, target, () => writing.delete(self, target))
+      return allowsStale(self, options)
+        ? perhaps((skipping) =>
+            withHooks(self, "delete", "delete from", key, target, () => skipping(writing.delete(self, target)), true)
+          )
+        : withHooks(self, "delete", "delete from", key, target, () => writing.delete(self, target))
     },
 
     modify: (

@@ -158,6 +158,27 @@ export type Inserted<T extends Table.Any, O> = O extends { readonly onConflict: 
   ? Option.Option<Table.Row<T>>
   : Table.Row<T>
 
+/**
+ * How a row is changed or deleted. With `allowStale` it is no failure that it is gone, or was changed by somebody else: then there is none to give, so the
+ * result is an Option. What its hooks did is undone.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ChangeOptions {
+  readonly allowStale?: boolean | undefined
+}
+
+/** What an update or a delete gives. */
+export type ChangedRow<T extends Table.Any, O> = O extends { readonly allowStale: true }
+  ? Option.Option<Table.Row<T>>
+  : Table.Row<T>
+
+/** What it fails with when the row is not there, or not as it was. */
+export type StaleError<T extends Table.Any, O> = O extends { readonly allowStale: true }
+  ? never
+  : NotFound<T["name"]> | Table.VersionError<T>
+
 /** Read without a lock. */
 // biome-ignore lint/complexity/noBannedTypes: nothing is known of it, which is what says so
 export type NoOptions = {}
@@ -272,24 +293,22 @@ export interface Service {
     options?: O
   ) => Effect.Effect<Inserted<T, O>, InvalidInput<T["name"]> | WriteError<T, "insert">, Table.HookContext<T, "insert">>
 
-  readonly update: <T extends Table.Any>(
+  readonly update: <T extends Table.Any, const O extends ChangeOptions = NoOptions>(
     table: T,
     target: Table.Key<T> | Table.Row<T>,
-    patch: Table.Update<T>
+    patch: Table.Update<T>,
+    options?: O
   ) => Effect.Effect<
-    Table.Row<T>,
-    NotFound<T["name"]> | InvalidInput<T["name"]> | Table.VersionError<T> | WriteError<T, "update">,
+    ChangedRow<T, O>,
+    StaleError<T, O> | InvalidInput<T["name"]> | WriteError<T, "update">,
     Table.HookContext<T, "update">
   >
 
-  readonly delete: <T extends Table.Any>(
+  readonly delete: <T extends Table.Any, const O extends ChangeOptions = NoOptions>(
     table: T,
-    target: Table.Key<T> | Table.Row<T>
-  ) => Effect.Effect<
-    Table.Row<T>,
-    NotFound<T["name"]> | Table.VersionError<T> | WriteError<T, "delete">,
-    Table.HookContext<T, "delete">
-  >
+    target: Table.Key<T> | Table.Row<T>,
+    options?: O
+  ) => Effect.Effect<ChangedRow<T, O>, StaleError<T, O> | WriteError<T, "delete">, Table.HookContext<T, "delete">>
 
   readonly modify: <T extends Table.Any, E, R, const O extends ModifyOptions = NoOptions>(
     table: T,
