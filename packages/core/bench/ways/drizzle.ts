@@ -1,8 +1,7 @@
 /** drizzle-orm on `pg`; what belongs to rows through its relational queries. */
-import pg from "pg"
 import type { Way } from "../contest.js"
 import { peer } from "../peers.js"
-import { database } from "../rows.js"
+import { pooled, summed, summedAtOnce } from "./summed.js"
 
 type Row = Record<string, never>
 type Column = (name: string) => object
@@ -76,8 +75,7 @@ export const drizzle = async (): Promise<Way> => {
       person: one?.(people, { fields: [posts.personId], references: [people.id] })
     }))
   }
-  const { address, runtime } = await database()
-  const pool = new pg.Pool({ ...address })
+  const { close, pool } = await pooled()
   const db = make(pool, { schema })
   const age = async (query: Query) => Number((await query)[0]?.age)
   const get = (key: number) => age(db.select().from(people).where(eq(people.id, key)))
@@ -89,14 +87,9 @@ export const drizzle = async (): Promise<Way> => {
         .where(eq(people.id, key))
         .returning()
     )
-  const summed = async (of: ReadonlyArray<number>, each: (one: number) => Promise<number>) => {
-    let sum = 0
-    for (const one of of) sum += await each(one)
-    return sum
-  }
   return {
     get: (keys) => summed(keys, get),
-    concurrent: async (keys) => (await Promise.all(keys.map(get))).reduce((sum, one) => sum + one, 0),
+    concurrent: (keys) => summedAtOnce(keys, get),
     insert: (amounts) =>
       summed(amounts, async (amount) =>
         Number(
@@ -120,7 +113,7 @@ export const drizzle = async (): Promise<Way> => {
       ),
     close: async () => {
       await pool.end()
-      await runtime.dispose()
+      await close()
     }
   }
 }

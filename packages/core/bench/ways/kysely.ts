@@ -1,8 +1,7 @@
 /** kysely on `pg`, with its plugin for names in camel case. */
-import pg from "pg"
 import type { Way } from "../contest.js"
 import { peer } from "../peers.js"
-import { database } from "../rows.js"
+import { pooled, summed, summedAtOnce } from "./summed.js"
 
 type Row = Record<string, never>
 
@@ -37,8 +36,7 @@ interface Module {
 
 export const kysely = async (): Promise<Way> => {
   const { CamelCasePlugin, Kysely, PostgresDialect, sql } = peer<Module>("kysely")
-  const { address, runtime } = await database()
-  const pool = new pg.Pool({ ...address })
+  const { close, pool } = await pooled()
   const db = new Kysely({ dialect: new PostgresDialect({ pool }), plugins: [new CamelCasePlugin()] })
   const age = async (query: Query) => Number((await query.executeTakeFirstOrThrow()).age)
   const get = (key: number) => age(db.selectFrom("people").selectAll().where("id", "=", key))
@@ -50,14 +48,9 @@ export const kysely = async (): Promise<Way> => {
         .where("id", "=", key)
         .returningAll()
     )
-  const summed = async (of: ReadonlyArray<number>, each: (one: number) => Promise<number>) => {
-    let sum = 0
-    for (const one of of) sum += await each(one)
-    return sum
-  }
   return {
     get: (keys) => summed(keys, get),
-    concurrent: async (keys) => (await Promise.all(keys.map(get))).reduce((sum, one) => sum + one, 0),
+    concurrent: (keys) => summedAtOnce(keys, get),
     insert: (amounts) =>
       summed(amounts, async (amount) =>
         Number(
@@ -89,7 +82,7 @@ export const kysely = async (): Promise<Way> => {
     },
     close: async () => {
       await db.destroy()
-      await runtime.dispose()
+      await close()
     }
   }
 }

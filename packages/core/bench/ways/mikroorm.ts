@@ -2,6 +2,7 @@
 import type { Way } from "../contest.js"
 import { peer } from "../peers.js"
 import { database } from "../rows.js"
+import { summed, summedAtOnce } from "./summed.js"
 
 interface Person {
   age: number
@@ -76,14 +77,9 @@ export const mikroorm = async (): Promise<Way> => {
     await em.flush()
     return row.age
   }
-  const summed = async (of: ReadonlyArray<number>, each: (one: number) => Promise<number>) => {
-    let sum = 0
-    for (const one of of) sum += await each(one)
-    return sum
-  }
   return {
     get: (keys) => summed(keys, get),
-    concurrent: async (keys) => (await Promise.all(keys.map(get))).reduce((sum, one) => sum + one, 0),
+    concurrent: (keys) => summedAtOnce(keys, get),
     insert: (amounts) =>
       summed(amounts, async (amount) => {
         const em = orm.em.fork()

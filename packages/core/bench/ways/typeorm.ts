@@ -3,6 +3,7 @@ import pg from "pg"
 import type { Way } from "../contest.js"
 import { peer } from "../peers.js"
 import { database } from "../rows.js"
+import { summed, summedAtOnce } from "./summed.js"
 
 interface Person {
   age: number
@@ -82,14 +83,9 @@ export const typeorm = async (): Promise<Way> => {
     row.city = row.city === "a" ? "b" : "a"
     return (await repository.save(row)).age
   }
-  const summed = async (of: ReadonlyArray<number>, each: (one: number) => Promise<number>) => {
-    let sum = 0
-    for (const one of of) sum += await each(one)
-    return sum
-  }
   return {
     get: (keys) => summed(keys, get),
-    concurrent: async (keys) => (await Promise.all(keys.map(get))).reduce((sum, one) => sum + one, 0),
+    concurrent: (keys) => summedAtOnce(keys, get),
     insert: (amounts) =>
       summed(
         amounts,

@@ -73,8 +73,9 @@ export const acquire = <const O extends LockOptions = NoOptions>(
         const text = `select pg_advisory_xact_lock${modeText(options?.mode)}($1)`
         // Inside of the savepoint that bounds the wait, if there is one.
         const take = (wanted: LockKey) =>
-          Effect.mapError(frame.session.database.query(text, [wanted.value.toString()], lockSource, true), (error) =>
-            statementError(error, operation)
+          Effect.mapError(
+            frame.session.database.query(text, [wanted.value.toString()], lockSource, true, true),
+            (error) => statementError(error, operation)
           )
         return boundedTogether(frame.session.database, wait, label, (shorten) =>
           Effect.forEach(

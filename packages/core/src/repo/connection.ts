@@ -3,8 +3,8 @@
  * refused once its frame has ended. They are ordinary `Connection`s of @effect/sql, so statements written by hand take the same way.
  */
 import { type SqlConnection, SqlError } from "@effect/sql"
-import { Chunk, Effect, Exit, Option, Stream } from "effect"
-import { execute, executeValues, isDriven, isInTransaction, outsideReason, run } from "./driver.js"
+import { Cause, Chunk, Effect, Exit, type Fiber, FiberRef, Option, Stream } from "effect"
+import { execute, executeValues, isDriven, isInTransaction, outsideReason, run, running } from "./driver.js"
 import type { Frame } from "./frame.js"
 import { hookState } from "./hookstate.js"
 import { settling } from "./lending.js"
@@ -13,8 +13,9 @@ import { statementFor } from "./prepared.js"
 import { DbError, TransactionClosed } from "./RepoError.js"
 import { controls } from "./sqltext.js"
 import { filledIn } from "./standing.js"
-import { observed, type Source, sqlSource, transactionSource } from "./statementlog.js"
-import { timed } from "./statementtimes.js"
+import { altering, control, isFetched, readsOnly } from "./statementkind.js"
+import { count, isLogged, observed, type Source, sqlSource, transactionSource } from "./statementlog.js"
+import { note, timed } from "./statementtimes.js"
 
 /** What `pg` answers to one statement, as far as it is read here. */
 export interface Answer {
@@ -31,6 +32,15 @@ type Runs = Pick<SqlConnection.Connection, "executeRaw" | "executeValues">
 export type On = <A>(
   use: (connection: Runs) => Effect.Effect<A, SqlError.SqlError>
 ) => Effect.Effect<A, SqlError.SqlError>
+
+/** A connection to run one statement on. */
+export interface Turn {
+  readonly connection: SqlConnection.Connection
+  /** What remains to be done after it was given back, if anything does. */
+  back(): Effect.Effect<void> | undefined
+}
+
+type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
 type Transform = (<A extends object>(rows: ReadonlyArray<A>) => ReadonlyArray<A>) | undefined
 
@@ -126,6 +136,66 @@ export abstract class Channel implements SqlConnection.Connection {
     return this.options.prepare
   }
 
+  /** A connection that is there at once, and that can be told to stop. */
+  protected turn(): Turn | undefined {
+    return undefined
+  }
+
+  /** A statement is sent now for a fiber. */
+  protected sends(_fiber: AnyFiber, _text: string, _about: Source): void {}
+
+  /**
+   * What {@link watched} does, for a statement whose connection is there and that nobody logs, in as few steps as there can be; nothing where that is
+   * not so. To be called in an uninterruptible region.
+   */
+  private atOnce(
+    fiber: AnyFiber,
+    restore: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
+    text: string,
+    parameters: ReadonlyArray<unknown>,
+    about: Source,
+    prepared: boolean
+  ): Effect.Effect<unknown, SqlError.SqlError> | undefined {
+    if (isLogged(fiber) || !Cause.isEmpty(fiber.getFiberRef(FiberRef.interruptedCause))) return undefined
+    const turn = this.turn()
+    if (turn === undefined) return undefined
+    const begun = performance.now()
+    this.sends(fiber, text, about)
+    const call = running(turn.connection, statementFor(text, prepared && this.mayPrepare(), true), parameters)
+    count(about)
+    note(fiber, "queue", 0)
+    return Effect.matchCauseEffect(restore(call.answer), {
+      onFailure: (cause) => {
+        if (call.isOver) note(fiber, "query", performance.now() - begun)
+        return Effect.zipRight(
+          call.stopped,
+          Effect.suspend(() => Effect.zipRight(turn.back() ?? Effect.void, Effect.failCause(cause)))
+        )
+      },
+      onSuccess: (answer) => {
+        note(fiber, "query", performance.now() - begun)
+        const rest = turn.back()
+        return rest === undefined ? Effect.succeed(answer) : Effect.as(rest, answer)
+      }
+    })
+  }
+
+  private slowly(
+    text: string,
+    parameters: ReadonlyArray<unknown>,
+    about: Source,
+    prepared: boolean,
+    asLists: boolean
+  ): Effect.Effect<unknown, SqlError.SqlError> {
+    return this.watched(
+      (connection) =>
+        run(connection, statementFor(text, prepared && this.mayPrepare(), asLists && this.options.lists), parameters),
+      text,
+      parameters,
+      about
+    )
+  }
+
   /** One statement, with the driver's own answer; `prepared` when its text comes again and again, `asLists` where rows may be lists of values. */
   query(
     text: string,
@@ -139,14 +209,18 @@ export abstract class Channel implements SqlConnection.Connection {
       if (filled.cannot) return unnarrowed
       return this.query(filled.text, filled.parameters, { ...about, standing: undefined }, prepared, asLists)
     }
+    const lists = asLists && this.options.lists
+    const answer = lists
+      ? Effect.withFiberRuntime<unknown, SqlError.SqlError>((fiber) =>
+          Effect.uninterruptibleMask(
+            (restore) =>
+              this.atOnce(fiber, restore, text, parameters, about, prepared) ??
+              restore(this.slowly(text, parameters, about, prepared, true))
+          )
+        )
+      : this.slowly(text, parameters, about, prepared, false)
     // Sound: our own statements are single, and `pg` answers a single statement with one result.
-    return this.watched(
-      (connection) =>
-        run(connection, statementFor(text, prepared && this.mayPrepare(), asLists && this.options.lists), parameters),
-      text,
-      parameters,
-      about
-    ) as Effect.Effect<Answer, SqlError.SqlError>
+    return answer as Effect.Effect<Answer, SqlError.SqlError>
   }
 
   execute(text: string, parameters: ReadonlyArray<unknown>, transform: Transform) {
@@ -244,9 +318,14 @@ export class PoolChannel extends LoneChannel {
   constructor(
     protected readonly on: On,
     options: ChannelOptions,
-    private readonly reserve: SqlConnection.Connection.Acquirer | undefined
+    private readonly reserve: SqlConnection.Connection.Acquirer | undefined,
+    private readonly atHand?: () => Turn | undefined
   ) {
     super(options)
+  }
+
+  protected override turn() {
+    return this.atHand?.()
   }
 
   /**
@@ -300,23 +379,6 @@ const foreignCursor = () => {
   foreignCursors += 1
   return `effecto_stream_${foreignCursors}`
 }
-
-const readsOnly = /^\s*(select|values|table)\b/i
-const readsPerhaps = /^\s*with\b/i
-const writes = /\b(insert|update|delete|merge)\b/i
-
-/** Whether PostgreSQL makes a cursor of it. */
-const isFetched = (text: string) => readsOnly.test(text) || (readsPerhaps.test(text) && !writes.test(text))
-
-/**
- * What may begin or end a transaction, which is for `transact` to do; going back to a savepoint does not. A quick look: it takes two comments and what is
- * between them for one.
- */
-const control =
-  /^(?:\s|;|--[^\n\r]*[\n\r]|\/\*.*?\*\/)*(?:(?:begin|commit|end|abort|start\s+transaction|prepare\s+transaction)\b|rollback\b(?!(?:\s+(?:work|transaction))?\s+to\b))/is
-
-/** After these, what was prepared before may not fit its tables any more. */
-const altering = /\b(?:alter|create|drop|discard|deallocate)\b/i
 
 const refusal = (message: string, reason: string, kind: "refused" | "statement" = "statement") =>
   Effect.fail(
@@ -410,6 +472,24 @@ export class FrameChannel extends Channel {
     )
   }
 
+  protected override turn(): Turn | undefined {
+    const { session } = this.frame
+    if (this.isSandbox || !isDriven(session.connection)) return undefined
+    const ticket = session.request(this.frame, false)
+    const back = () => {
+      session.giveBack(ticket)
+      return undefined
+    }
+    if (ticket.state === "granted" && !session.isLost) return { connection: session.connection, back }
+    return back()
+  }
+
+  protected override sends(fiber: AnyFiber, text: string, about: Source): void {
+    const { guarded } = fiber.getFiberRef(hookState)
+    if (guarded !== undefined && (about === sqlSource ? mayWrite(text) : !readsOnly.test(text)))
+      this.frame.writesFor(guarded)
+  }
+
   protected override watched<A>(
     use: (connection: Runs) => Effect.Effect<A, SqlError.SqlError>,
     text: string,
@@ -420,8 +500,7 @@ export class FrameChannel extends Channel {
     // Nothing is between this and the statement where an interruption could get in.
     const noted = (connection: Runs) =>
       Effect.withFiberRuntime<A, SqlError.SqlError>((fiber) => {
-        const { guarded } = fiber.getFiberRef(hookState)
-        if (guarded !== undefined && (about !== sqlSource || mayWrite(text))) this.frame.writesFor(guarded)
+        this.sends(fiber, text, about)
         return use(connection)
       })
     return super.watched(noted, text, parameters, about)

@@ -92,7 +92,9 @@ export class Database {
     this.options = { ...options, prepare: options.prepare && isPg, lists: isPg }
     const acquirer = withoutTransaction(partsOf(client).acquirer)
     const channel = (connection: SqlConnection.Connection) =>
-      new PoolChannel(driverTag(client) === undefined ? on(connection) : this.lent, this.options, this.reserveScoped)
+      driverTag(client) === undefined
+        ? new PoolChannel(on(connection), this.options, this.reserveScoped)
+        : new PoolChannel(this.lent, this.options, this.reserveScoped, () => this.lending.atHand())
     const look = () => Effect.runSyncExit(Effect.scoped(acquirer))
     const [one, other] = [look(), look()]
     this.constantPool =

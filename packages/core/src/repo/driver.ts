@@ -12,7 +12,7 @@
  * All times here are real ones: a test that stands still must not keep a connection.
  */
 import { type SqlConnection, SqlError } from "@effect/sql"
-import { Effect, Predicate } from "effect"
+import { Effect, Exit, Predicate } from "effect"
 import { type Call, type CallWire, Command, callOf, type Done, type Reader } from "./call.js"
 import { type Statement, toDriver } from "./prepared.js"
 
@@ -54,17 +54,29 @@ interface Driver {
 
 type Runs = Pick<SqlConnection.Connection, "executeRaw" | "executeValues">
 
+/** Looked at once: each statement asks several times. */
+const drivers = new WeakMap<object, Driver | undefined>()
+
 const driverOf = (connection: Runs): Driver | undefined => {
   // @effect/sql-pg keeps the driver's client in `pg`.
   const driver: unknown = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
-  return Predicate.hasProperty(driver, "query") &&
-    Predicate.hasProperty(driver, "end") &&
-    Predicate.hasProperty(driver, "connection") &&
-    Predicate.hasProperty(driver.connection, "stream")
+  if (typeof driver !== "object" || driver === null) return undefined
+  let known = drivers.get(driver)
+  if (known === undefined && !drivers.has(driver)) {
+    known = asDriver(driver)
+    drivers.set(driver, known)
+  }
+  return known
+}
+
+const asDriver = (driver: object): Driver | undefined =>
+  Predicate.hasProperty(driver, "query") &&
+  Predicate.hasProperty(driver, "end") &&
+  Predicate.hasProperty(driver, "connection") &&
+  Predicate.hasProperty(driver.connection, "stream")
     ? // Sound: what is called was looked at, and the native client of `pg` has no `connection`.
       (driver as unknown as Driver)
     : undefined
-}
 
 /** How long a statement may take to end after it was asked to, in milliseconds. */
 const patience = 1000
@@ -153,33 +165,62 @@ const takesCalls = (driver: Driver): driver is Driver & { readonly getTypeParser
   typeof driver.connection.stream.write === "function" &&
   Predicate.hasProperty(driver.connection, "parsedStatements")
 
-/** Hands a statement to a driver, interruptibly; with `limit` the connection is destroyed when it takes longer than that. */
+/** A statement that was handed to a driver. */
+export class Running {
+  private exit: Exit.Exit<unknown, SqlError.SqlError> | undefined = undefined
+  private wake: ((exit: Exit.Exit<unknown, SqlError.SqlError>) => void) | undefined = undefined
+  private ended: (() => void) | undefined = undefined
+
+  /** With `limit` the connection is destroyed when it takes longer than that. */
+  constructor(
+    private readonly driver: Driver,
+    hand: (done: Done) => void,
+    limit?: number
+  ) {
+    const timer = limit === undefined ? undefined : setTimeout(() => abort(driver), limit)
+    hand((cause, result) => {
+      if (timer !== undefined) clearTimeout(timer)
+      this.exit = cause
+        ? Exit.fail(new SqlError.SqlError({ cause, message: "Failed to execute statement" }))
+        : Exit.succeed(result)
+      this.wake?.(this.exit)
+      this.ended?.()
+    })
+  }
+
+  get isOver(): boolean {
+    return this.exit !== undefined
+  }
+
+  /** To be waited for once. */
+  readonly answer: Effect.Effect<unknown, SqlError.SqlError> = Effect.async((resume) => {
+    if (this.exit === undefined) this.wake = resume
+    else resume(this.exit)
+  })
+
+  /** Nobody waits for it any more; done when it has ended. */
+  readonly stopped: Effect.Effect<void> = Effect.suspend(() =>
+    this.exit === undefined
+      ? stop(this.driver, (listener) => {
+          this.ended = listener
+        })
+      : Effect.void
+  )
+}
+
+/** Hands a statement to a driver, interruptibly. What Effect.async itself does with an interruption takes five Effects more. */
 const sending = (
   driver: Driver,
   hand: (done: Done) => void,
   limit?: number
 ): Effect.Effect<unknown, SqlError.SqlError> =>
-  Effect.async((resume) => {
-    let isOver = false
-    let ended: (() => void) | undefined
-    const timer = limit === undefined ? undefined : setTimeout(() => abort(driver), limit)
-    hand((cause, result) => {
-      isOver = true
-      if (timer !== undefined) clearTimeout(timer)
-      resume(
-        cause
-          ? Effect.fail(new SqlError.SqlError({ cause, message: "Failed to execute statement" }))
-          : Effect.succeed(result)
-      )
-      ended?.()
+  Effect.uninterruptibleMask((restore) => {
+    const running = new Running(driver, hand, limit)
+    return Effect.matchCauseEffect(restore(running.answer), {
+      onFailure: (cause) =>
+        running.isOver ? Effect.failCause(cause) : Effect.zipRight(running.stopped, Effect.failCause(cause)),
+      onSuccess: Effect.succeed
     })
-    return Effect.suspend(() =>
-      isOver
-        ? Effect.void
-        : stop(driver, (listener) => {
-            ended = listener
-          })
-    )
   })
 
 const send = (
@@ -190,6 +231,18 @@ const send = (
 ): Effect.Effect<unknown, SqlError.SqlError> =>
   sending(driver, (done) => driver.query(statement, parameters, done), limit)
 
+/** How one of our own statements gets into a driver's queue. */
+const handing =
+  (driver: Driver, statement: Statement, parameters: ReadonlyArray<unknown>) =>
+  (done: Done): void => {
+    const call =
+      statement.asLists && takesCalls(driver)
+        ? callOf(statement, parameters, (type, format) => driver.getTypeParser(type, format), done)
+        : undefined
+    if (call === undefined) driver.query(toDriver(statement), parameters, done)
+    else driver.query(call)
+  }
+
 /** One of our own statements on a connection that was taken from the pool. */
 export const run = (
   connection: Runs,
@@ -197,13 +250,16 @@ export const run = (
   parameters: ReadonlyArray<unknown>
 ): Effect.Effect<unknown, SqlError.SqlError> => {
   const driver = driverOf(connection)
-  if (driver === undefined) return connection.executeRaw(toDriver(statement), parameters)
-  if (!statement.asLists || !takesCalls(driver)) return send(driver, toDriver(statement), parameters)
-  return sending(driver, (done) => {
-    const call = callOf(statement, parameters, (type, format) => driver.getTypeParser(type, format), done)
-    if (call === undefined) driver.query(toDriver(statement), parameters, done)
-    else driver.query(call)
-  })
+  return driver === undefined
+    ? connection.executeRaw(toDriver(statement), parameters)
+    : sending(driver, handing(driver, statement, parameters))
+}
+
+/** The same at once, in an uninterruptible region, on a connection that {@link isDriven}. */
+export const running = (connection: Runs, statement: Statement, parameters: ReadonlyArray<unknown>): Running => {
+  const driver = driverOf(connection)
+  if (driver === undefined) throw new Error("a connection that is not pg's cannot run a statement at once")
+  return new Running(driver, handing(driver, statement, parameters))
 }
 
 /** What begins and ends transactions: a text, of one or more statements without rows. */

@@ -1,16 +1,17 @@
 /**
  * Connections on loan from a client's pool, each to one borrower at a time.
  *
- *   pool ──a borrower waits──▶ lent ──given back──▶ kept for whoever comes next in this turn of the event loop
- *    ▲                          ▲                      │                     │
- *    │                          └──── taken ───────────┘                     │
- *    └── somebody waits, it was out for too long, it is not ready ── the turn ends ┘
+ *   pool ──asked, for who waits──▶ lent ──given back──▶ kept for whoever comes next in this turn of the event loop
+ *    ▲                             ▲ │ ▲                 │                   │
+ *    │       to who waits longest  └─┘ └──── taken ──────┘                   │
+ *    └──────────── it was out for too long, it is not ready ── the turn ends ┘
  *
  * Asking the pool takes a fiber, a scope and a tick of the event loop: for a small statement that is a third of its work. A program that runs one
- * statement after the other asks once in a while; those in between take over what the one before has just given back.
+ * statement after the other asks once in a while; those in between take over what the one before has just given back. Where many wait, the pool is
+ * asked for some of them only: the others get what goes round.
  *
- * Nobody is kept waiting by that: whatever is kept goes back before the event loop sleeps, nothing is kept while one of our own borrowers waits, and
- * nothing is kept on for longer than {@link longest}, because others may use the same pool.
+ * Nobody is kept waiting by that: whatever is kept goes back before the event loop sleeps, and nothing goes round for longer than {@link longest},
+ * because others may use the same pool. While somebody waits, the pool is asked by at least one.
  *
  * Kept connections and waiting borrowers never exist together. Everything that decides is synchronous.
  */
@@ -32,6 +33,9 @@ export type Restore = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A
 /** How long a connection may go from borrower to borrower before the pool sees it again, in milliseconds. */
 const longest = 10
 
+/** How often the pool is asked at the same time: what it opens, it opens at once. */
+const mostAsked = 10
+
 /** How long the server may take to roll back what was left open, in milliseconds. */
 export const settling = 5000
 
@@ -40,31 +44,50 @@ class Loan implements Reserved {
   readonly giveBack: Effect.Effect<void>
 
   constructor(
-    lending: Lending,
+    private readonly lending: Lending,
     readonly connection: SqlConnection.Connection,
     /** Back to the pool. */
     readonly release: Effect.Effect<void>
   ) {
-    this.giveBack = Effect.suspend(() => {
-      if (lending.keep(this)) return Effect.void
-      return isReady(connection) ? release : Effect.zipRight(settled(connection, settling), release)
-    })
+    this.giveBack = Effect.suspend(() => this.back() ?? Effect.void)
+  }
+
+  /** Gives it back; with what remains to be done for that, if anything does. */
+  back(): Effect.Effect<void> | undefined {
+    if (this.lending.keep(this)) return undefined
+    return isReady(this.connection) ? this.release : Effect.zipRight(settled(this.connection, settling), this.release)
   }
 }
 
 type Arrival = Exit.Exit<Loan, SqlError.SqlError>
 
-/** Somebody who waits for the pool. */
-interface Request {
-  arrival: Arrival | undefined
-  wake: ((arrival: Arrival) => void) | undefined
-  /** Nobody waits any more. */
-  abandoned: boolean
+/** Somebody who waits for a connection. */
+class Request {
+  arrival: Arrival | undefined = undefined
+  wake: ((arrival: Arrival) => void) | undefined = undefined
+
+  constructor(
+    /** Those who came later have greater numbers. */
+    readonly number: number,
+    /** Where the pool may be asked for it. */
+    readonly runtime: Runtime.Runtime<never>
+  ) {}
+
+  receive(arrival: Arrival): void {
+    this.arrival = arrival
+    this.wake?.(arrival)
+  }
 }
 
 export class Lending {
   private readonly kept: Array<Loan> = []
-  private waiting = 0
+  private readonly waiting: Array<Request> = []
+  /** How many have waited. */
+  private requests = 0
+  /** How often the pool was asked and has not answered yet. */
+  private asked = 0
+  /** Connections that the pool has given and not got back. */
+  private out = 0
   private sweeps = false
   private readonly arrival: Effect.Effect<Loan, SqlError.SqlError>
 
@@ -74,10 +97,18 @@ export class Lending {
     private readonly needsNothing = false
   ) {
     this.arrival = Effect.flatMap(Scope.make(), (scope) => {
-      const release = Scope.close(scope, Exit.void)
+      const close = Scope.close(scope, Exit.void)
+      const release = Effect.suspend(() => {
+        this.out -= 1
+        return close
+      })
       return Effect.matchCauseEffect(Scope.extend(reserve, scope), {
-        onFailure: (cause) => Effect.zipRight(release, Effect.failCause(cause)),
-        onSuccess: (connection) => Effect.succeed(new Loan(this, connection, release))
+        onFailure: (cause) => Effect.zipRight(close, Effect.failCause(cause)),
+        onSuccess: (connection) =>
+          Effect.sync(() => {
+            this.out += 1
+            return new Loan(this, connection, release)
+          })
       })
     })
   }
@@ -85,17 +116,28 @@ export class Lending {
   /** To be called in an uninterruptible region, whose `restore` makes the waiting interruptible. */
   take(restore: Restore): Effect.Effect<Reserved, SqlError.SqlError> {
     return Effect.suspend((): Effect.Effect<Reserved, SqlError.SqlError> => {
-      for (let loan = this.kept.pop(); loan !== undefined; loan = this.kept.pop()) {
-        if (isReady(loan.connection)) return Effect.succeed(loan)
-        Effect.runFork(loan.release)
-      }
-      return this.wait(restore)
+      const loan = this.atHand()
+      return loan === undefined ? this.wait(restore) : Effect.succeed(loan)
     })
   }
 
-  /** Whether the connection stays here for a moment. */
+  /** A connection that is kept here, if one is. */
+  atHand(): Loan | undefined {
+    for (let loan = this.kept.pop(); loan !== undefined; loan = this.kept.pop()) {
+      if (isReady(loan.connection)) return loan
+      Effect.runFork(loan.release)
+    }
+    return undefined
+  }
+
+  /** Whether the connection stays: with who waits for one, or here for a moment. */
   keep(loan: Loan): boolean {
-    if (this.waiting > 0 || !isReady(loan.connection) || performance.now() - loan.since > longest) return false
+    if (!isReady(loan.connection) || performance.now() - loan.since > longest) return false
+    const first = this.waiting.shift()
+    if (first !== undefined) {
+      first.receive(Exit.succeed(loan))
+      return true
+    }
     this.kept.push(loan)
     if (!this.sweeps) {
       this.sweeps = true
@@ -109,30 +151,48 @@ export class Lending {
     for (const loan of this.kept.splice(0)) Effect.runFork(loan.release)
   }
 
-  /**
-   * The client's own waiting loses the connection when it is interrupted: it happens in a fiber nobody interrupts, and what arrives too late goes
-   * straight back.
-   */
+  /** Asks the pool, if it has to be asked for one more. */
+  private ask(): void {
+    const [first] = this.waiting
+    if (first === undefined || this.asked >= Math.min(this.waiting.length, mostAsked)) return
+    this.asked += 1
+    const last = this.requests
+    // The client's own waiting loses the connection when it is interrupted: it happens in a fiber nobody interrupts.
+    Runtime.runFork(first.runtime)(this.arrival).addObserver((arrival) => {
+      this.asked -= 1
+      if (Exit.isSuccess(arrival)) {
+        const next = this.waiting.shift()
+        if (next === undefined) Effect.runFork(arrival.value.release)
+        else next.receive(arrival)
+      } else this.fail(arrival, last)
+      this.ask()
+    })
+  }
+
+  /** Where none goes round, everybody who was there when the pool was asked would have been told the same. */
+  private fail(arrival: Arrival, last: number): void {
+    const failed = this.waiting.filter(({ number }) => number <= last)
+    for (const request of this.out > 0 ? failed.slice(0, 1) : failed) {
+      this.waiting.splice(this.waiting.indexOf(request), 1)
+      request.receive(arrival)
+    }
+  }
+
   private wait(restore: Restore): Effect.Effect<Reserved, SqlError.SqlError> {
     return Effect.withFiberRuntime((fiber) => {
-      const request: Request = { arrival: undefined, wake: undefined, abandoned: false }
-      this.waiting += 1
-      const runtime = this.needsNothing
-        ? Runtime.defaultRuntime
-        : Runtime.make({
-            context: fiber.currentContext,
-            fiberRefs: fiber.getFiberRefs(),
-            runtimeFlags: Runtime.defaultRuntimeFlags
-          })
-      Runtime.runFork(runtime)(this.arrival).addObserver((arrival) => {
-        if (request.abandoned) {
-          if (Exit.isSuccess(arrival)) Effect.runFork(arrival.value.release)
-          return
-        }
-        this.waiting -= 1
-        request.arrival = arrival
-        request.wake?.(arrival)
-      })
+      this.requests += 1
+      const request = new Request(
+        this.requests,
+        this.needsNothing
+          ? Runtime.defaultRuntime
+          : Runtime.make({
+              context: fiber.currentContext,
+              fiberRefs: fiber.getFiberRefs(),
+              runtimeFlags: Runtime.defaultRuntimeFlags
+            })
+      )
+      this.waiting.push(request)
+      this.ask()
       const arrived = Effect.async<Loan, SqlError.SqlError>((resume) => {
         if (request.arrival === undefined) request.wake = resume
         else resume(request.arrival)
@@ -147,10 +207,7 @@ export class Lending {
   /** An interruption can arrive after the connection did, and before the fiber that waited runs. */
   private abandon(request: Request, cause: Cause.Cause<SqlError.SqlError>): Effect.Effect<void> {
     const { arrival } = request
-    if (arrival === undefined) {
-      request.abandoned = true
-      this.waiting -= 1
-    }
+    if (arrival === undefined) this.waiting.splice(this.waiting.indexOf(request), 1)
     return arrival !== undefined && Exit.isSuccess(arrival) && Cause.isInterrupted(cause)
       ? arrival.value.release
       : Effect.void

@@ -1,5 +1,5 @@
 /** One Debug line and one count for every statement. Both are nearly free while nobody listens. */
-import { Clock, Context, Effect, Exit, FiberRef, LogLevel, Metric } from "effect"
+import { Clock, Context, Effect, Exit, type Fiber, FiberRef, LogLevel, Metric } from "effect"
 
 /** The number of statements sent to PostgreSQL, `begin` and `commit` included. */
 export const queries: Metric.Metric.Counter<number> = Metric.counter("effecto_repo_queries", {
@@ -58,6 +58,16 @@ const line = (
   return `QUERY ${word}${table} db=${(Number(nanos) / 1e6).toFixed(1)}ms\n${text}${shown}`
 }
 
+/** Counts a statement. */
+export const count = (about: Source): void => {
+  queries.unsafeUpdate(1, [])
+  about.count.unsafeUpdate(1, [])
+}
+
+/** Whether anybody listens at Debug where a fiber is. */
+export const isLogged = (fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean =>
+  fiber.getFiberRef(FiberRef.currentMinimumLogLevel).ordinal <= LogLevel.Debug.ordinal
+
 /** Counts the statement, and logs it when it is over if anybody listens at Debug. */
 export const observed = <A, E, R>(
   self: Effect.Effect<A, E, R>,
@@ -67,10 +77,8 @@ export const observed = <A, E, R>(
   parameters: ReadonlyArray<unknown> | undefined
 ): Effect.Effect<A, E, R> =>
   Effect.withFiberRuntime((fiber) => {
-    queries.unsafeUpdate(1, [])
-    about.count.unsafeUpdate(1, [])
-    const minimum = fiber.getFiberRef(FiberRef.currentMinimumLogLevel)
-    if (minimum.ordinal > LogLevel.Debug.ordinal) return self
+    count(about)
+    if (!isLogged(fiber)) return self
     const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
     const begun = clock.unsafeCurrentTimeNanos()
     return Effect.onExit(self, (exit) =>

@@ -28,7 +28,11 @@ const kinds = {
 } as const
 
 /** A call of several statements shows their sum. */
-const note = (fiber: Fiber.RuntimeFiber<unknown, unknown>, kind: keyof typeof kinds, milliseconds: number): void => {
+export const note = (
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  kind: keyof typeof kinds,
+  milliseconds: number
+): void => {
   const { attribute, metric } = kinds[kind]
   metric.unsafeUpdate(milliseconds, [])
   const span = fiber.currentSpan

@@ -88,7 +88,7 @@ describe("take", () => {
     })
   )
 
-  it.effect("asks the pool for each of those who borrow at once", () =>
+  it.effect("asks the pool for each of a few who borrow at once", () =>
     Effect.gen(function* () {
       const { lending, state } = poolOf(2)
       const names = yield* Effect.all([nameOf(lending), nameOf(lending), nameOf(lending)], { concurrency: 3 })
@@ -120,6 +120,62 @@ describe("take", () => {
   )
 })
 
+describe("take, while others wait", () => {
+  it.effect("gets what is given back in the order of waiting, and asks the pool for ten of them at a time", () =>
+    Effect.gen(function* () {
+      const { lending, state, waiting } = poolOf(1)
+      const order: Array<number> = []
+      let most = 0
+      yield* Effect.forEach(
+        Array.from({ length: 30 }, (_, at) => at),
+        (at) =>
+          using(lending, () =>
+            Effect.sync(() => {
+              order.push(at)
+              most = Math.max(most, waiting())
+            })
+          ),
+        { concurrency: "unbounded" }
+      )
+      expect(order).toEqual(Array.from({ length: 30 }, (_, at) => at))
+      expect(most).toBe(10)
+      yield* turn
+      yield* turn
+      expect([state.out, waiting()]).toEqual([0, 0])
+    })
+  )
+
+  it.effect("fails with all who are there when the pool refuses and nothing goes round", () =>
+    Effect.gen(function* () {
+      const { lending, state } = poolOf(1)
+      state.refuses = true
+      const exits = yield* Effect.forEach(Array.from({ length: 30 }), () => Effect.exit(nameOf(lending)), {
+        concurrency: "unbounded"
+      })
+      expect(exits.every(Exit.isFailure)).toBe(true)
+      state.refuses = false
+      expect(yield* nameOf(lending)).toBe(0)
+    })
+  )
+
+  it.effect("fails alone where others can be given what goes round", () =>
+    Effect.gen(function* () {
+      const { lending, state } = poolOf(1)
+      const exits = yield* using(lending, () =>
+        Effect.gen(function* () {
+          state.refuses = true
+          const others = yield* Effect.forEach([1, 2, 3], () => Effect.fork(nameOf(lending)))
+          yield* turn
+          state.refuses = false
+          return others
+        })
+      ).pipe(Effect.flatMap((others) => Effect.forEach(others, Fiber.await)))
+      expect(exits.filter(Exit.isFailure).length).toBeGreaterThan(0)
+      expect(yield* nameOf(lending)).toBe(0)
+    })
+  )
+})
+
 describe("take, interrupted", () => {
   it.effect("gives back what arrived before the fiber that waited for it could run", () =>
     Effect.gen(function* () {
@@ -145,7 +201,7 @@ describe("giveBack", () => {
     })
   )
 
-  it.effect("keeps nothing while somebody waits", () =>
+  it.effect("hands on to somebody who waits", () =>
     Effect.gen(function* () {
       const { lending, state, waiting } = poolOf(1)
       const other = yield* using(lending, () =>

@@ -1,0 +1,121 @@
+/** Our own statements as they go to PostgreSQL and come back: it alone knows whether what was sent is what was meant. */
+import { Model, SqlClient } from "@effect/sql"
+import { describe, expect, layer } from "@effect/vitest"
+import { Effect, Schema } from "effect"
+import * as Table from "../../src/repo/Table.js"
+import { EmbeddedPostgres } from "../../src/testing.js"
+import { pool } from "./pools.js"
+
+class Note extends Model.Class<Note>("Note")({
+  id: Schema.Number,
+  text: Schema.NullOr(Schema.String),
+  texts: Schema.Array(Schema.NullOr(Schema.String)),
+  numbers: Schema.Array(Schema.Number),
+  half: Schema.Number,
+  large: Schema.BigIntFromSelf,
+  isOpen: Schema.Boolean,
+  at: Schema.NullOr(Schema.DateFromSelf)
+}) {}
+
+const Notes = Table.make(Note, { name: "notes", key: "id", constraints: { notes_pkey: Table.unique("id") } })
+
+const fresh = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  yield* sql`drop table if exists notes`
+  yield* sql`create table notes (id int primary key, text text, texts text[] not null, numbers float8[] not null, half float8 not null, large numeric not null, is_open bool not null, at timestamptz)`
+})
+
+const note = {
+  id: 1,
+  text: null,
+  texts: [],
+  numbers: [],
+  half: -0.5,
+  large: -(2n ** 70n),
+  isOpen: true,
+  at: null
+} satisfies typeof Notes.model.insert.Type
+
+/** Around the length from which a text is written otherwise, with one byte and with several for a character. */
+const texts = [
+  "",
+  "a",
+  "x".repeat(24),
+  "y".repeat(25),
+  "z".repeat(10_000),
+  "ä".repeat(12),
+  "ä".repeat(13),
+  "中文 😀",
+  'quoted "twice" \\ {a,b}',
+  "it's",
+  "NULL",
+  "line\nline\r\ttab",
+  "\u0001"
+]
+
+describe("a statement", () => {
+  layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
+    it.scoped("stores texts as they are, alone and in arrays", () =>
+      Effect.gen(function* () {
+        yield* fresh
+        const { repo } = yield* pool(1)
+        for (const [id, text] of texts.entries()) {
+          const stored = yield* repo.insert(Notes, { ...note, id, text, texts: [text, null, text] })
+          expect([stored.text, stored.texts]).toEqual([text, [text, null, text]])
+        }
+        const all = yield* repo.all(Notes, { id: texts.map((_, id) => id) })
+        expect(new Set(all.map(({ text }) => text))).toEqual(new Set(texts))
+        expect((yield* repo.all(Notes, { text: texts })).length).toBe(texts.length)
+      })
+    )
+
+    it.scoped("stores numbers, bigints, booleans, nothing and dates as they are", () =>
+      Effect.gen(function* () {
+        yield* fresh
+        const { repo } = yield* pool(1)
+        const numbers = [0, -1.5, 1e300, 2 ** 53 - 1, 1e-9]
+        expect(yield* repo.insert(Notes, { ...note, numbers })).toMatchObject({ ...note, numbers })
+        const at = new Date("2026-03-29T01:30:00.123Z")
+        // A date is for the driver to write: one statement is sent in both ways.
+        expect((yield* repo.insert(Notes, { ...note, id: 2, at })).at).toEqual(at)
+        expect((yield* repo.insert(Notes, { ...note, id: 3 })).at).toBe(null)
+        expect((yield* repo.insert(Notes, { ...note, id: 4, at })).at).toEqual(at)
+      })
+    )
+
+    it.scoped("can fail at first and succeed then, on one connection", () =>
+      Effect.gen(function* () {
+        yield* fresh
+        const { repo } = yield* pool(1)
+        const misses = { ...note, half: "none" as never }
+        expect((yield* Effect.flip(repo.insert(Notes, misses)))._tag).toBe("InvalidInput")
+        yield* repo.insert(Notes, note)
+        expect((yield* Effect.flip(repo.insert(Notes, note)))._tag).toBe("UniqueViolation")
+        expect((yield* repo.insert(Notes, { ...note, id: 2 })).id).toBe(2)
+        expect((yield* repo.fetch(Notes, 2)).large).toBe(note.large)
+      })
+    )
+
+    it.scoped("says what reading its values threw, and leaves its connection as good as it was", () =>
+      Effect.gen(function* () {
+        yield* fresh
+        let breaks = false
+        const { repo } = yield* pool(1, {
+          types: {
+            getTypeParser: () => (value: string) => {
+              if (breaks) throw new Error("that cannot be read")
+              return value
+            }
+          } as never
+        })
+        const sql = yield* SqlClient.SqlClient
+        yield* sql`insert into notes values (1, 'a', '{}', '{}', 0, 0, true, null), (2, 'b', '{}', '{}', 0, 0, true, null)`
+        breaks = true
+        const error = yield* Effect.flip(repo.all(Notes))
+        expect([error._tag, error.message]).toEqual(["DbError", expect.stringContaining("that cannot be read")])
+        breaks = false
+        expect(yield* repo.exists(Notes)).toBe(false)
+      })
+    )
+  })
+})
