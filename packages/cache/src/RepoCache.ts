@@ -27,16 +27,20 @@ import type { NoOptions, ReadContext, ReadError } from "@effecto/core/Repo"
 import { Repo } from "@effecto/core/Repo"
 import { NotFound } from "@effecto/core/RepoError"
 import type * as Table from "@effecto/core/Table"
-import { Context, Data, Duration, Effect, Either, Equal, Layer, Option, Schema, type Scope } from "effect"
+import { Context, Duration, Effect, Equal, Layer, Option, Schema, type Scope } from "effect"
 import type { Cache, Options as CacheOptions, Stats } from "./Cache.js"
 import { ChangeFeed } from "./ChangeFeed.js"
 import { commandsOf } from "./commands.js"
 import type { Lifetime } from "./lifetime.js"
+import { ALIASED } from "./load.js"
 import { settingsOf } from "./options.js"
+import { comparable, given, hasOneSpelling } from "./rowkey.js"
+import { rowsByKey } from "./rowsbykey.js"
 import { type Disagreement, type SampleOptions, Sampler } from "./sampler.js"
 import { type Service, start } from "./service.js"
 import type { Settings } from "./settings.js"
 import { Succession } from "./succession.js"
+import { meet, ownTag, tagsChanged, tagsRead } from "./tabletags.js"
 
 export type { Disagreement, SampleOptions }
 
@@ -144,14 +148,6 @@ const nameOf = (table: { readonly schema: string | undefined; readonly name: str
 export const of = <T extends Table.Any>(table: T): Context.Tag<RepoCache<T>, RepoCache<T>> =>
   Context.GenericTag<RepoCache<T>>(`@effecto/cache/RepoCache/${nameOf(table)}`)
 
-/** Keys of several fields are other objects each time: equal ones are one key. */
-const comparable = (key: unknown): unknown =>
-  typeof key !== "object" || key === null || key instanceof Date
-    ? key
-    : Array.isArray(key)
-      ? Data.array(key)
-      : Data.struct(key as Record<string, unknown>) // an object, as was just looked
-
 /** So long after a COMMIT of unknown outcome the server is taken to have ended it. */
 const LATE = Duration.seconds(5)
 
@@ -175,16 +171,16 @@ export const make = <T extends Table.Any>(
     const name = options.name ?? nameOf(table)
     const { absent, capacity, queries: most, sample, strict, ...common } = options
     const field = typeof table.key === "string" ? table.key : undefined
-    /** Sound: keys come in by functions that take keys of the table, and `comparable` changes nothing of what they hold. */
-    const keyOf = (key: unknown) => key as Table.Key<T>
+    /** Sound: keys come in by functions that take keys of the table, and this gives back what `comparable` made of them. */
+    const keyOf = (key: unknown) => given(key) as Table.Key<T>
     /** The key that commits announce this row by. */
     const ownKey = (row: Row): unknown => {
       const fields = row as Record<string, unknown> // a row is an object, with the fields of its key among others
       return typeof table.key === "string"
         ? comparable(fields[table.key])
-        : Data.struct(Object.fromEntries(table.key.map((name: string) => [name, fields[name]])))
+        : comparable(Object.fromEntries(table.key.map((name: string) => [name, fields[name]])))
     }
-    const tables = new Map<string, Table.Any>([[nameOf(table), table]])
+    const tables = new Map<string, Table.Any>([[ownTag(table), table]])
 
     const rows = yield* started<unknown, Row, E, ReadContext<T, NoOptions>>(
       {
@@ -197,34 +193,29 @@ export const make = <T extends Table.Any>(
           field === undefined
             ? undefined
             : (keys) =>
-                Effect.gen(function* () {
-                  // Sound: an equality of the key's field with a list of keys is a condition of this table.
-                  const rows = yield* repo.all(table, { [field]: keys } as never)
-                  const found = rows.map(
-                    (row) => [ownKey(row), Either.right(row)] as readonly [unknown, Either.Either<Row>]
-                  )
-                  const known = new Set(found.map(([key]) => key))
-                  // A text may be another spelling of a key (an upper-case uuid, citext): the database alone can tell.
-                  for (const key of keys) {
-                    if (typeof key !== "string" || known.has(key)) continue
-                    const row = yield* repo.get(table, keyOf(key))
-                    if (Option.isSome(row)) found.push([key, Either.right(row.value)])
-                  }
-                  return found
-                })
+                rowsByKey<unknown, Row, E, ReadContext<T, NoOptions>>(
+                  {
+                    // Sound: an equality of the key's field with a list of keys is a condition of this table.
+                    all: (keys) => repo.all(table, { [field]: keys.map(given) } as never),
+                    one: (key) => repo.get(table, keyOf(key)),
+                    keyOf: ownKey
+                  },
+                  keys
+                )
       },
       {
         changed: ({ currentContext }) => ({
-          key: (key) => Announcement.unsafeHasPending(repo, currentContext, table, key),
+          key: (key) => Announcement.unsafeHasPending(repo, currentContext, table, keyOf(key)),
           tag: () => false
         }),
         // Under another spelling of its key a row would not be forgotten when it changes.
         keeps: (key, row) => Equal.equals(ownKey(row), key),
+        aliased: (key) => !hasOneSpelling(key),
         missing: (key) =>
           new NotFound<T["name"]>({
             table: table.name,
             fields: typeof table.key === "string" ? [table.key] : table.key,
-            by: key
+            by: given(key)
           })
       },
       ofRows
@@ -243,10 +234,14 @@ export const make = <T extends Table.Any>(
       ofQueries
     )
     const forget = (change: Announcement.Change, outcome: Announcement.Announcement["outcome"]) => {
-      queries.service.succession.evictTag(nameOf({ schema: change.schema, name: change.table }))
-      if (change.table !== table.name || change.schema !== table.schema) return
+      const changed = { schema: change.schema, name: change.table }
+      for (const tag of tagsChanged(changed)) queries.service.succession.evictTag(tag)
+      if (!meet(changed, table)) return
       if (change.keys === "all" || outcome === "unknown") rows.service.succession.evictAll()
-      else for (const key of change.keys) rows.service.succession.evict(comparable(key))
+      else {
+        for (const key of change.keys) rows.service.succession.evict(comparable(key))
+        rows.service.succession.evictTag(ALIASED)
+      }
     }
     // Before the first read, so that none of them is missed.
     yield* Announcement.listen(({ changes, outcome }) => {
@@ -261,6 +256,11 @@ export const make = <T extends Table.Any>(
           )
         )
       }
+    })
+
+    yield* Announcement.onRestart(() => {
+      rows.service.succession.evictAll()
+      queries.service.succession.evictAll()
     })
 
     const feed = yield* Effect.serviceOption(ChangeFeed)
@@ -282,8 +282,9 @@ export const make = <T extends Table.Any>(
 
     if (strict === true) {
       yield* Announcement.guard((change) => {
-        const ends = [ofQueries.locks.tag(nameOf({ schema: change.schema, name: change.table }))]
-        if (change.table === table.name && change.schema === table.schema) {
+        const changed = { schema: change.schema, name: change.table }
+        const ends = tagsChanged(changed).map((tag) => ofQueries.locks.tag(tag))
+        if (meet(changed, table)) {
           if (change.keys === "all") ends.push(ofRows.locks.everything())
           else for (const key of change.keys) ends.push(ofRows.locks.one(comparable(key)))
         }
@@ -298,8 +299,8 @@ export const make = <T extends Table.Any>(
       query: Effect.Effect<A, E2, R>,
       { dependsOn = [], lifetime }: QueryOptions = {}
     ) => {
-      for (const read of dependsOn) tables.set(nameOf(read), read)
-      const tags = [table, ...dependsOn].map(nameOf)
+      for (const read of dependsOn) tables.set(ownTag(read), read)
+      const tags = dependsOn.length === 0 ? tagsRead(table) : [table, ...dependsOn].flatMap(tagsRead)
       // Sound: one key is for one query, as its documentation says, so what is under it is what that query brings or fails with.
       return queries.cache.getOrLoad(key, query, lifetime, { tags }) as Effect.Effect<A, E2, R>
     }
@@ -307,7 +308,7 @@ export const make = <T extends Table.Any>(
     const read = (key: unknown) => repo.get(table, keyOf(key)) as Effect.Effect<Option.Option<Row>, E>
     const sampler =
       sample &&
-      new Sampler<unknown, Row>(sample, {
+      new Sampler<unknown, Row>(asGiven(sample), {
         name,
         hits: () => rows.service.store.counters.hits,
         read,
@@ -344,9 +345,15 @@ export const make = <T extends Table.Any>(
   })
 }
 
+/** Tells of keys as they were asked for. */
+const asGiven = ({ onDisagreement, ...options }: SampleOptions): SampleOptions =>
+  onDisagreement === undefined
+    ? options
+    : { ...options, onDisagreement: (found) => onDisagreement({ ...found, key: given(found.key) }) }
+
 const started = <K, V, E, R>(
   options: CacheOptions<K, V, E, R>,
-  more: Pick<Settings<K, V, E>, "changed" | "keeps" | "missing">,
+  more: Pick<Settings<K, V, E>, "aliased" | "changed" | "keeps" | "missing">,
   succession: Succession<K>
 ): Effect.Effect<{ readonly service: Service<K, V, E>; readonly cache: Cache<K, V, E> }, never, Scope.Scope | R> =>
   Effect.suspend(() =>

@@ -17,6 +17,12 @@ export interface Waiting {
   readonly waitsFor: Array<Waiting>
 }
 
+/**
+ * Whatever is known under a key that a database may spell otherwise, too, and so may be changed under another one. A tag like those of the user's, on caches that have
+ * none of these.
+ */
+export const ALIASED = "effecto: aliased"
+
 /** No tags: the same for all that have none. */
 const NONE: ReadonlyArray<string> = []
 

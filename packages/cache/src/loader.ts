@@ -16,7 +16,7 @@ import { LoadTimedOut } from "./CacheError.js"
 import type { Entry } from "./entry.js"
 import { KeyMap } from "./keyMap.js"
 import type { Span } from "./lifetime.js"
-import { circle, currentLoad, Load, leave, type Waiting } from "./load.js"
+import { ALIASED, circle, currentLoad, Load, leave, type Waiting } from "./load.js"
 import type { Service } from "./service.js"
 import type { Store } from "./store.js"
 import { traced } from "./trace.js"
@@ -226,7 +226,8 @@ export class Loader<K, V, E> {
     inBackground = false
   ): Load<K, V, E> {
     const { settings, timeline } = this.service
-    const load = new Load<K, V, E>(settings.name, key, span, tags, settings.tags !== undefined)
+    const mayHaveMore = settings.tags !== undefined || settings.keeps !== undefined
+    const load = new Load<K, V, E>(settings.name, key, span, tags, mayHaveMore)
     load.began = timeline.now(timeline.clock)
     load.inBackground = inBackground
     load.link(first?.currentSpan)
@@ -366,7 +367,7 @@ export class Loader<K, V, E> {
     exit: Exit.Exit<Option.Option<V>, E>
   ): Exit.Exit<Option.Option<V>, E> {
     const { service } = this
-    const { absent, failed, keeps } = service.settings
+    const { absent, aliased, failed, keeps } = service.settings
     const now = service.timeline.now(service.timeline.clock)
     this.measure(store, now - load.began)
     try {
@@ -374,8 +375,9 @@ export class Loader<K, V, E> {
         if (Option.isSome(exit.value)) {
           const value = exit.value.value
           // The caller's functions come first: if one throws, nothing has happened yet.
-          const span = keeps === undefined || keeps(load.key, value) ? service.jittered(load.span(value)) : NOT_KEPT
-          const extra = service.extraOf(load.key, value, load.tags)
+          const isKept = keeps === undefined || keeps(load.key, value)
+          const span = isKept ? service.jittered(load.span(value)) : NOT_KEPT
+          const extra = service.extraOf(load.key, value, isKept ? load.tags : [...load.tags, ALIASED])
           if (
             extra === undefined ? store.publish(load, value, span, now) : store.publish(load, value, span, now, extra)
           )
@@ -383,9 +385,10 @@ export class Loader<K, V, E> {
           return exit
         }
         const millis = absent?.(load.key) ?? 0
-        if (store.claim(load)) {
+        const tags = aliased?.(load.key) ? [...load.tags, ALIASED] : load.tags
+        if (store.claim(load, tags)) {
           store.dropOf(load.key)
-          store.deny(load.key, exit, millis, now, load.tags)
+          store.deny(load.key, exit, millis, now, tags)
         }
         return exit
       }

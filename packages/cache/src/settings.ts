@@ -58,5 +58,10 @@ export interface Settings<K, V, E> {
   readonly missing?: ((key: K) => unknown) | undefined
   /** Whether a loaded value may be kept under the key that was asked for. */
   readonly keeps?: ((key: K, value: V) => boolean) | undefined
+  /**
+   * Whether what is under the key may be changed under another one. That there is nothing under it is known until anything is invalidated by `ALIASED`; so is, for who waits for
+   * its load, a value that is not kept.
+   */
+  readonly aliased?: ((key: K) => boolean) | undefined
   readonly onRestart?: "empty" | "keep" | undefined
 }

@@ -36,8 +36,11 @@ export interface Changed {
 /** Beyond this many keys of one table a transaction only remembers that it changed the table. */
 const maximalKeys = 1000
 
-/** The fields of a key in one order, whatever the order they were written in. */
-const inOrder = (_: string, value: unknown): unknown => {
+/** For `JSON.stringify`: the fields of a key in one order, whatever the order they were written in, and bytes by what they are. */
+function inOrder(this: unknown, name: string, value: unknown): unknown {
+  // As it was before its toJSON: a Buffer has one, and other bytes have none.
+  const original = (this as Readonly<Record<string, unknown>>)[name]
+  if (original instanceof Uint8Array) return original.join()
   if (typeof value === "bigint") return `${value}n`
   if (typeof value !== "object" || value === null || Array.isArray(value)) return value
   return Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1)))
@@ -74,11 +77,16 @@ export class Changes {
       this.into(schema, table, keys === "all" ? keys : keys.values())
   }
 
-  /** Whether this row of the table was changed; without a key, whether any was. */
-  has(table: Changed, key?: unknown): boolean {
-    if (this.tables.size === 0) return false
-    const entry = this.tables.get(nameOf(table.schema, table.name))
-    return entry !== undefined && (key === undefined || entry.keys === "all" || entry.keys.has(identity(key)))
+  /**
+   * Whether this row of the table was changed; without a key, whether any was. A table that names no schema may be the one of any schema.
+   */
+  has({ name, schema }: Changed, key?: unknown): boolean {
+    for (const entry of this.tables.values()) {
+      if (entry.table !== name) continue
+      if (schema !== undefined && entry.schema !== undefined && entry.schema !== schema) continue
+      if (key === undefined || entry.keys === "all" || entry.keys.has(identity(key))) return true
+    }
+    return false
   }
 
   list(): ReadonlyArray<Change> {
