@@ -250,6 +250,14 @@ describe("writing", () => {
       RepoError.InvalidInput<"people"> | Unique | RepoError.StatementError
     >()
     expect(Repo.insertAll).type.not.toBeCallableWith(People, [{ email: "a" }])
+    const query = sql`select email from guests`
+    expect(Repo.insertAll(People, { fields: ["email"], query, values: { age: 1 } })).type.toBe<
+      ReturnType<typeof counted>
+    >()
+    expect(Repo.insertAll).type.not.toBeCallableWith(People, { fields: ["id"], query })
+    expect(Repo.insertAll).type.not.toBeCallableWith(People, { fields: [], query })
+    expect(Repo.insertAll).type.not.toBeCallableWith(People, { fields: ["email"], query: "select email from guests" })
+    expect(Repo.insertAll).type.not.toBeCallableWith(People, { fields: ["email"], query, values: { age: "1" } })
   })
 
   it("many rows takes no empty condition, and none at all", () => {

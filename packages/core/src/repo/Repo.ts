@@ -48,6 +48,7 @@ export { annotate, disableHooks, enableHooks, hooksEnabled, inHook } from "./hoo
 export { middleware } from "./middleware.js"
 export type { ConflictTarget, OnConflict } from "./onconflict.js"
 export type { OrderBy, Page, PageOptions } from "./paging.js"
+export type { QueryRows } from "./queryrows.js"
 export { aggregate, decode, page, reload, stream } from "./reads.js"
 export type {
   BulkOptions,

@@ -5,6 +5,7 @@ import { quoted } from "./columnnames.js"
 import { asked } from "./condition.js"
 import type { Database } from "./database.js"
 import { type Conflict, conflictText } from "./onconflict.js"
+import { queried, queryText } from "./queryrows.js"
 import type { InvalidInput } from "./RepoError.js"
 import { maximalParameters } from "./reload.js"
 import type { TableImplementation } from "./tableimplementation.js"
@@ -98,10 +99,21 @@ export const insertAll = (
   database: Database,
   writing: Writing,
   table: TableImplementation,
-  rows: ReadonlyArray<unknown>,
+  rows: unknown,
   { onConflict, returning }: Bulk = {}
 ): Result => {
-  const given = rows.map((row) => fieldsGiven(table, "insert into", row))
+  if (!Array.isArray(rows))
+    return Effect.flatMap(queryText(database.client, table, queried(table, rows)), ({ columns, parameters, text }) =>
+      bulk(
+        writing,
+        table,
+        "insert into",
+        `${text}${conflictText(database.client, table, { columns }, onConflict)}`,
+        parameters,
+        returning === true
+      )
+    )
+  const given = rows.map((row: unknown) => fieldsGiven(table, "insert into", row))
   return Effect.flatMap(
     Effect.forEach(given, (row) => table.plan.encodeInsert(row)),
     (encoded): Result => {

@@ -1,6 +1,7 @@
 /** Middleware: what stands around every call of a Repo, outermost first. */
 import { Effect } from "effect"
 import { hookState } from "./hookstate.js"
+import type { Queried } from "./queryrows.js"
 import { DbError } from "./RepoError.js"
 import type { Any, Operation } from "./Table.js"
 import { implementationOf } from "./tableimplementation.js"
@@ -101,17 +102,29 @@ const strays = (given: unknown, where: Readonly<Record<string, unknown>>): boole
       })
 
 /** What is written: of an insert the rows, of an update what stands behind its target. */
-const written = (operation: Operation, args: ReadonlyArray<unknown>): ReadonlyArray<unknown> =>
-  operation === "insert" ? args.slice(0, 1) : operation === "update" ? args.slice(1) : []
+const written = (name: string, operation: Operation, args: ReadonlyArray<unknown>): ReadonlyArray<unknown> => {
+  const [rows] = args
+  // What the query gives for a field is not known here: any value may be another one.
+  if (isQuery(name, rows)) return [rows.values, Object.fromEntries((rows.fields ?? []).map((field) => [field, unseen]))]
+  return operation === "insert" ? args.slice(0, 1) : operation === "update" ? args.slice(1) : []
+}
+
+const unseen = Symbol("given by a query")
+
+/** Whether an insert takes its rows from a query; what is the same for all of them stands in its `values` then. */
+const isQuery = (name: string, given: unknown): given is Partial<Queried> =>
+  name === "insertAll" && typeof given === "object" && given !== null && !Array.isArray(given)
 
 /** Inserted rows get the values that the call is narrowed to. */
 const filled = (
+  name: string,
   operation: Operation,
   args: ReadonlyArray<unknown>,
   where: Readonly<Record<string, unknown>>
 ): ReadonlyArray<unknown> => {
   if (operation !== "insert") return args
   const [rows, ...rest] = args
+  if (isQuery(name, rows)) return [{ ...rows, values: { ...rows.values, ...where } }, ...rest]
   const fill = (row: unknown) => (typeof row === "object" && row !== null ? { ...row, ...where } : row)
   return [Array.isArray(rows) ? rows.map(fill) : fill(rows), ...rest]
 }
@@ -146,7 +159,7 @@ export const chained = (
       if (middleware === undefined)
         return Effect.suspend(() => {
           if (where === undefined) return call(table, given)
-          if (strays(written(operation, given), where))
+          if (strays(written(name, operation, given), where))
             // Sound: every call of the Repo has DbError in its type.
             return Effect.fail(
               refused(
@@ -155,7 +168,7 @@ export const chained = (
                 `it is narrowed to rows with a certain ${Object.keys(where).join(", ")}, and writes another`
               )
             ) as Effect.Effect<never, never>
-          return call(implementationOf(table).narrowed(where), filled(operation, given, where))
+          return call(implementationOf(table).narrowed(where), filled(name, operation, given, where))
         })
       const about: Call = {
         table,

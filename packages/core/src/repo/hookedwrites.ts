@@ -5,12 +5,23 @@ import { operationOf } from "./chain.js"
 import type { Database } from "./database.js"
 import type { Call } from "./delta.js"
 import { choosing, type Hooks, hooksOf, noteChange, throughAfter, throughBefore, together } from "./hookrun.js"
-import type { StatementError } from "./RepoError.js"
+import { DbError, type StatementError } from "./RepoError.js"
 import type { Service } from "./repository.js"
 import { isRow, keyOf } from "./rowkey.js"
 import type { Operation } from "./Table.js"
 import type { TableImplementation } from "./tableimplementation.js"
 import { commitError, type writeError } from "./violation.js"
+
+const unseen = (table: TableImplementation) =>
+  new DbError({
+    operation: `insert into ${table.name}`,
+    kind: "refused",
+    code: undefined,
+    retryable: false,
+    reason:
+      "the table has a hook beforeInsertAll, and the rows of a query cannot be shown to it before they are inserted. Read them and insert them, or use Repo.disableHooks",
+    cause: undefined
+  })
 
 type Read = (
   table: TableImplementation,
@@ -92,7 +103,11 @@ export const hookedWrites = (database: Database, service: () => Service, read: R
         database,
         chosen,
         {
-          before: (fiber) => throughBefore(fiber, service(), chosen, input, told),
+          before: (fiber) =>
+            call === "insertAll" && chosen.before.length > 0 && !Array.isArray(input)
+              ? // Sound: every call of the Repo has DbError in its type.
+                (Effect.fail(unseen(table)) as Effect.Effect<never, never>)
+              : throughBefore(fiber, service(), chosen, input, told),
           statement: (prepared) => statement(prepared, needsRows ? { ...options, returning: true } : options),
           after: (fiber, rows, prepared) => {
             // It was asked to give them.

@@ -292,11 +292,11 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
       return transactFor(database, changed, (failure) => commitError(self, "update", failure))
     },
 
-    insertAll: (table: Any, rows: ReadonlyArray<unknown>, options?: Bulk) => {
+    insertAll: (table: Any, rows: unknown, options?: Bulk) => {
       const self = implementationOf(table)
-      return manyWithHooks(self, "insertAll", rows, { source: rows, record: rows }, options, (prepared, chosen) =>
-        // Sound: hooks before it give rows.
-        insertAll(database, writing, self, prepared as ReadonlyArray<unknown>, chosen)
+      const about = Array.isArray(rows) ? { source: rows, record: rows } : { source: rows, queryable: rows }
+      return manyWithHooks(self, "insertAll", rows, about, options, (prepared, chosen) =>
+        insertAll(database, writing, self, prepared, chosen)
       )
     },
 

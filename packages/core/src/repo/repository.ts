@@ -8,6 +8,7 @@ import type { Announcer } from "./changes.js"
 import type { Transaction } from "./frame.js"
 import type { OnConflict } from "./onconflict.js"
 import type { Page, PageOptions } from "./paging.js"
+import type { QueryRows } from "./queryrows.js"
 import type { InvalidInput, MultipleResults, NotFound, StatementError } from "./RepoError.js"
 import type { CountOptions, LockContext, LockError, ReadOptions, StrictError, Wait } from "./rowlock.js"
 import type * as Table from "./Table.js"
@@ -319,7 +320,7 @@ export interface Service {
 
   readonly insertAll: <T extends Table.Any, const O extends InsertAllOptions<T> = NoOptions>(
     table: T,
-    rows: ReadonlyArray<Table.Insert<T>>,
+    rows: ReadonlyArray<Table.Insert<T>> | QueryRows<T>,
     options?: O
   ) => Effect.Effect<
     Written<T, O>,

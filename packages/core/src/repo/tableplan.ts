@@ -3,8 +3,9 @@
  */
 import { Effect, type Schema } from "effect"
 import { quoted, snakeCase } from "./columnnames.js"
-import { type FieldPlan, fieldPlan, Later, Mismatch } from "./fieldplan.js"
-import { DbError, InvalidInput } from "./RepoError.js"
+import { Encoding } from "./encoding.js"
+import { type FieldPlan, fieldPlan, Mismatch } from "./fieldplan.js"
+import { DbError, type InvalidInput } from "./RepoError.js"
 import { onlyAssigns } from "./rowclass.js"
 import { misfit, type RowDecoder, rowDecoder, type Shape, type Stored, shapeOf } from "./rowdecoder.js"
 import { standsFor } from "./standing.js"
@@ -90,45 +91,6 @@ const between = "\0"
 
 /** Texts of writes, one for each set of columns: as many as a program has kinds of writes, and never without bound. */
 const maximalTexts = 500
-
-/** Values on their way to PostgreSQL: each by its column, some of them known later. */
-class Encoding {
-  readonly parameters: Array<unknown> = []
-  private later: Array<Effect.Effect<void, InvalidInput>> | undefined = undefined
-
-  constructor(private readonly table: string) {}
-
-  /** Answers with what is wrong with the value, if it is none of the field's. */
-  add(field: string, column: Column, value: unknown): InvalidInput | undefined {
-    const { parameters, table } = this
-    const place = parameters.length
-    const invalid = ({ expected }: Mismatch) => new InvalidInput({ table, field, expected })
-    try {
-      const encoded = column.encode(value)
-      parameters.push(encoded)
-      if (encoded instanceof Later) {
-        this.later ??= []
-        this.later.push(
-          Effect.mapBoth(encoded.value, {
-            onFailure: invalid,
-            onSuccess: (late) => {
-              parameters[place] = late
-            }
-          })
-        )
-      }
-      return undefined
-    } catch (problem) {
-      if (problem instanceof Mismatch) return invalid(problem)
-      throw problem
-    }
-  }
-
-  /** `done`, once everything is known. */
-  finish<A>(done: A): Effect.Effect<A, InvalidInput> {
-    return this.later === undefined ? Effect.succeed(done) : Effect.as(Effect.all(this.later, { discard: true }), done)
-  }
-}
 
 export class TablePlan implements Reads {
   readonly source: Source
@@ -339,6 +301,41 @@ export class TablePlan implements Reads {
 
   encodeInsert(row: Readonly<Record<string, unknown>>): Effect.Effect<Values, InvalidInput | DbError> {
     return this.within(this.encode(this.insertFields, row, true), `insert into ${this.name}`, true)
+  }
+
+  /**
+   * Of an insert whose rows a query gives: the columns that it gives, and those that are the same for all rows, because they are given so or because the
+   * model makes them. Throws what can only be a mistake.
+   */
+  encodeQueried(
+    fields: ReadonlyArray<string>,
+    values: Readonly<Record<string, unknown>>
+  ): Effect.Effect<{ readonly given: ReadonlyArray<string>; readonly constants: Values }, InvalidInput | DbError> {
+    const given = fields.map((name) => {
+      const field = this.insertFields.get(name)
+      if (field === undefined) throw new Error(`${this.name} has no field ${name} that is inserted`)
+      if (values[name] !== undefined)
+        throw new Error(`field ${name} of ${this.name} is given by a query, and as a value for all of its rows`)
+      return field.column
+    })
+    const unknown = Object.keys(values).find((name) => !this.insertFields.has(name))
+    if (unknown !== undefined) throw new Error(`${this.name} has no field ${unknown} that is inserted`)
+    const columns: Array<string> = []
+    const encoding = new Encoding(this.name)
+    for (const [name, field] of this.insertFields) {
+      if (fields.includes(name)) continue
+      const own = values[name]
+      if (own === undefined && field.missing === undefined) continue
+      if (own === undefined && this.keyFields.includes(name))
+        throw new Error(
+          `the model of ${this.name} makes ${name}, and each row needs an ${name} of its own: let the query give it, by gen_random_uuid() for example`
+        )
+      columns.push(field.column)
+      const invalid = encoding.add(name, field, own === undefined ? field.missing?.() : own)
+      if (invalid !== undefined) return Effect.fail(invalid)
+    }
+    const constants = encoding.finish({ columns, parameters: encoding.parameters })
+    return Effect.map(this.within(constants, `insert into ${this.name}`, true), (all) => ({ constants: all, given }))
   }
 
   encodeUpdate(patch: Readonly<Record<string, unknown>>): Effect.Effect<Values, InvalidInput | DbError> {

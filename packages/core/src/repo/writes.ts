@@ -1,6 +1,7 @@
 /** Writes that read first, and writes of many rows: functions of `Repo`. */
 import { Effect } from "effect"
 import type { ConflictTarget, OnConflict } from "./onconflict.js"
+import type { QueryRows } from "./queryrows.js"
 import type { InvalidInput, StatementError } from "./RepoError.js"
 import {
   type BulkOptions,
@@ -101,6 +102,9 @@ type Replacing<T extends Table.Any> = {
  * `"nothing"` are neither counted nor given back. Where it replaces, rows with the same fields share statements, so that what a row was not given stays;
  * two rows for one that is there are written in no order, or refused by PostgreSQL.
  *
+ * Instead of rows it takes a query ({@link QueryRows}), whose rows are inserted by one statement (`insert … select`) and never come here: so nothing of them is
+ * checked against the model, and with a hook `beforeInsertAll` it is refused (`DbError`).
+ *
  * Hooks of single rows do not run; those of the many (`beforeInsertAll` and its like) do, and it is announced in any case.
  *
  * @since 0.1.0
@@ -132,7 +136,7 @@ type Replacing<T extends Table.Any> = {
  */
 export const insertAll = <T extends Table.Any, const O extends InsertAllOptions<T> = NoOptions>(
   table: T,
-  rows: ReadonlyArray<Table.Insert<T>>,
+  rows: ReadonlyArray<Table.Insert<T>> | QueryRows<T>,
   options?: O
 ): Effect.Effect<
   Written<T, O>,
