@@ -1,7 +1,8 @@
 /**
  * The SQL that makes a table tell of its changes itself, whoever makes them: three triggers for each statement, with its transition tables, and one for truncate.
  *
- * Keys are written as `feedmessage.ts` reads them: only those whose kind the table's model tells for sure (numbers, texts, bigints, booleans); otherwise the table.
+ * Keys are written as `feedmessage.ts` reads them, where it is sure that they are what the program has: by the model, which takes the column's value as it comes, and
+ * by the type that the column has when the trigger runs, whose text must not depend on who is connected. Otherwise the table is named, without keys.
  * Every name of the user's gets in by `identifier` or `literal`.
  */
 import * as Table from "@effecto/core/Table"
@@ -25,8 +26,10 @@ const dollars = (body: string): string => {
 
 type Kind = "number" | "string" | "bigint" | "boolean"
 
-/** What JavaScript has for a field, where that is one kind of thing. */
+/** What JavaScript has for a field, where that is one kind of thing, and the one that the driver gives. */
 const kindOf = (ast: SchemaAST.AST): Kind | undefined => {
+  if (ast === Schema.NumberFromString.ast) return "number"
+  if (ast === Schema.BigInt.ast) return "bigint"
   if (SchemaAST.isNumberKeyword(ast)) return "number"
   if (SchemaAST.isStringKeyword(ast) || SchemaAST.isTemplateLiteral(ast)) return "string"
   if (SchemaAST.isBigIntKeyword(ast)) return "bigint"
@@ -41,31 +44,59 @@ const kindOf = (ast: SchemaAST.AST): Kind | undefined => {
   return undefined
 }
 
+const integers = ["int2", "int4", "int8", "numeric"]
+
+/** The types of columns of which a program has just that. */
+const typesOf: { readonly [K in Kind]: ReadonlyArray<string> } = {
+  number: [...integers, "float4", "float8"],
+  // int8 and numeric come as texts.
+  string: ["text", "varchar", "bpchar", "name", "citext", "uuid", "int8", "numeric", "inet", "cidr", "macaddr"],
+  bigint: integers,
+  boolean: ["bool"]
+}
+
 const expressionOf: { readonly [K in Kind]: (column: string) => string } = {
   number: (column) => `to_jsonb(${column})`,
-  string: (column) => `to_jsonb(${column}::text)`,
+  // As the type's own output has it, which is what the driver gets: a cast to text takes the spaces off a char(n).
+  string: (column) => `to_jsonb(format('%s', ${column}))`,
   bigint: (column) => `jsonb_build_object('b', ${column}::text)`,
   boolean: (column) => `to_jsonb(${column})`
 }
 
-/** The key of a row as JSON, in SQL; nothing where it is not sure how the program has it. */
-const keyOf = (table: Table.Any): string | undefined => {
-  const columns = Table.keyColumns(table)
-  // Sound: every field of a Model is a schema, or a property signature of one.
-  const { propertySignatures } = Schema.typeSchema(Schema.Struct(table.model.fields as Schema.Struct.Fields))
-    .ast as SchemaAST.TypeLiteral
-  const parts = columns.map(({ column, field }) => {
-    const kind = kindOf(propertySignatures.find(({ name }) => name === field)?.type ?? SchemaAST.unknownKeyword)
-    return kind && ([field, expressionOf[kind](identifier(column))] as const)
-  })
-  const all: Array<readonly [field: string, expression: string]> = []
-  for (const part of parts) {
-    if (part === undefined) return undefined
-    all.push(part)
+interface Key {
+  /** The key of a row as JSON, in SQL. */
+  readonly expression: string
+  /** Whether the columns of the table that the trigger is on have types that this is right for, in SQL. */
+  readonly isSure: string
+}
+
+const astOf = (field: unknown): SchemaAST.AST | undefined => {
+  if (Schema.isSchema(field)) return field.ast
+  if (!Schema.isPropertySignature(field)) return undefined
+  const { ast } = field
+  return ast._tag === "PropertySignatureDeclaration" ? ast.type : undefined
+}
+
+/** Whether a column has one of these types, or a domain over one. An enum is a text. */
+const hasType = (column: string, kind: Kind): string =>
+  `exists (select 1 from pg_attribute as a join pg_type as t on t.oid = a.atttypid left join pg_type as base on base.oid = t.typbasetype where a.attrelid = tg_relid and a.attname = ${literal(column)} and (coalesce(base.typname, t.typname) in (${typesOf[kind].map(literal).join(", ")})${kind === "string" ? " or coalesce(base.typtype, t.typtype) = 'e'" : ""}))`
+
+/** Nothing where it is not sure how the program has it. */
+const keyOf = (table: Table.Any): Key | undefined => {
+  const fields: Readonly<Record<string, unknown>> = table.model.fields
+  const parts: Array<{ readonly field: string; readonly expression: string; readonly isSure: string }> = []
+  for (const { column, field } of Table.keyColumns(table)) {
+    const ast = astOf(fields[field])
+    const kind = ast && kindOf(ast)
+    if (kind === undefined) return undefined
+    parts.push({ field, expression: expressionOf[kind](identifier(column)), isSure: hasType(column, kind) })
   }
-  const [first] = all
-  if (typeof table.key === "string") return first?.[1]
-  return `jsonb_build_object('k', jsonb_build_object(${all.map(([field, key]) => `${literal(field)}, ${key}`).join(", ")}))`
+  const [first] = parts
+  if (first === undefined) return undefined
+  const isSure = parts.map(({ isSure }) => isSure).join(" and ")
+  if (typeof table.key === "string") return { expression: first.expression, isSure }
+  const all = parts.map(({ expression, field }) => `${literal(field)}, ${expression}`).join(", ")
+  return { expression: `jsonb_build_object('k', jsonb_build_object(${all}))`, isSure }
 }
 
 /** Names of PostgreSQL have 63 bytes: longer ones would be cut, and two of them could become one. */
@@ -105,7 +136,7 @@ export const install = (table: Table.Any, channel: string, most: number): string
   }
   const read = (operation: keyof typeof sources) =>
     `  ${operation === "INSERT" ? "if" : "elsif"} tg_op = '${operation}' then
-    select jsonb_agg(few.key) into effecto_keys from (select distinct every_one.key from (${sources[operation].replaceAll("#key#", key ?? "'0'::jsonb")}) as every_one limit ${most + 1}) as few;
+    select jsonb_agg(few.key) into effecto_keys from (select distinct every_one.key from (${sources[operation].replaceAll("#key#", () => key?.expression ?? "'0'::jsonb")}) as every_one limit ${most + 1}) as few;
     if effecto_keys is null then return null; end if;`
   const body = `
 #variable_conflict use_column
@@ -120,7 +151,7 @@ ${read("DELETE")}
   ${
     key === undefined
       ? `effecto_payload := ${payload("0")};`
-      : `if effecto_keys is null or jsonb_array_length(effecto_keys) > ${most} then
+      : `if effecto_keys is null or jsonb_array_length(effecto_keys) > ${most} or not (${key.isSure}) then
     effecto_payload := ${payload("0")};
   else
     effecto_payload := ${payload("effecto_keys")};

@@ -1,0 +1,107 @@
+/** What a table's trigger tells of its keys: exactly what a program has under them, or the table. */
+import { Model, SqlClient } from "@effect/sql"
+import { describe, expect, layer } from "@effect/vitest"
+import { ChangeFeed, RepoCache } from "@effecto/cache"
+import { Repo, Table } from "@effecto/core"
+import { EmbeddedPostgres } from "@effecto/core/testing"
+import { Effect, Layer, Option, Schema, Stream } from "effect"
+
+const UserId = Schema.transform(Schema.Number, Schema.String, {
+  strict: true,
+  decode: (n) => `user_${n}`,
+  encode: (id) => Number(id.slice(5))
+})
+const fields = {
+  string: Schema.String,
+  uuid: Schema.UUID,
+  literal: Schema.Literal("ab", "cd"),
+  number: Schema.Number,
+  whole: Schema.Int,
+  digits: Schema.NumberFromString,
+  bigint: Schema.BigIntFromSelf,
+  bigDigits: Schema.BigInt,
+  boolean: Schema.Boolean,
+  user: UserId,
+  lower: Schema.Lowercase,
+  date: Schema.DateFromSelf
+} as const
+
+/** The field, the column's type, two keys as SQL, and whether it is told which of them was changed. */
+const cases: ReadonlyArray<readonly [keyof typeof fields, type: string, key: string, other: string, isTold: boolean]> =
+  [
+    ["string", "text", "'ab'", "'cd'", true],
+    ["string", "varchar(9)", "'ab '", "'ab'", true],
+    ["string", "char(5)", "'ab'", "'cd'", true],
+    ["string", "citext", "'aB'", "'c'", true],
+    ["string", "uuid", "'0B5D27F4-7D1C-4C51-9A3A-0C7F6A2F3C11'", "gen_random_uuid()", true],
+    ["uuid", "uuid", "'0B5D27F4-7D1C-4C51-9A3A-0C7F6A2F3C11'", "gen_random_uuid()", true],
+    ["string", "inet", "'10.0.0.1'", "'10.0.0.2'", true],
+    ["string", "numeric", "1.50", "2", true],
+    ["string", "mood", "'ab'", "'cd'", true],
+    ["literal", "mood", "'ab'", "'cd'", true],
+    ["string", "short", "'ab'", "'cd'", true],
+    ["string", "time", "'10:00'", "'11:00'", false],
+    ["number", "int", "7", "8", true],
+    ["number", "bigint", "7", "8", true],
+    ["number", "numeric(9, 2)", "1.5", "8", true],
+    ["number", "real", "0.1", "8", true],
+    ["number", "text", "'7'", "'8'", false],
+    ["whole", "int", "7", "8", true],
+    ["digits", "text", "'7'", "'8'", false],
+    ["digits", "bigint", "7", "8", true],
+    ["bigint", "bigint", "9007199254740993", "8", true],
+    ["bigDigits", "bigint", "9007199254740993", "8", true],
+    ["bigDigits", "text", "'7'", "'8'", false],
+    ["boolean", "boolean", "true", "false", true],
+    ["user", "int", "1", "2", false],
+    ["lower", "text", "'ab'", "'cd'", false],
+    ["date", "timestamptz", "'2020-01-01'", "'2021-01-01'", false]
+  ]
+
+const TestRepo = Repo.layer().pipe(Layer.provideMerge(EmbeddedPostgres))
+
+layer(TestRepo, { excludeTestServices: true })((it) => {
+  describe("a row that is changed by hand", () => {
+    for (const [kind, type, key, other, isTold] of cases)
+      it.scoped(`is forgotten: Schema ${kind} on ${type}, ${key}${isTold ? ", and no other" : ""}`, () =>
+        Effect.gen(function* () {
+          // Sound: each of the fields is a schema that goes with the type of its column.
+          const id = Model.GeneratedByApp(fields[kind] as Schema.Schema<string>)
+          class Thing extends Model.Class<Thing>("Thing")({ id, name: Schema.String }) {}
+          const Things = Table.make(Thing, { name: "things", key: "id" })
+          const sql = yield* SqlClient.SqlClient
+          yield* sql.unsafe(`
+            create extension if not exists citext;
+            drop table if exists things;
+            drop type if exists mood, short;
+            create type mood as enum ('ab', 'cd');
+            create domain short as varchar(5);
+            create table things (id ${type} primary key, name text not null);
+            insert into things values (${key}, 'old'), (${other}, 'other')`)
+          yield* ChangeFeed.installTrigger(Things)
+          const context = yield* Layer.build(RepoCache.layer(Things).pipe(Layer.provideMerge(ChangeFeed.layer())))
+          return yield* Effect.gen(function* () {
+            const cache = yield* RepoCache.of(Things)
+            const feed = yield* ChangeFeed.ChangeFeed
+            const rows = yield* Repo.all(Things)
+            const kept = yield* Effect.forEach(rows, ({ id }) => cache.get(id))
+            expect(kept.map((row) => Option.isSome(row))).toEqual([true, true])
+            const heard = yield* feed.events.pipe(
+              Stream.takeUntil((event) => event._tag === "Heard"),
+              Stream.runDrain,
+              Effect.fork
+            )
+            yield* Effect.yieldNow()
+            yield* sql.unsafe(`update things set name = 'new' where name = 'old'`)
+            yield* heard.await
+            const { size } = (yield* cache.stats).rows
+            const names = yield* Effect.forEach(rows, ({ id }) =>
+              Effect.map(cache.get(id), (row) => Option.getOrUndefined(row)?.name)
+            )
+            expect(names.sort()).toEqual(["new", "other"])
+            expect(size).toBe(isTold ? 1 : 0)
+          }).pipe(Effect.provide(context))
+        })
+      )
+  })
+})
