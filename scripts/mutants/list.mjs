@@ -61,8 +61,8 @@ export const mutants = [
     "is not written by a load that was overtaken",
     "an overtaken load that found nothing removes what is there",
     "loader.ts",
-    "        if (store.claim(load)) {",
-    "        store.claim(load)\n        {"
+    "        if (store.claim(load, tags)) {",
+    "        store.claim(load, tags)\n        {"
   ),
   mutant(
     "stale.test.ts",
@@ -319,11 +319,67 @@ export const mutants = [
     "      if (outcome"
   ),
   mutant(
+    "successor.pg.test.ts",
+    "is seen, at the latest some seconds later: after its cache was restarted",
+    "what one instance was still to forget dies with it",
+    "RepoCache.ts",
+    "    if (hasBegun) rows",
+    "    if (false) rows"
+  ),
+  mutant(
+    "rowkeys.pg.test.ts",
+    "under one spelling of its key is found when it is inserted under another",
+    "what is known to be absent ends by its own spelling alone",
+    "RepoCache.ts",
+    "        rows.service.succession.evictTag(ALIASED)\n",
+    ""
+  ),
+  mutant(
+    "aliases.test.ts",
+    "keeps a load that began before from keeping that there is nothing",
+    "a load that found nothing is not overtaken under another spelling",
+    "loader.ts",
+    "        if (store.claim(load, tags)) {",
+    "        if (store.claim(load)) {"
+  ),
+  mutant(
+    "aliases.test.ts",
+    "keeps a load of the old row from serving who came after",
+    "a load of another spelling serves who came after the change",
+    "loader.ts",
+    "isKept ? load.tags : [...load.tags, ALIASED]",
+    "load.tags"
+  ),
+  mutant(
+    "rowkeys.pg.test.ts",
+    "is one: not named where it is read",
+    "a table without a schema is none of those with one",
+    "tabletags.ts",
+    "schema === undefined ? [ofAny(name)] : [ownTag({ name, schema }), ownTag({ name, schema: undefined })]",
+    "[ownTag({ name, schema })]"
+  ),
+  mutant(
+    "feedtrigger.pg.test.ts",
+    "is forgotten: Schema digits on text",
+    "a trigger does not look at the type of its columns",
+    "feedtrigger.ts",
+    " or not (${key.isSure}) then",
+    " then"
+  ),
+  mutant(
+    "feedtrigger.pg.test.ts",
+    "is forgotten: Schema string on char(5)",
+    "a trigger casts texts",
+    "feedtrigger.ts",
+    "to_jsonb(format('%s', ${column}))",
+    "to_jsonb(${column}::text)"
+  ),
+  mutant(
     "RepoCache.pg.test.ts",
     "reads its own writes, others read what is committed",
     "a transaction is served what it has changed",
     "RepoCache.ts",
-    "          key: (key) => Announcement.unsafeHasPending(repo, currentContext, table, key),",
+    "          key: (key) => Announcement.unsafeHasPending(repo, currentContext, table, keyOf(key)),",
     "          key: () => false,"
   ),
   mutant(
@@ -331,7 +387,7 @@ export const mutants = [
     "keeps what a query brought until a table changes that it depends on",
     "queries do not depend on tables",
     "RepoCache.ts",
-    "      queries.service.succession.evictTag(nameOf({ schema: change.schema, name: change.table }))\n",
+    "      for (const tag of tagsChanged(changed)) queries.service.succession.evictTag(tag)\n",
     ""
   ),
   mutant(

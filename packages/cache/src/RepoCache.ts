@@ -8,7 +8,8 @@
  *   write ─▶ in a transaction: its own reads of that row go round the cache; others are served what is committed
  *     └─▶ COMMIT ──▶ forgotten: the rows by their keys, or all of them where those are not known; each query that depends on the table
  *     └─▶ ROLLBACK, of it all or to a savepoint ──▶ nothing is forgotten
- *     └─▶ nobody knows ──▶ all rows of the table are forgotten, and once more a little later, for the server may be late
+ *     └─▶ nobody knows ──▶ all rows of the table are forgotten, and once more 5 seconds later, for the server may be late; so is everything, 5 seconds after
+ *                          a cache was restarted, for it may have missed such an end
  * ```
  *
  * Nothing that was read inside of a transaction is kept for others, and no load that began before a commit is kept after it. Bulk writes forget by table as
@@ -164,6 +165,7 @@ export const make = <T extends Table.Any>(
   // One for each effect: what one instance is to forget after a commit, its successor forgets.
   const ofRows = new Succession<unknown>()
   const ofQueries = new Succession<string>()
+  let hasBegun = false
   return Effect.gen(function* () {
     type Row = Table.Row<T>
     type E = ReadError<T>
@@ -258,19 +260,20 @@ export const make = <T extends Table.Any>(
       }
     })
 
-    yield* Announcement.onRestart(() => {
+    const forgetAll = () => {
       rows.service.succession.evictAll()
       queries.service.succession.evictAll()
-    })
+    }
+    // What the one before it was still to forget, or what ended while there was none: what hurts the database often restarts its caches, too.
+    if (hasBegun) rows.service.fork(Effect.delay(Effect.sync(forgetAll), LATE))
+    hasBegun = true
+    yield* Announcement.onRestart(forgetAll)
 
     const feed = yield* Effect.serviceOption(ChangeFeed)
     if (Option.isSome(feed)) {
       yield* feed.value.subscribe({
         forget: (change) => forget(change, "committed"),
-        forgetAll: () => {
-          rows.service.succession.evictAll()
-          queries.service.succession.evictAll()
-        },
+        forgetAll,
         bypass: () => {
           const ends = [ofRows.locks.everything(), ofQueries.locks.everything()]
           return () => {
