@@ -144,6 +144,9 @@ describe("reading", () => {
   })
 
   it("streams rows", () => {
+    expect(Repo.stream).type.toBeCallableWith(People, { age: 1 }, { chunkSize: 5 })
+    expect(Repo.stream).type.not.toBeCallableWith(People, { age: 1 }, { chunkSize: "5" })
+    expect(Repo.count).type.not.toBeCallableWith(People, { age: 1 }, { chunkSize: 5 })
     expect(Repo.stream(People, { age: 1 })).type.toBe<Stream.Stream<Person, RepoError.StatementError, Repo.Repo>>()
     expect(Repo.stream).type.not.toBeCallableWith(People, { agee: 1 })
   })

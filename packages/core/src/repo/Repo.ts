@@ -38,7 +38,7 @@ import {
 } from "./repository.js"
 import type { CountOptions, ReadOptions } from "./rowlock.js"
 import type * as Table from "./Table.js"
-import type { TimeoutError, TransactError, TransactOptions } from "./transact.js"
+import type { TimeoutError, TransactError, TransactionDefaults, TransactOptions } from "./transact.js"
 
 export type { Aggregate, Aggregated, AggregateField } from "./aggregate.js"
 export { withBatching } from "./batching.js"
@@ -87,7 +87,16 @@ export {
    */
   Repo
 } from "./repository.js"
-export type { CountOptions, LockContext, LockError, ReadOptions, RowLock, StrictError, Wait } from "./rowlock.js"
+export type {
+  CountOptions,
+  LockContext,
+  LockError,
+  ReadOptions,
+  RowLock,
+  StreamOptions,
+  StrictError,
+  Wait
+} from "./rowlock.js"
 export { sandbox } from "./sandbox.js"
 export {
   /**
@@ -458,6 +467,9 @@ export const transact: {
  *
  * With `logParameters` the debug lines show the parameters of statements; without it nothing that a row holds is ever logged.
  *
+ * `transactions` is what each outermost transaction gets that does not ask for something else: isolation, and PostgreSQL's limits for statements and for waits
+ * for locks. Statements outside of transactions have those of their connection.
+ *
  * `password` is for a pool of `pg` that was given a function for its own (`PgClient.layerFromPool`), because passwords change: the same function. Session locks
  * and change feeds, whose connections are beside the pool, ask it each time. Without it they have the password of one of the pool's connections.
  *
@@ -492,6 +504,7 @@ export const layer = (options?: {
   readonly logParameters?: boolean | undefined
   readonly prepare?: boolean | undefined
   readonly password?: (() => string | Promise<string>) | undefined
+  readonly transactions?: TransactionDefaults | undefined
 }): Layer.Layer<Repo | SqlClient.SqlClient, never, SqlClient.SqlClient> =>
   Layer.effectContext(
     Effect.zipWith(
@@ -503,7 +516,8 @@ export const layer = (options?: {
           {
             logParameters: options?.logParameters ?? false,
             prepare: options?.prepare ?? true,
-            password: options?.password
+            password: options?.password,
+            transactions: options?.transactions
           },
           instance
         ).context

@@ -41,7 +41,7 @@ export {
    */
   Transaction
 } from "./frame.js"
-export type { Isolation, TimeoutError, TransactError, TransactOptions } from "./transact.js"
+export type { Isolation, TimeoutError, TransactError, TransactionDefaults, TransactOptions } from "./transact.js"
 
 /**
  * Runs an effect in a transaction of the `SqlClient` in its context. `Repo.transact` is the same for the Repo's own client.

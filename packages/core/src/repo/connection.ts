@@ -259,11 +259,12 @@ export abstract class Channel implements SqlConnection.Connection {
     name: string,
     text: string,
     parameters: ReadonlyArray<unknown>,
-    transform: Transform
+    transform: Transform,
+    size = fetchSize
   ): Stream.Stream<unknown, SqlError.SqlError> {
     const fetch = Effect.map(
-      this.execute(`fetch forward ${fetchSize} from "${name}"`, [], transform),
-      (rows) => [Chunk.unsafeFromArray(rows), rows.length < fetchSize ? Option.none() : Option.some(name)] as const
+      this.execute(`fetch forward ${size} from "${name}"`, [], transform),
+      (rows) => [Chunk.unsafeFromArray(rows), rows.length < size ? Option.none() : Option.some(name)] as const
     )
     // Interruptible: it may have to wait for its turn, or for a lock.
     const declared = Effect.uninterruptibleMask((restore) =>
@@ -288,7 +289,9 @@ export abstract class Channel implements SqlConnection.Connection {
   abstract executeStream(
     text: string,
     parameters: ReadonlyArray<unknown>,
-    transform: Transform
+    transform: Transform,
+    /** Rows in a chunk. */
+    size?: number
   ): Stream.Stream<unknown, SqlError.SqlError>
 }
 
@@ -332,15 +335,17 @@ export class PoolChannel extends LoneChannel {
    * In a transaction on a connection of its own, whose way back rolls it back unless it was read to the end. The driver's own stream waits for ever for the
    * close of its cursor when the server is gone, and cannot be interrupted.
    */
-  executeStream(text: string, parameters: ReadonlyArray<unknown>, transform: Transform) {
+  executeStream(text: string, parameters: ReadonlyArray<unknown>, transform: Transform, size?: number) {
     if (!isFetched(text)) return Stream.fromIterableEffect(this.execute(text, parameters, transform))
-    if (this.reserve === undefined) return this.fetched(foreignCursor(), text, parameters, transform)
+    if (this.reserve === undefined) return this.fetched(foreignCursor(), text, parameters, transform, size)
     return Stream.unwrapScoped(
       Effect.map(this.reserve, (connection) => {
         if (!isDriven(connection)) return connection.executeStream(text, parameters, transform)
         const channel = new StreamChannel(connection, this.options)
         return Stream.concat(
-          Stream.unwrap(Effect.as(channel.control("begin"), channel.fetched("effecto", text, parameters, transform))),
+          Stream.unwrap(
+            Effect.as(channel.control("begin"), channel.fetched("effecto", text, parameters, transform, size))
+          ),
           Stream.drain(Stream.fromEffect(channel.control("commit")))
         )
       })
@@ -368,8 +373,8 @@ class StreamChannel extends Channel {
     return Effect.void
   }
 
-  override executeStream(text: string, parameters: ReadonlyArray<unknown>, transform: Transform) {
-    return this.fetched("effecto", text, parameters, transform)
+  override executeStream(text: string, parameters: ReadonlyArray<unknown>, transform: Transform, size?: number) {
+    return this.fetched("effecto", text, parameters, transform, size)
   }
 }
 
@@ -532,9 +537,9 @@ export class FrameChannel extends Channel {
     return this.options.prepare && !this.frame.session.altered
   }
 
-  override executeStream(text: string, parameters: ReadonlyArray<unknown>, transform: Transform) {
+  override executeStream(text: string, parameters: ReadonlyArray<unknown>, transform: Transform, size?: number) {
     return isFetched(text)
-      ? this.fetched(this.frame.session.nextSavepoint(), text, parameters, transform)
+      ? this.fetched(this.frame.session.nextSavepoint(), text, parameters, transform, size)
       : Stream.fromIterableEffect(this.execute(text, parameters, transform))
   }
 }

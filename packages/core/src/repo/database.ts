@@ -15,11 +15,13 @@ import { Lending, type Reserved, type Restore } from "./lending.js"
 import type { Password } from "./ownconnection.js"
 import { forgetPrepared, isStale } from "./prepared.js"
 import type { Source } from "./statementlog.js"
+import type { TransactionDefaults } from "./transact.js"
 
 /** What a database is given; the rest its client says. */
 export interface DatabaseOptions extends Omit<ChannelOptions, "lists"> {
   /** For connections beside the pool, instead of what the pool's connections have. */
   readonly password?: Password | undefined
+  readonly transactions?: TransactionDefaults | undefined
 }
 
 /** The parts of a statement of @effect/sql 0.52 that it keeps but does not declare: what its client makes statements from. */
@@ -66,7 +68,7 @@ export class Database {
   private readonly constantPool: Channel | undefined
 
   private readonly lending: Lending
-  readonly options: ChannelOptions & Pick<DatabaseOptions, "password">
+  readonly options: ChannelOptions & Pick<DatabaseOptions, "password" | "transactions">
   /** In a sandbox, the transaction that everything happens in, and that nobody sees. */
   ground: Frame | undefined = undefined
   readonly announcer: Announcer

@@ -18,7 +18,7 @@ import { type AroundCall, fieldsOf, readingOf, readsOf } from "./reading.js"
 import { decodeRows, reload } from "./reload.js"
 import type { ChangeOptions, Service } from "./repository.js"
 import { keyOf, notFound } from "./rowkey.js"
-import { type CountOptions, type ReadOptions, seesDeleted } from "./rowlock.js"
+import { type CountOptions, chunkSizeOf, type ReadOptions, type StreamOptions, seesDeleted } from "./rowlock.js"
 import { spanned, spannedCall } from "./span.js"
 import { statementError } from "./sqlstate.js"
 import { stream } from "./streaming.js"
@@ -181,10 +181,11 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
     },
 
     /** The effect that gives the stream: what stands around it is done when it begins. */
-    stream: (table: Any, condition?: unknown, options?: CountOptions) => {
+    stream: (table: Any, condition?: unknown, options?: StreamOptions) => {
       const self = implementationOf(table)
+      const chunkSize = chunkSizeOf(self.name, options)
       return Effect.succeed(
-        stream(database, self, countsOf(self, options), condition, (rows) =>
+        stream(database, self, readsOf(self, options), condition, chunkSize, (rows) =>
           hooked(self, Effect.succeed(rows), "stream", condition ?? table, { options })
         )
       )

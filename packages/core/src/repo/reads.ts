@@ -5,7 +5,7 @@ import type { Aggregate, Aggregated, AggregateField } from "./aggregate.js"
 import type { Page, PageOptions } from "./paging.js"
 import type { InvalidInput, StatementError } from "./RepoError.js"
 import { type Condition, type NoOptions, type ReadContext, type ReadError, type Reloaded, Repo } from "./repository.js"
-import type { CountOptions } from "./rowlock.js"
+import type { CountOptions, StreamOptions } from "./rowlock.js"
 import type * as Table from "./Table.js"
 
 /**
@@ -125,7 +125,7 @@ export const aggregate = <T extends Table.Any, A extends Aggregate, Field extend
 
 /**
  * All rows, or those that a condition holds for, some at a time: a table of any size takes the same memory. Inside of a transaction they come from a
- * cursor, 500 at a time, and other statements of the transaction fit in between. Outside the stream has a transaction of its own, on a connection that goes
+ * cursor, 500 at a time (`chunkSize` says otherwise), and other statements of the transaction fit in between. Outside the stream has a transaction of its own, on a connection that goes
  * back to the pool when it ends, fails or is interrupted; while it waits for who reads it, that one is idle in PostgreSQL's eyes.
  *
  * `afterGet` runs once for each chunk that is read.
@@ -159,6 +159,6 @@ export const aggregate = <T extends Table.Any, A extends Aggregate, Field extend
 export const stream = <T extends Table.Any>(
   table: T,
   condition?: Condition<T>,
-  options?: CountOptions
+  options?: StreamOptions
 ): Stream.Stream<Table.Row<T>, ReadError<T>, Repo | ReadContext<T, NoOptions>> =>
   Stream.unwrap(Effect.map(Repo, (repo) => repo.stream(table, condition, options)))

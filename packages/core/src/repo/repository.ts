@@ -10,7 +10,7 @@ import type { OnConflict } from "./onconflict.js"
 import type { Page, PageOptions } from "./paging.js"
 import type { QueryRows } from "./queryrows.js"
 import type { InvalidInput, MultipleResults, NotFound, StatementError } from "./RepoError.js"
-import type { CountOptions, LockContext, LockError, ReadOptions, StrictError, Wait } from "./rowlock.js"
+import type { CountOptions, LockContext, LockError, ReadOptions, StreamOptions, StrictError, Wait } from "./rowlock.js"
 import type * as Table from "./Table.js"
 import type { TimeoutError, TransactError, TransactOptions } from "./transact.js"
 
@@ -273,7 +273,7 @@ export interface Service {
   readonly stream: <T extends Table.Any>(
     table: T,
     condition?: Condition<T>,
-    options?: CountOptions
+    options?: StreamOptions
   ) => Stream.Stream<Table.Row<T>, ReadError<T>, ReadContext<T, NoOptions>>
 
   readonly exists: <T extends Table.Any>(

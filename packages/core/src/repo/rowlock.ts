@@ -53,6 +53,16 @@ export interface CountOptions {
   readonly withDeleted?: boolean | undefined
 }
 
+/**
+ * How rows are streamed: `chunkSize` at a time, 500 if nothing is said. So many are in memory, and so many `afterGet` is given at once.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StreamOptions extends CountOptions {
+  readonly chunkSize?: number | undefined
+}
+
 /** What a strict read adds to the errors. */
 export type StrictError<Name extends string, O> = [O["strict" & keyof O]] extends [false | undefined]
   ? never
@@ -99,6 +109,20 @@ export const seesDeleted = (table: string, options: CountOptions | undefined): b
   if (options === undefined) return false
   onlyKnown(table, options, countNames)
   return options.withDeleted === true
+}
+
+const streamNames: ReadonlySet<string> = new Set<keyof StreamOptions>(["withDeleted", "chunkSize"])
+
+/** How many rows a chunk has, if that is asked for. Throws for what the types do not allow. */
+export const chunkSizeOf = (table: string, options: StreamOptions | undefined): number | undefined => {
+  if (options === undefined) return undefined
+  onlyKnown(table, options, streamNames)
+  const { chunkSize } = options
+  if (chunkSize !== undefined && !(Number.isSafeInteger(chunkSize) && chunkSize > 0))
+    throw new Error(
+      `the chunkSize of a stream of ${table} is a number of rows, one at least, and not ${shown(chunkSize)}`
+    )
+  return chunkSize
 }
 
 /** The lock as it stands behind a select, if one is asked for. Throws for what the types do not allow. */

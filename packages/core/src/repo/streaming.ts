@@ -18,6 +18,7 @@ export const stream = (
   table: TableImplementation,
   reads: Reads,
   condition: unknown,
+  chunkSize: number | undefined,
   hooked: (rows: ReadonlyArray<object>) => Effect.Effect<ReadonlyArray<object>>
 ): Stream.Stream<object, StatementError> => {
   const failed = (error: SqlError.SqlError) => statementError(error, `stream ${table.name}`)
@@ -35,7 +36,7 @@ export const stream = (
       return Effect.withFiberRuntime((fiber) =>
         Effect.map(Effect.mapError(database.channel(fiber.currentContext), failed), (channel) =>
           channel
-            .executeStream(text, parameters, undefined)
+            .executeStream(text, parameters, undefined, chunkSize)
             .pipe(Stream.mapError(failed), Stream.mapChunksEffect(chunks))
         )
       )

@@ -83,6 +83,24 @@ export interface TransactOptions {
 }
 
 /**
+ * What every outermost transaction of a Repo gets, unless it asks for something else itself: also those that the Repo opens for a write and its hooks.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TransactionDefaults extends Pick<TransactOptions, "isolation" | "statementTimeout" | "lockTimeout"> {}
+
+const completed = (options: TransactOptions, defaults: TransactionDefaults | undefined): TransactOptions =>
+  defaults === undefined
+    ? options
+    : {
+        ...options,
+        isolation: options.isolation ?? defaults.isolation,
+        statementTimeout: options.statementTimeout ?? defaults.statementTimeout,
+        lockTimeout: options.lockTimeout ?? defaults.lockTimeout
+      }
+
+/**
  * What a timeout adds to the errors of a transaction.
  *
  * @since 0.1.0
@@ -202,10 +220,12 @@ export const transactOn = <A, E, R>(
       const parent = frameOf(context, database.client)
       const opener = fiber.getFiberRef(hookState).guarded
       if (parent === undefined) {
-        if (foreignConnection(context) === undefined)
+        if (foreignConnection(context) === undefined) {
+          const chosen = completed(options, database.options.transactions)
           return database.ground === undefined
-            ? outermost(database, context, body, options, restore, opener)
-            : savepoint(database.ground, context, body, options, restore, opener)
+            ? outermost(database, context, body, chosen, restore, opener)
+            : savepoint(database.ground, context, body, chosen, restore, opener)
+        }
         return misuse(
           "it is inside of a withTransaction of @effect/sql's own client, whose end cannot be observed. Use the SqlClient that Repo.layer provides for both."
         )

@@ -291,6 +291,23 @@ describe("stream", () => {
       })
     )
 
+    it.effect("gives as many rows at a time as it is asked to, in a transaction and outside", () =>
+      Effect.gen(function* () {
+        const sql = yield* fresh
+        yield* insertItems(sql, 25)
+        const sizes = Effect.map(
+          Stream.runCollect(Stream.chunks(Repo.stream(Items, undefined, { chunkSize: 10 }))),
+          (chunks) => Chunk.toReadonlyArray(Chunk.map(chunks, Chunk.size))
+        )
+        expect(yield* sizes).toEqual([10, 10, 5])
+        expect(yield* Repo.transact(sizes)).toEqual([10, 10, 5])
+        for (const options of [{ chunkSize: 0 }, { chunkSize: 1.5 }, { chunksize: 5 }, { lock: "update" }]) {
+          const exit = yield* Effect.exit(Stream.runDrain(Repo.stream(Items, undefined, options as never)))
+          expect(Exit.isFailure(exit) && Cause.isDie(exit.cause)).toBe(true)
+        }
+      })
+    )
+
     it.effect("lets other statements of its transaction in between, a write for each row", () =>
       Effect.gen(function* () {
         const sql = yield* fresh

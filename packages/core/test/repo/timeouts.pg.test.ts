@@ -1,10 +1,11 @@
 /** Transactions that may only take so long. */
 import { SqlClient } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Option, TestClock } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Layer, Option, TestClock } from "effect"
 import * as Repo from "../../src/repo/Repo.js"
 import { TransactionTimeout } from "../../src/repo/RepoError.js"
 import * as Transaction from "../../src/repo/Transaction.js"
+import { EmbeddedPostgres } from "../../src/testing.js"
 import { ada, freshTables, People, TestRepo } from "./people.js"
 
 const row = { ...ada, nickName: Option.none() }
@@ -181,6 +182,41 @@ describe("PostgreSQL's own limits of a nested transaction", () => {
           seen.push(yield* own`select * from slow`)
         }).pipe(Effect.provide(Repo.sandbox))
         expect(seen).toEqual(["3s 4s", "0 0", "0 0", []])
+      })
+    )
+  })
+})
+
+describe("the transactions of a Repo's layer", () => {
+  const Strict = Repo.layer({
+    transactions: { isolation: "serializable", statementTimeout: "9 seconds", lockTimeout: "8 seconds" }
+  }).pipe(Layer.provideMerge(EmbeddedPostgres))
+  layer(Strict, { excludeTestServices: true })((it) => {
+    it.effect("have its limits and isolation, unless they ask for others, and nothing outside of them has", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const all = Effect.map(
+          Effect.zip(limits, sql<{ readonly of: string }>`select current_setting('transaction_isolation') as of`),
+          ([text, [row]]) => `${text} ${row?.of}`
+        )
+        const seen = [
+          yield* Repo.transact(all),
+          yield* sql.withTransaction(all),
+          yield* Repo.transact(all, {
+            isolation: "read committed",
+            lockTimeout: undefined,
+            statementTimeout: "1 second"
+          }),
+          yield* Repo.transact(Repo.transact(all, { lockTimeout: "1 second" })),
+          yield* all
+        ]
+        expect(seen).toEqual([
+          "9s 8s serializable",
+          "9s 8s serializable",
+          "1s 8s read committed",
+          "9s 1s serializable",
+          "0 0 read committed"
+        ])
       })
     )
   })
