@@ -363,16 +363,16 @@ export const mutants = [
     "is forgotten: Schema digits on text",
     "a trigger does not look at the type of its columns",
     "feedtrigger.ts",
-    " or not (${key.isSure}) then",
-    " then"
+    " or not (",
+    " or false and not ("
   ),
   mutant(
     "feedtrigger.pg.test.ts",
     "is forgotten: Schema string on char(5)",
     "a trigger casts texts",
     "feedtrigger.ts",
-    "to_jsonb(format('%s', ${column}))",
-    "to_jsonb(${column}::text)"
+    "format('%s', ",
+    "rtrim("
   ),
   mutant(
     "RepoCache.pg.test.ts",

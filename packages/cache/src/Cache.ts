@@ -316,7 +316,8 @@ export interface Options<K, V, E = never, R = never, W = never> {
   readonly hooks?: ReadonlyArray<Hook<K, V, E, R>> | undefined
   /**
    * Told once of each value that goes, with the cause, one after the other in the order in which they went: afterwards and in a fiber of the cache, so it may use the
-   * cache. Its failures are logged. The cache's scope waits for it to have been told of everything. Should be quick: what it has not been told yet is held.
+   * cache. Its failures are logged. The cache's scope waits for it to have been told of everything, 5 seconds at most: then it is interrupted, and the rest is logged
+   * as a number. Should be quick: what it has not been told yet is held.
    */
   readonly onRemoval?: ((removal: Removal<K, V>) => Effect.Effect<void, never, R>) | undefined
   /** Fills the cache before it is ready: `make` and `layer` wait for it, and fail as it does. */

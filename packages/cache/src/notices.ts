@@ -4,7 +4,7 @@
  * Nobody is called in the step in which something happens. The listener runs afterwards, in one fiber, for one removal after the other in the order in which
  * they happened, so it may use the cache. Streams take what they have room for and lose the oldest of the rest; the numbers of events tell.
  */
-import { type Cause, Effect, type Fiber, PubSub, Runtime, Stream } from "effect"
+import { type Cause, Duration, Effect, Fiber, PubSub, Runtime, Stream } from "effect"
 import type { Entry } from "./entry.js"
 import type { Removal } from "./settings.js"
 import type { Cause as RemovalCause } from "./store.js"
@@ -26,12 +26,17 @@ export type Event<K, V> =
   | { readonly _tag: "Loaded"; readonly sequence: number; readonly key: K; readonly millis: number }
   | { readonly _tag: "LoadFailed"; readonly sequence: number; readonly key: K; readonly cause: Cause.Cause<unknown> }
 
+/** How long the end of the cache waits for its listener. */
+const PATIENCE = Duration.seconds(5)
+
 /** Events that a stream holds for a reader that is slower than the cache. */
 const ROOM = 1_024
 
 export class Notices<K, V> {
   private sequence = 0
   private queue: Array<Removal<K, V>> = []
+  /** What has been taken out of the queue, but for the one that the listener is being told of. */
+  private batch: Array<Removal<K, V>> = []
   private draining: Fiber.RuntimeFiber<void> | undefined = undefined
   private readonly readers = new Set<PubSub.PubSub<Event<K, V>>>()
 
@@ -86,28 +91,61 @@ export class Notices<K, V> {
     })
   )
 
-  /** Ends the streams, and waits until the listener has been told of everything. */
+  /** Ends the streams, and waits until the listener has been told of everything, but not for ever. */
   readonly end: Effect.Effect<void> = Effect.suspend(() => {
     const readers = [...this.readers]
     this.readers.clear()
+    const { draining } = this
     return Effect.zipRight(
       Effect.forEach(readers, PubSub.shutdown, { discard: true }),
-      this.draining === undefined ? Effect.void : Effect.asVoid(this.draining.await)
+      draining === undefined ? Effect.void : this.told(draining)
     )
   })
 
+  private told(draining: Fiber.RuntimeFiber<void>): Effect.Effect<void> {
+    // In a fiber that can be interrupted, which a finalizer cannot.
+    const patient = Effect.disconnect(Effect.interruptible(Effect.asVoid(draining.await)))
+    return Effect.timeoutTo(patient, {
+      duration: PATIENCE,
+      onSuccess: () => Effect.void,
+      onTimeout: () =>
+        Effect.suspend(() => {
+          const missed = this.queue.length + this.batch.length
+          return Effect.zipRight(
+            Fiber.interruptFork(draining),
+            Effect.logWarning(
+              `the removal listener of cache ${JSON.stringify(this.cache)} took longer than ${Duration.format(PATIENCE)} after its cache had ended: it was interrupted, and not told of ${missed} more removals`
+            )
+          )
+        })
+    }).pipe(
+      Effect.flatten,
+      // Wherever it is closed, what is logged goes where the cache's own goes.
+      (end) =>
+        Effect.asVoid(
+          Effect.flatMap(
+            Effect.sync(() => Runtime.runFork(this.runtime, end)),
+            Fiber.await
+          )
+        )
+    )
+  }
+
   private readonly drain: Effect.Effect<void> = Effect.suspend(() => {
-    const batch = this.queue
     const { listener } = this
-    if (batch.length === 0 || listener === undefined) {
+    if (this.queue.length === 0 || listener === undefined) {
       this.draining = undefined
       return Effect.void
     }
+    const batch = this.queue
     this.queue = []
-    return Effect.zipRight(
-      Effect.forEach(batch, (removal) => this.tell(removal, listener), { discard: true }),
-      this.drain
-    )
+    // From the end, where it is cheap to take one out.
+    this.batch = batch.reverse()
+    const next: Effect.Effect<void> = Effect.suspend(() => {
+      const removal = batch.pop()
+      return removal === undefined ? this.drain : Effect.zipRight(this.tell(removal, listener), next)
+    })
+    return next
   })
 
   private tell(removal: Removal<K, V>, listener: (removal: Removal<K, V>) => Effect.Effect<void>): Effect.Effect<void> {

@@ -1,7 +1,7 @@
 /** What leaves the cache, why, and who is told of it. */
 import { describe, expect, it } from "@effect/vitest"
 import { Cache } from "@effecto/cache"
-import { Chunk, Deferred, Effect, Exit, Fiber, Option, Scope, Stream, TestClock } from "effect"
+import { Chunk, Deferred, Effect, Exit, Fiber, Logger, Option, Scope, Stream, TestClock } from "effect"
 import { open, structure } from "./structure.js"
 
 const turns = Effect.repeatN(Effect.yieldNow(), 20)
@@ -61,6 +61,36 @@ describe("onRemoval", () => {
       expect(told).toBe(1_000 - (yield* cache.size))
       yield* TestClock.adjust("2 seconds")
       expect(told).toBe(1_000)
+    })
+  )
+
+  it.effect("that never ends keeps the scope from closing for five seconds, and no longer", () =>
+    Effect.gen(function* () {
+      const told: Array<number> = []
+      const logged: Array<string> = []
+      const logger = Logger.make(({ message }) => logged.push(String(message)))
+      const scope = yield* Scope.make()
+      const cache = yield* Cache.make<number, number>({
+        name: "numbers",
+        onRemoval: ({ key }) =>
+          Effect.zipRight(
+            Effect.sync(() => told.push(key)),
+            key === 1 ? Effect.void : Effect.never
+          )
+      }).pipe(Scope.extend(scope), Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+      yield* cache.deleteAll([1, 2, 3])
+      for (const key of [1, 2, 3, 4]) yield* cache.put(key, key)
+      yield* cache.deleteAll([1, 2, 3])
+      yield* turns
+      const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
+      yield* TestClock.adjust("4999 millis")
+      expect(closing.unsafePoll()).toBe(null)
+      yield* TestClock.adjust("1 millis")
+      yield* Fiber.join(closing)
+      expect(told).toEqual([1, 2])
+      expect(logged).toEqual([
+        'the removal listener of cache "numbers" took longer than 5s after its cache had ended: it was interrupted, and not told of 2 more removals'
+      ])
     })
   )
 
