@@ -50,7 +50,7 @@ import {
 } from "effect"
 import { type Eye, type Hub, hubOf, type Subscriber } from "./feedhub.js"
 import { Attendance, type Ledger } from "./feedledger.js"
-import { Deaf, Listener, Lost } from "./feedlistener.js"
+import { Deaf, Listener, Lost, Renewed } from "./feedlistener.js"
 import { decode, encode, encodeProbe } from "./feedmessage.js"
 import { FeedMeter } from "./feedmeter.js"
 import * as trigger from "./feedtrigger.js"
@@ -132,6 +132,18 @@ export interface Options {
 export class FeedDeaf extends Data.TaggedError("FeedDeaf")<{ readonly channel: string; readonly patience: string }> {
   override get message(): string {
     return `the change feed on channel ${JSON.stringify(this.channel)} did not hear its own probe within ${this.patience}: either the server is too busy, which a longer patience helps against, or something in between lends its connections to one transaction at a time, as PgBouncer does in its transaction mode. Give it a client that reaches the server itself as "through"`
+  }
+}
+
+/**
+ * The feed's connection ended before it could hear itself.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class FeedLost extends Data.TaggedError("FeedLost")<{ readonly channel: string }> {
+  override get message(): string {
+    return `the change feed on channel ${JSON.stringify(this.channel)} could not begin: its connection was ended, by the server or on the way to it, before it heard its own probe. If the server was just being restarted, start the feed again, as a supervision tree does`
   }
 }
 
@@ -259,7 +271,8 @@ const compareClocks = (feed: Feed, client: SqlClient.SqlClient): Effect.Effect<v
 
 /** In the transaction that is about to be committed. */
 const notifying =
-  (channel: string, ledger: Ledger, client: SqlClient.SqlClient) => (changes: ReadonlyArray<Announcement.Change>) =>
+  (channel: string, ledger: Ledger, client: () => SqlClient.SqlClient) =>
+  (changes: ReadonlyArray<Announcement.Change>) =>
     Effect.suspend(() => {
       const number = ledger.next()
       let isCommitted = false
@@ -280,7 +293,7 @@ const notifying =
       ).pipe(
         Effect.zipRight(Transaction.onCommitOrNow(unknown)),
         Effect.zipRight(
-          client`select pg_notify(${channel}, ${head}::text || floor(extract(epoch from clock_timestamp()) * 1000)::bigint::text || '}')`
+          client()`select pg_notify(${channel}, ${head}::text || floor(extract(epoch from clock_timestamp()) * 1000)::bigint::text || '}')`
         ),
         Effect.asVoid
       )
@@ -294,12 +307,15 @@ const notifying =
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: Options = {}): Effect.Effect<Service, StatementError | FeedDeaf, Repo | Scope.Scope> =>
+export const make = (
+  options: Options = {}
+): Effect.Effect<Service, StatementError | FeedDeaf | FeedLost, Repo | Scope.Scope> =>
   Effect.gen(function* () {
     const repo = yield* Repo
-    const { client } = repo.announcer
-    const through = options.through ?? client
-    const hub = hubOf(repo.announcer)
+    // One for all instances of the Repo, where that is a child of a tree; its client is that of the current one.
+    const { announcer } = repo
+    const client = () => announcer.client
+    const hub = hubOf(announcer)
     const told = yield* PubSub.sliding<Event>(ROOM)
     const words = yield* Effect.replicateEffect(Random.nextIntBetween(0, 2 ** 31), 3)
     const sender = words.map((word) => word.toString(36)).join("")
@@ -318,20 +334,31 @@ export const make = (options: Options = {}): Effect.Effect<Service, StatementErr
     const feed = new Feed(options, channel, ledger, hub, runtime, yield* Effect.clock, told)
     const within = Duration.decode(options.patience ?? "2 seconds")
 
-    const line = (heard: (payload: string) => void, onEnd?: () => void) =>
+    const line = (through: SqlClient.SqlClient, heard: (payload: string) => void, onEnd?: () => void) =>
       Notification.listen(feed.channel, heard, { onEnd }).pipe(
-        Effect.map(({ ended, notify }) => ({
+        Effect.map(({ close, ended, notify }) => ({
+          close,
           ended,
           send: (payload: string) => notify(payload, Duration.toMillis(within) + 1_000)
         })),
         Effect.provideService(SqlClient.SqlClient, through)
       )
+    const through = () => options.through ?? client()
+    const lines = new Set<Effect.Effect<void>>()
     const listener = new Listener<StatementError>({
-      open: Effect.zipLeft(
-        line(feed.heard, () => feed.blind(new Lost())),
-        Effect.forkScoped(compareClocks(feed, client))
-      ),
-      other: line(() => {}),
+      open: Effect.gen(function* () {
+        const at = through()
+        const opened = yield* line(at, feed.heard, () => feed.blind(new Lost()))
+        yield* Effect.acquireRelease(
+          Effect.sync(() => lines.add(opened.close)),
+          () => Effect.sync(() => lines.delete(opened.close))
+        )
+        // It may be the server of an instance that has just been replaced.
+        if (through() !== at) yield* opened.close
+        yield* Effect.forkScoped(compareClocks(feed, client()))
+        return opened
+      }),
+      other: Effect.suspend(() => line(through(), () => {})),
       payload: (probe) => encodeProbe(feed.ledger.stamp(undefined), probe),
       see: feed.see,
       blind: feed.blind,
@@ -345,22 +372,35 @@ export const make = (options: Options = {}): Effect.Effect<Service, StatementErr
       Effect.sync(() => hub.join(feed)),
       () => Effect.sync(feed.close)
     )
+    // What it listens to may be the server of the instance before.
+    yield* Effect.acquireRelease(
+      Effect.sync(() =>
+        announcer.onRenewal(() => {
+          if (options.through !== undefined) return
+          feed.blind(new Renewed())
+          for (const close of lines) Runtime.runFork(runtime, close)
+        })
+      ),
+      (end) => Effect.sync(end)
+    )
     const first = yield* Deferred.make<void, StatementError | Deaf | Lost>()
     yield* Effect.forkScoped(
       // However it ends, nothing is heard from then on.
       Effect.onExit(listener.run(first), (exit) =>
         Effect.sync(() => {
           feed.blind(Exit.isFailure(exit) ? Cause.squash(exit.cause) : new Lost())
-          Deferred.unsafeDone(first, Effect.fail(new Lost()))
+          Deferred.unsafeDone(first, Exit.isFailure(exit) ? exit : Effect.fail(new Lost()))
         })
       )
     )
     // Before its fiber is interrupted, whose connection's end is then no outage.
     yield* Effect.addFinalizer(() => Effect.sync(feed.close))
     yield* Effect.mapError(Deferred.await(first), (error) =>
-      error instanceof Deaf || error instanceof Lost
+      error instanceof Deaf
         ? new FeedDeaf({ channel: feed.channel, patience: Duration.format(within) })
-        : error
+        : error instanceof Lost
+          ? new FeedLost({ channel: feed.channel })
+          : error
     )
     return {
       status: Effect.sync(() => (feed.isBlind ? "blind" : "listening")),
@@ -419,7 +459,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, StatementErr
  * Effect.runPromise(program.pipe(Effect.provide(Live)))
  * ```
  */
-export const layer = (options?: Options): Layer.Layer<ChangeFeed, StatementError | FeedDeaf, Repo> =>
+export const layer = (options?: Options): Layer.Layer<ChangeFeed, StatementError | FeedDeaf | FeedLost, Repo> =>
   Layer.scoped(ChangeFeed, make(options))
 
 /**

@@ -31,6 +31,13 @@ export class Lost extends Data.TaggedError("Lost") {
   }
 }
 
+/** The Repo was started anew, and its client may go to another server. */
+export class Renewed extends Data.TaggedError("Renewed") {
+  override get message(): string {
+    return "its Repo was started anew"
+  }
+}
+
 export interface Owner<E> {
   readonly open: Effect.Effect<Line<E>, E, Scope.Scope>
   /** A connection to send one probe by. */

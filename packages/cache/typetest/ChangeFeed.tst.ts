@@ -13,10 +13,10 @@ declare const feed: ChangeFeed.Service
 describe("layer and make", () => {
   test("need a Repo, and say how they fail", () => {
     expect(ChangeFeed.layer()).type.toBe<
-      Layer.Layer<ChangeFeed.ChangeFeed, StatementError | ChangeFeed.FeedDeaf, Repo.Repo>
+      Layer.Layer<ChangeFeed.ChangeFeed, StatementError | ChangeFeed.FeedDeaf | ChangeFeed.FeedLost, Repo.Repo>
     >()
     expect(ChangeFeed.make({ probe: "1 second", backoff: Schedule.forever })).type.toBe<
-      Effect.Effect<ChangeFeed.Service, StatementError | ChangeFeed.FeedDeaf, Repo.Repo | Scope.Scope>
+      Effect.Effect<ChangeFeed.Service, StatementError | ChangeFeed.FeedDeaf | ChangeFeed.FeedLost, Repo.Repo | Scope.Scope>
     >()
   })
 
@@ -31,7 +31,7 @@ describe("layer and make", () => {
     expect(RepoCache.layer(People).pipe(Layer.provideMerge(ChangeFeed.layer()))).type.toBe<
       Layer.Layer<
         RepoCache.RepoCache<typeof People> | ChangeFeed.ChangeFeed,
-        StatementError | ChangeFeed.FeedDeaf,
+        StatementError | ChangeFeed.FeedDeaf | ChangeFeed.FeedLost,
         Repo.Repo
       >
     >()

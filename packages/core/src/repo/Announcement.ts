@@ -108,6 +108,26 @@ export const guard = (guard: Guard): Effect.Effect<void, never, Repo | Scope.Sco
   )
 
 /**
+ * Has a function called each time that the Repo, or the client it reaches its database by, has been started anew by the tree it is supervised in, for the length of
+ * a scope: the database may be another one, and what the instance before had under way may have come to anything. Like {@link listen} it runs
+ * synchronously, before the new instance is asked for anything, and must not throw.
+ *
+ * Whoever listens goes on to hear of what the new instance writes.
+ *
+ * @since 0.1.0
+ * @category listening
+ */
+export const onRestart = (run: () => void): Effect.Effect<void, never, Repo | Scope.Scope> =>
+  Effect.flatMap(Repo, (repo) =>
+    Effect.asVoid(
+      Effect.acquireRelease(
+        Effect.sync(() => repo.announcer.onRenewal(run)),
+        (end) => Effect.sync(end)
+      )
+    )
+  )
+
+/**
  * Says that rows of a table were changed by something else than the Repo: by these keys, or all of them when there are none given. Announced like any other
  * write: after the COMMIT of the transaction it stands in, or at once.
  *

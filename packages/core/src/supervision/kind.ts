@@ -9,6 +9,7 @@ import * as Channel from "effect/Channel"
 import * as Effect from "effect/Effect"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
+import { real } from "./lineage.js"
 
 export type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 export type AnyStream = Stream.Stream<unknown, unknown, unknown>
@@ -69,7 +70,9 @@ export const isStream = (value: unknown): value is AnyStream =>
   typeof value === "object" && value !== null && Stream.StreamTypeId in value && "channel" in value
 
 /** Classes, of the language's own and old style as well: made to be constructed, and compared with. */
-const isClass = (value: AnyFunction): boolean => {
+const isClass = (given: AnyFunction): boolean => {
+  // A handle for a function looks like a native one.
+  const value = real(given)
   const prototype: unknown = Object.hasOwn(value, "prototype") ? value.prototype : undefined
   if (!isObject(prototype)) return false
   const source = Function.prototype.toString.call(value)
