@@ -193,19 +193,23 @@ export class Running {
   }
 
   /** To be waited for once. */
-  readonly answer: Effect.Effect<unknown, SqlError.SqlError> = Effect.async((resume) => {
-    if (this.exit === undefined) this.wake = resume
-    else resume(this.exit)
-  })
+  get answer(): Effect.Effect<unknown, SqlError.SqlError> {
+    return Effect.async((resume) => {
+      if (this.exit === undefined) this.wake = resume
+      else resume(this.exit)
+    })
+  }
 
   /** Nobody waits for it any more; done when it has ended. */
-  readonly stopped: Effect.Effect<void> = Effect.suspend(() =>
-    this.exit === undefined
-      ? stop(this.driver, (listener) => {
-          this.ended = listener
-        })
-      : Effect.void
-  )
+  get stopped(): Effect.Effect<void> {
+    return Effect.suspend(() =>
+      this.exit === undefined
+        ? stop(this.driver, (listener) => {
+            this.ended = listener
+          })
+        : Effect.void
+    )
+  }
 }
 
 /** Hands a statement to a driver, interruptibly. What Effect.async itself does with an interruption takes five Effects more. */

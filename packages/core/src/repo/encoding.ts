@@ -12,28 +12,32 @@ export class Encoding {
 
   /** Answers with what is wrong with the value, if it is none of the field's. */
   add(field: string, column: FieldPlan, value: unknown): InvalidInput | undefined {
-    const { parameters, table } = this
-    const place = parameters.length
-    const invalid = ({ expected }: Mismatch) => new InvalidInput({ table, field, expected })
     try {
       const encoded = column.encode(value)
-      parameters.push(encoded)
-      if (encoded instanceof Later) {
-        this.later ??= []
-        this.later.push(
-          Effect.mapBoth(encoded.value, {
-            onFailure: invalid,
-            onSuccess: (late) => {
-              parameters[place] = late
-            }
-          })
-        )
-      }
+      this.parameters.push(encoded)
+      if (encoded instanceof Later) this.wait(field, encoded)
       return undefined
     } catch (problem) {
-      if (problem instanceof Mismatch) return invalid(problem)
+      if (problem instanceof Mismatch) return this.invalid(field, problem)
       throw problem
     }
+  }
+
+  private invalid(field: string, { expected }: Mismatch): InvalidInput {
+    return new InvalidInput({ table: this.table, field, expected })
+  }
+
+  private wait(field: string, { value }: Later): void {
+    const place = this.parameters.length - 1
+    this.later ??= []
+    this.later.push(
+      Effect.mapBoth(value, {
+        onFailure: (problem) => this.invalid(field, problem),
+        onSuccess: (late) => {
+          this.parameters[place] = late
+        }
+      })
+    )
   }
 
   /** `done`, once everything is known. */

@@ -80,7 +80,11 @@ export const hookedWrites = (database: Database, service: () => Service, read: R
         (failure) => commitError(table, verb, failure)
       )
     }
-    return choosing(hooks, hooked, statement(input))
+    return choosing(
+      hooks,
+      hooked,
+      Effect.suspend(() => statement(input))
+    )
   }
 
   /** A write of many rows between the hooks that are about such, in one transaction. */
@@ -126,7 +130,11 @@ export const hookedWrites = (database: Database, service: () => Service, read: R
         (failure) => commitError(table, verb, failure)
       )
     }
-    return choosing(hooks, hooked, statement(input, options))
+    return choosing(
+      hooks,
+      hooked,
+      Effect.suspend(() => statement(input, options))
+    )
   }
 
   return { manyWithHooks, withHooks }
