@@ -215,7 +215,10 @@ export interface Cache<in out K, in out V, in out E = never> {
   /** Gives the value another lifetime, counted from now, and says whether there was one. */
   readonly expire: (key: K, lifetime: Lifetime) => Effect.Effect<boolean>
 
-  /** How many values there are to serve. For this, `keys` and `entries`, too, a transaction has nothing under the keys that it has written. */
+  /**
+   * How many values there are to serve. For this, `keys` and `entries`, too, a transaction has nothing under the keys that it has written. Where there are more than a
+   * thousand, those that have expired are taken out in slices, so others may write while it counts.
+   */
   readonly size: Effect.Effect<number>
 
   /** The keys of all values there are to serve, at this moment: a walk over all of them. */

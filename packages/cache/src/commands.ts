@@ -123,10 +123,12 @@ export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyAr
       const { end, idle } = service.store.lifeOf(entry)
       return { key: entry.key, value: entry.value, left: entry.deadline - now, idle, max: end - now }
     }),
-    stats: service.step((store, now) => {
-      service.meter.read(store)
-      return { size: store.size(now), weight: store.weight, absences: store.absences.size, ...store.counters }
-    }),
+    stats: Effect.flatMap(service.sweeper.size, (size) =>
+      service.step((store) => {
+        service.meter.read(store)
+        return { size, weight: store.weight, absences: store.absences.size, ...store.counters }
+      })
+    ),
     events: service.notices.events,
     unsafePeek: (key) => {
       const { clock } = service.timeline

@@ -120,6 +120,11 @@ export class Expiry {
     }
   }
 
+  /** Whether anything may have expired that is still filed. */
+  mayHaveExpired(now: number): boolean {
+    return this.order.some(({ low }) => low <= now)
+  }
+
   /** How many entries are filed: a walk, for tests. */
   count(): number {
     let count = 0

@@ -208,17 +208,17 @@ export class Service<K, V, E> implements Member<K> {
   }
 
   /** How many entries this fiber may be served. */
-  readonly size: Effect.Effect<number> = Effect.suspend(() =>
-    this.step((store, now, fiber) => {
-      const all = store.size(now)
-      return this.readsAround(fiber)
-        ? store.list(
-            now,
-            () => 0,
-            (key) => !this.isMarked(key, fiber)
-          ).length
-        : all
-    })
+  readonly size: Effect.Effect<number> = Effect.withFiberRuntime((fiber) =>
+    this.readsAround(fiber)
+      ? this.step(
+          (store, now, fiber) =>
+            store.list(
+              now,
+              () => 0,
+              (key) => !this.isMarked(key, fiber)
+            ).length
+        )
+      : this.sweeper.size
   )
 
   remove(key: K): Effect.Effect<boolean> {

@@ -289,13 +289,18 @@ export class Store<K, V, E> {
     return heir
   }
 
-  /** How many entries can be served at `now`. */
+  /** How many entries can be served at `now`: removes those that cannot, in one go. */
   size(now: number): number {
     this.expiry.sweepAll(now, this.expired)
     if (this.grace === 0) return this.entries.size
     let size = 0
     for (const entry of this.entries.values()) if (now < entry.deadline) size += 1
     return size
+  }
+
+  /** Whether all that is held can be served. */
+  isAllAlive(now: number): boolean {
+    return this.grace === 0 && !this.expiry.mayHaveExpired(now)
   }
 
   /** What the function makes of every entry that can be served at `now`. */

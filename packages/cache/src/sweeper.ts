@@ -3,11 +3,14 @@
  */
 import { Duration, Effect, Exit, FiberId, Runtime } from "effect"
 import { CacheClosed } from "./CacheError.js"
+import type { Entry } from "./entry.js"
 import type { Service } from "./service.js"
 import { isLive } from "./timeline.js"
 
 /** Entries looked at in one go; a few hundred microseconds of work. */
 const SLICE = 1_000
+/** Entries that are only counted in one go. */
+const COUNTED = 10_000
 /** The longest wait a JavaScript timer can be set to. */
 const LONGEST_TIMER = 2 ** 31 - 1
 
@@ -30,6 +33,35 @@ export class Sweeper<K, V, E> {
       })
     )
   )
+
+  /** How many entries can be served. Where there are many, in slices, between which others may write. */
+  readonly size: Effect.Effect<number> = Effect.withFiberRuntime<number>((fiber) => {
+    const state = this.service.state.current
+    if (state._tag === "Closed") return Effect.die(state.error)
+    if (state.entries.size <= SLICE) return Effect.succeed(state.size(this.service.now(fiber)))
+    return Effect.zipRight(
+      this.sweep,
+      Effect.withFiberRuntime<number>((fiber) => {
+        const now = this.service.now(fiber)
+        return state.isAllAlive(now)
+          ? Effect.succeed(state.entries.size)
+          : Effect.suspend(() => this.count(state.entries.values(), now, 0))
+      })
+    )
+  })
+
+  private count(entries: Iterator<Entry<K, V> | undefined>, now: number, sum: number): Effect.Effect<number> {
+    for (let counted = 0; counted < COUNTED; counted += 1) {
+      const next = entries.next()
+      if (next.done === true) return Effect.succeed(sum)
+      // Not there: moved while we paused.
+      if (next.value !== undefined && now < next.value.deadline) sum += 1
+    }
+    return Effect.zipRight(
+      this.pause,
+      Effect.suspend(() => this.count(entries, now, sum))
+    )
+  }
 
   private readonly sweep: Effect.Effect<void> = Effect.suspend(() => {
     const state = this.service.state.current

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cache } from "@effecto/cache"
 import { Clock, Deferred, Effect, Fiber, Option, TestClock } from "effect"
+import { open } from "./structure.js"
 
 const held = <V>(cache: Cache.Cache<string, V>, key = "a") => Effect.map(cache.getOption(key), Option.isSome)
 
@@ -173,6 +174,66 @@ describe("what has expired", () => {
       yield* cache.put("b", 1, "1 hour")
       yield* TestClock.adjust("10 seconds")
       expect(yield* cache.size).toBe(1)
+    })
+  )
+})
+
+describe("size and stats of many values that have expired", () => {
+  /** A cache on a clock that wakes nobody, as when all of the time has gone into one busy turn. */
+  const make = (most: number) =>
+    Effect.gen(function* () {
+      let millis = 0
+      const busy: Clock.Clock = {
+        ...(yield* Effect.clock),
+        [Clock.ClockTypeId]: Clock.ClockTypeId,
+        unsafeCurrentTimeNanos: () => BigInt(millis) * 1_000_000n,
+        sleep: () => Effect.never
+      }
+      const opened = yield* open<number, number, never>({
+        span: { idle: Number.POSITIVE_INFINITY, max: 60_000 },
+        policy: undefined,
+        lookup: undefined
+      }).pipe(Effect.withClock(busy))
+      for (let key = 0; key < most; key += 1) yield* Effect.withClock(opened.cache.put(key, key), busy)
+      yield* Effect.withClock(opened.cache.put(-1, 0, "1 hour"), busy)
+      const pass = (time: number) =>
+        Effect.sync(() => {
+          millis += time
+        })
+      return { ...opened, busy, pass }
+    })
+
+  for (const what of ["size", "stats"] as const)
+    it.scoped(`${what} takes them out a thousand at a time`, () =>
+      Effect.gen(function* () {
+        const { busy, cache, pass, service } = yield* make(5_000)
+        yield* pass(120_000)
+        const asking = yield* Effect.fork(Effect.withClock<unknown, never, never>(cache[what], busy))
+        const left = [service.store.entries.size]
+        while (asking.unsafePoll() === null) {
+          yield* Effect.yieldNow()
+          left.push(service.store.entries.size)
+        }
+        expect(Math.max(...left.slice(1).map((size, place) => (left[place] ?? 0) - size))).toBe(1_000)
+        expect(left.at(-1)).toBe(1)
+        const answer = yield* Fiber.join(asking)
+        expect(what === "size" ? answer : (answer as Cache.Stats).size).toBe(1)
+      })
+    )
+
+  it.scoped("counts those that are not due to be swept ten thousand at a time", () =>
+    Effect.gen(function* () {
+      const { busy, cache, pass, service } = yield* make(25_000)
+      yield* pass(60_000)
+      const asking = yield* Effect.fork(Effect.withClock(cache.size, busy))
+      let turns = 0
+      while (asking.unsafePoll() === null) {
+        yield* Effect.yieldNow()
+        turns += 1
+      }
+      expect(yield* Fiber.join(asking)).toBe(1)
+      expect(turns).toBeGreaterThanOrEqual(3)
+      expect(service.store.entries.size).toBe(25_001)
     })
   )
 })
