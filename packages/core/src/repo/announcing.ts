@@ -21,6 +21,22 @@ const outcomeOf = <E>(cause: Cause.Cause<E>): "committed" | "unknown" | undefine
 }
 
 /**
+ * Whether a row can be asked for by this key only. A text may be another one in the database (a uuid in upper case, a citext, a number that is read as a
+ * text), and whoever remembers rows does so by the keys that these have.
+ */
+const hasOneSpelling = (key: unknown): boolean =>
+  typeof key === "object" && key !== null
+    ? Object.getPrototypeOf(key) === Object.prototype && Object.values(key).every(hasOneSpelling)
+    : typeof key === "number" || typeof key === "bigint" || typeof key === "boolean"
+
+/** The keys of the rows that are asked for by these keys, as far as they are known before the database has answered. */
+const before = (known: Keys): Keys => {
+  if (known === "all") return known
+  const keys = [...known]
+  return keys.every(hasOneSpelling) ? keys : "all"
+}
+
+/**
  * A statement that writes. `known` are the keys it is about, where they are known beforehand; `keysOf` reads them from its result. Free while nobody
  * listens.
  */
@@ -48,12 +64,12 @@ export const announced = <A, E, F>(
       Effect.flatMap(Effect.exit(restore(statement)), (exit): Effect.Effect<A, E> => {
         if (Exit.isSuccess(exit)) return Effect.zipRight(tell("committed", keysOf(exit.value)), exit)
         const outcome = outcomeOf(exit.cause)
-        return outcome === undefined ? exit : Effect.zipRight(tell(outcome, known), exit)
+        return outcome === undefined ? exit : Effect.zipRight(tell(outcome, before(known)), exit)
       })
     return Effect.uninterruptibleMask((restore) => {
       if (!announcer.isGuarded) return write(restore)
       return Effect.suspend(() => {
-        const end = Effect.sync(announcer.begin(table, known))
+        const end = Effect.sync(announcer.begin(table, before(known)))
         if (frame?.isOpen !== true) return Effect.ensuring(write(restore), end)
         frame.registrations.push({ key: undefined, on: () => end, batch: undefined, forced: undefined })
         return write(restore)
