@@ -59,6 +59,17 @@ export type { Event } from "./notices.js"
 export type { Removal } from "./settings.js"
 
 /**
+ * So many hits were of values younger than `below` milliseconds since they were written, and no younger than half of that; those younger than one are below 1.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface HitAge {
+  readonly below: number
+  readonly hits: number
+}
+
+/**
  * What a cache has done since it was made.
  *
  * `misses` are reads that found nothing to serve, whether or not something could then be loaded; `revokedLoads` are loads that `put`, `delete` or `clear`
@@ -87,6 +98,8 @@ export interface Stats {
   readonly loadTime: number
   readonly weight: number
   readonly absences: number
+  /** How old values were when they were served: none unless the cache has `hitAges`. */
+  readonly hitAges: ReadonlyArray<HitAge>
 }
 
 /**
@@ -330,6 +343,12 @@ export interface Options<K, V, E = never, R = never, W = never> {
    * Evictions that come in between reach it. What is kept stays in memory for as long as the effect of `make`, or the layer.
    */
   readonly onRestart?: "empty" | "keep" | undefined
+  /**
+   * Counts how old values are when they are served, in buckets of powers of two milliseconds: see `hitAges` of {@link Stats}, and the counters
+   * `effecto_cache_hit_age_milliseconds_bucket`, `_sum` and `_count`, which are a histogram to Prometheus. It takes some 90 bytes for each value (25
+   * where values have a `max`), and a few nanoseconds for each hit. False by default, which costs nothing.
+   */
+  readonly hitAges?: boolean | undefined
 }
 
 /**

@@ -119,6 +119,7 @@ export interface Options<E = never>
     | "softTimeout"
     | "hardTimeout"
     | "refreshAhead"
+    | "hitAges"
   > {
   /** What the cache is called in errors, logs and metrics: by default the table's name, and that with `queries` behind it. */
   readonly name?: string | undefined

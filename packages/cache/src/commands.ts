@@ -126,7 +126,8 @@ export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyAr
     stats: Effect.flatMap(service.sweeper.size, (size) =>
       service.step((store) => {
         service.meter.read(store)
-        return { size, weight: store.weight, absences: store.absences.size, ...store.counters }
+        const hitAges = store.ages?.list() ?? []
+        return { size, weight: store.weight, absences: store.absences.size, hitAges, ...store.counters }
       })
     ),
     events: service.notices.events,

@@ -69,6 +69,7 @@ export const settingsOf = <K, V, E, R, W>(options: Options<K, V, E, R, W>): Sett
     weight: options.weight,
     maxWeight,
     onRemoval: options.onRemoval as Settings<K, V, E>["onRemoval"],
-    onRestart: options.onRestart
+    onRestart: options.onRestart,
+    hitAges: options.hitAges
   }
 }

@@ -30,6 +30,7 @@ import {
 import { CacheClosed } from "./CacheError.js"
 import type { Dirt } from "./dirt.js"
 import type { Entry } from "./entry.js"
+import { AgedStore } from "./hitages.js"
 import type { Span } from "./lifetime.js"
 import { currentLoad } from "./load.js"
 import { Loader } from "./loader.js"
@@ -96,7 +97,7 @@ export class Service<K, V, E> implements Member<K> {
     const kept = settings.onRestart === "keep" ? Service.inherit<K, V, E>(succession, clock) : undefined
     this.store =
       kept?.store ??
-      new Store(settings.policy, {
+      new (settings.hitAges === true ? AgedStore : Store)(settings.policy, {
         idle: settings.span.idle,
         grace: Math.max(settings.grace ?? 0, settings.staleWhileRevalidate ?? 0),
         maxWeight: settings.maxWeight

@@ -64,4 +64,6 @@ export interface Settings<K, V, E> {
    */
   readonly aliased?: ((key: K) => boolean) | undefined
   readonly onRestart?: "empty" | "keep" | undefined
+  /** Whether it is counted how old values are when they are served. */
+  readonly hitAges?: boolean | undefined
 }

@@ -15,6 +15,7 @@ import { Absence, Absences } from "./absence.js"
 import { Entry, type Life, LivedEntry } from "./entry.js"
 import { BoundedEntry, type Policy } from "./eviction.js"
 import { Expiry, type Timed } from "./expiry.js"
+import type { HitAges } from "./hitages.js"
 import { KeyMap } from "./keyMap.js"
 import type { Span } from "./lifetime.js"
 import type { Load } from "./load.js"
@@ -76,6 +77,8 @@ export class Store<K, V, E> {
   early = 0
   /** Told of an entry that was read so shortly before its end. */
   ending: ((entry: Entry<K, V>, left: number) => void) | undefined = undefined
+  /** How old was what was served, where that is wanted. */
+  readonly ages: HitAges | undefined = undefined
   readonly counters: Counters = {
     hits: 0,
     misses: 0,
@@ -239,7 +242,7 @@ export class Store<K, V, E> {
 
   /** Gives this entry another lifetime, from now on. */
   retime(entry: Entry<K, V>, span: Span, now: number): void {
-    const life = this.lifeBy(span, now)
+    const life = this.lifeBy(span, now, entry)
     const deadline = Math.min(now + span.idle, life.end)
     if (deadline <= now) {
       this.expire(entry)
@@ -273,11 +276,7 @@ export class Store<K, V, E> {
 
   /** Another store with everything that is held in this one, which is empty from then on. Loads stay: whoever began them has ended. */
   handOver(): Store<K, V, E> {
-    const heir = new Store<K, V, E>(this.policy, {
-      grace: this.grace,
-      idle: this.usual.idle,
-      maxWeight: this.maxWeight
-    })
+    const heir = this.heir(this.policy, { grace: this.grace, idle: this.usual.idle, maxWeight: this.maxWeight })
     const { absences, entries, expiry, tags, weight } = this
     this.entries = heir.entries
     this.absences = heir.absences
@@ -404,7 +403,12 @@ export class Store<K, V, E> {
     this.leave(entry, "replaced")
   }
 
-  private lifeBy({ idle, max }: Span, now: number): Life {
+  protected heir(policy: Policy<K, V> | undefined, options: StoreOptions): Store<K, V, E> {
+    return new Store(policy, options)
+  }
+
+  /** `before` is the entry of the same value that it takes the place of, if there is one. */
+  protected lifeBy({ idle, max }: Span, now: number, _before?: Entry<K, V>): Life {
     if (max !== Number.POSITIVE_INFINITY) return { idle, end: now + max }
     if (idle === this.usual.idle) return this.usual
     if (this.life.idle !== idle) this.life = { idle, end: Number.POSITIVE_INFINITY }

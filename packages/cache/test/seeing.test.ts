@@ -1,7 +1,9 @@
 /** What can be seen of a cache from outside: metrics, spans, a look without an effect. */
 import { describe, expect, it } from "@effect/vitest"
 import { Cache } from "@effecto/cache"
-import { Deferred, Effect, Fiber, Metric, MetricKey, MetricState, Option, TestClock, Tracer } from "effect"
+import { Deferred, Effect, Exit, Fiber, Metric, MetricKey, MetricState, Option, Scope, TestClock, Tracer } from "effect"
+import { Entry } from "../src/entry.js"
+import { open } from "./structure.js"
 
 const turns = Effect.repeatN(Effect.yieldNow(), 20)
 
@@ -43,6 +45,98 @@ describe("metrics", () => {
         MetricKey.tagged("cause", "expired")
       )
       expect(yield* Metric.value(Metric.fromMetricKey(expired))).toMatchObject({ count: 1 })
+    })
+  )
+})
+
+describe("hitAges", () => {
+  const buckets = (cache: string) =>
+    Object.fromEntries(
+      Metric.unsafeSnapshot().flatMap(({ metricKey, metricState }) => {
+        const tags = new Map(metricKey.tags.map(({ key, value }) => [key, value]))
+        return metricKey.name.startsWith("effecto_cache_hit_age_milliseconds") &&
+          tags.get("cache") === cache &&
+          MetricState.isCounterState(metricState)
+          ? [[tags.get("le") ?? metricKey.name.slice(35), Number(metricState.count)] as const]
+          : []
+      })
+    )
+
+  for (const [kind, options] of [
+    ["with any lifetimes", {}],
+    ["with a bound and sliding", { capacity: 10, idle: "100 days" }]
+  ] as const)
+    it.scoped(`count by age what was served since it was written, ${kind}`, () =>
+      Effect.gen(function* () {
+        const cache = yield* Cache.make<string, number>({ name: `aged ${kind}`, hitAges: true, ...options })
+        yield* cache.put("a", 1)
+        yield* cache.get("a") // 0
+        yield* TestClock.adjust("1 millis")
+        yield* cache.getAll(["a", "a", "b"]) // 1, twice
+        yield* TestClock.adjust("6 millis")
+        yield* cache.fetch("a") // 7
+        yield* cache.expire("a", { max: "90 days" })
+        yield* TestClock.adjust("1 millis")
+        yield* cache.get("a") // 8: the same value with another lifetime
+        yield* TestClock.adjust("1 day")
+        yield* cache.get("a") // 86,400,008
+        yield* cache.put("a", 2)
+        yield* cache.get("a") // 0
+        yield* cache.update(
+          "a",
+          Option.map((n) => n + 1)
+        )
+        yield* TestClock.adjust("30 days")
+        yield* cache.getOption("a") // 2,592,000,000: more than the last bound
+        yield* cache.has("a")
+        yield* cache.getOption("b")
+        const stats = yield* cache.stats
+        expect(stats.hitAges).toEqual([
+          { below: 1, hits: 2 },
+          { below: 2, hits: 2 },
+          { below: 8, hits: 1 },
+          { below: 16, hits: 1 },
+          { below: 2 ** 27, hits: 1 },
+          { below: Number.POSITIVE_INFINITY, hits: 1 }
+        ])
+        expect(stats.hits).toBe(8)
+        expect(buckets(`aged ${kind}`)).toMatchObject({
+          1: 2,
+          2: 4,
+          4: 4,
+          8: 5,
+          16: 6,
+          [2 ** 26]: 6,
+          [2 ** 27]: 7,
+          [2 ** 31]: 7,
+          "+Inf": 8,
+          count: 8,
+          sum: 2_678_400_025
+        })
+      })
+    )
+
+  it.scoped("go on with what a restart keeps, and cost other caches nothing", () =>
+    Effect.gen(function* () {
+      const make = Cache.make<string, number>({ name: "aged and kept", hitAges: true, onRestart: "keep" })
+      const scope = yield* Scope.make()
+      const first = yield* Scope.extend(make, scope)
+      yield* first.put("a", 1)
+      yield* TestClock.adjust("5 millis")
+      yield* Scope.close(scope, Exit.void)
+      const next = yield* make
+      yield* next.get("a")
+      expect((yield* next.stats).hitAges).toEqual([{ below: 8, hits: 1 }])
+      const other = yield* open<string, number, never>({
+        span: { idle: 1_000, max: Number.POSITIVE_INFINITY },
+        policy: undefined,
+        lookup: undefined
+      })
+      yield* other.cache.put("a", 1)
+      yield* other.cache.get("a")
+      expect((yield* other.cache.stats).hitAges).toEqual([])
+      // An entry that says nothing of its own life.
+      expect(other.service.store.entries.get("a")?.constructor).toBe(Entry)
     })
   )
 })
