@@ -96,15 +96,17 @@ describe("inside of a transaction", () => {
           yield* Transaction.afterRollback(Effect.sync(() => events.push("rolled back")))
           yield* sql.unsafe(text)
         })
-        for (const run of [hidden, Transaction.transact(hidden)]) {
-          const error = yield* Effect.flip(Transaction.transact(run))
+        for (const error of [
+          yield* Effect.flip(Transaction.transact(hidden)),
+          yield* Effect.flip(Transaction.transact(Transaction.transact(hidden)))
+        ]) {
           expect(error).toMatchObject({ _tag: "SqlError" })
-          expect(String(error.cause)).toContain("transact alone begins and ends its transaction")
-          expect(events.splice(0)).toEqual(["rolled back"])
+          expect(String(Object(error).cause)).toContain("transact alone begins and ends its transaction")
         }
+        expect(events).toEqual(["rolled back", "rolled back"])
         expect(yield* ids).toEqual([])
         const streamed = Transaction.transact(Stream.runDrain(sql.unsafe(`select 1; ${text}`).stream))
-        expect(String((yield* Effect.flip(streamed)).cause)).toContain("transact alone begins and ends")
+        expect(String(Object(yield* Effect.flip(streamed)).cause)).toContain("transact alone begins and ends")
         expect(yield* ids).toEqual([])
       })
     )

@@ -9,6 +9,7 @@ import * as PostgresServer from "../../src/postgres/PostgresServer.js"
 import * as Repo from "../../src/repo/Repo.js"
 
 interface Pool {
+  on(event: "error", listener: () => void): void
   end(): Promise<void>
 }
 
@@ -31,17 +32,19 @@ const guarded = Effect.gen(function* () {
   const rotate = (password: string) => sql.unsafe(`alter role rotating password '${password}'`)
   const enter = (password: () => string) =>
     Effect.acquireRelease(
-      Effect.sync(
-        () =>
-          new pg.Pool({
-            host: config.host,
-            port: config.port,
-            database: config.database,
-            user: "rotating",
-            password,
-            max: 2
-          })
-      ),
+      Effect.sync(() => {
+        const pool = new pg.Pool({
+          host: config.host,
+          port: config.port,
+          database: config.database,
+          user: "rotating",
+          password,
+          max: 2
+        })
+        // As @effect/sql-pg does it for a pool of its own: without a listener the end of an idle connection would end the process.
+        pool.on("error", () => {})
+        return pool
+      }),
       (pool) => Effect.promise(() => pool.end())
     ) as unknown as Acquire
   // The server reads its file some time after it was told to.

@@ -91,7 +91,12 @@ describe("session", () => {
           Effect.sync(() => vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] })),
           () => Effect.sync(() => vi.useRealTimers())
         )
-        for (const wait of [sql`select 1`, repo.count(People), repo.transact(repo.count(People))]) {
+        const waits: ReadonlyArray<Effect.Effect<unknown, { readonly _tag: string; readonly cause?: unknown }>> = [
+          sql`select 1`,
+          repo.count(People),
+          repo.transact(repo.count(People))
+        ]
+        for (const wait of waits) {
           const seen = yield* repo.session(
             Effect.gen(function* () {
               const begun = yield* Deferred.make<void>()
@@ -115,7 +120,7 @@ describe("session", () => {
               expect(yield* Deferred.isDone(opened)).toBe(false)
               vi.advanceTimersByTime(1)
               const error = yield* Effect.flip(Fiber.join(other))
-              return [`${error._tag} ${String("cause" in error ? error.cause : "")}`, yield* Fiber.join(holder)]
+              return [`${error} ${error.cause}`, yield* Fiber.join(holder)]
             })
           )
           expect(seen[0]).toContain("waits for the one connection of its session")
