@@ -181,26 +181,29 @@ export const after = <K, V, E = never, R = never>(
 
 /**
  * Runs after each command of one name and answers in its place: what it succeeds with is what later hooks and the caller see. A `get` that falls back to the
- * database is five lines of it, as in EctoFallback; `lookup` and `RepoCache` are the everyday forms, which load once for all who ask.
+ * database is five lines of it, as in EctoFallback; `lookup` and `RepoCache` are the everyday forms.
+ *
+ * Such a hook loads by `getOrLoad`: once for all who ask, and what a write overtakes is not kept. What it read by itself and then `put`s, as EctoFallback does, may
+ * have been written and evicted in between, and is brought back by that.
  *
  * @since 0.1.0
  * @category hooks
  * @example
  * ```ts
  * import { Cache } from "@effecto/cache"
- * import { Effect, Option } from "effect"
+ * import { type Cause, Effect, Option } from "effect"
  *
  * const rows = new Map([[1, "Ada"]])
- * const find = (id: number) => Effect.sync(() => Option.fromNullable(rows.get(id)))
+ * const find = (id: number) => Effect.suspend(() => Option.fromNullable(rows.get(id))) // fails where there is none
  *
  * const program = Effect.gen(function* () {
- *   const people = yield* Cache.make<number, string>({
+ *   const people = yield* Cache.make<number, string, Cause.NoSuchElementException>({
  *     name: "people",
  *     hooks: [
  *       Cache.replace("get", ({ cache, key, result }) =>
  *         Option.isSome(result)
  *           ? Effect.succeed(result)
- *           : Effect.tap(find(key), (found) => (Option.isSome(found) ? cache.put(key, found.value) : Effect.void))
+ *           : Effect.optionFromOptional(cache.getOrLoad(key, find(key)))
  *       )
  *     ]
  *   })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cache } from "@effecto/cache"
-import { Context, Deferred, Effect, Exit, Fiber, Logger, LogLevel, Option, Ref } from "effect"
+import { type Cause, Context, Deferred, Effect, Exit, Fiber, Logger, LogLevel, Option, Ref } from "effect"
 
 interface Person {
   readonly id: number
@@ -267,6 +267,50 @@ describe("replace", () => {
       expect(yield* cache.get("foo")).toEqual(Option.some("BAR"))
       expect(seen).toEqual([Option.some("HELLO"), undefined, Option.some("BAR")])
     })
+  )
+
+  it.scoped(
+    "that falls back by getOrLoad brings nothing back that was replaced meanwhile; what it reads and puts itself may be",
+    () =>
+      Effect.gen(function* () {
+        const kept: Array<unknown> = []
+        for (const form of ["getOrLoad", "put"] as const) {
+          const rows = new Map([[1, "old"]])
+          const read = yield* Deferred.make<void>()
+          const gate = yield* Deferred.make<void>()
+          const find = (id: number) =>
+            Effect.gen(function* () {
+              const row = Option.fromNullable(rows.get(id))
+              yield* Deferred.succeed(read, undefined)
+              yield* Deferred.await(gate)
+              return yield* row
+            })
+          const cache = yield* Cache.make<number, string, Cause.NoSuchElementException>({
+            name: "rows",
+            hooks: [
+              Cache.replace("get", ({ cache, key, result }) =>
+                Option.isSome(result)
+                  ? Effect.succeed(result)
+                  : Effect.optionFromOptional(
+                      form === "getOrLoad"
+                        ? cache.getOrLoad(key, find(key))
+                        : Effect.tap(find(key), (row) => cache.put(key, row))
+                    )
+              )
+            ]
+          })
+          const reader = yield* Effect.fork(cache.get(1))
+          yield* Deferred.await(read)
+          yield* Effect.sync(() => rows.set(1, "new")).pipe(cache.evicting(1))
+          yield* Deferred.succeed(gate, undefined)
+          expect(yield* Fiber.join(reader)).toEqual(Option.some("old"))
+          kept.push(Option.getOrUndefined(yield* cache.getOption(1)))
+          rows.clear()
+          yield* cache.delete(1)
+          expect(yield* cache.get(1)).toEqual(Option.none())
+        }
+        expect(kept).toEqual([undefined, "old"])
+      })
   )
 
   it.scoped("may fail as the command may", () =>
