@@ -12,9 +12,11 @@
  * - What the Effect forks belongs to the caller, as it would without a guard, and FiberRefs it changes are changed for the
  *   caller.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 import * as HashSet from "effect/HashSet"
@@ -68,6 +70,7 @@ const rules: Rules<Guard> = {
     return { where: isUnder(where, instance) ? where : { instance, outer: where }, effect }
   },
   leave: (where, rest) => inFiber(where, rest),
+  stay: (where, rest) => inCaller(where, rest),
   died: (where, fiber) => {
     let died: Guard | undefined
     for (let guard: Guard | undefined = where; guard !== undefined; guard = guard.outer) {
@@ -168,6 +171,52 @@ const inFiber = ({ instance }: Guard, effect: AnyEffect): AnyEffect =>
     return scope === undefined
       ? Effect.transplant((graft) => fork(guard, effect, caller, status.runtimeFlags, undefined, graft))
       : fork(guard, effect, caller, status.runtimeFlags, scope, undefined)
+  })
+
+/** A fiber as the run loop sees it; the fields are not in its public type. */
+interface Running {
+  /** Ends what it waits for, if that may be interrupted. */
+  readonly _asyncInterruptor: ((exit: Exit.Exit<never, never>) => void) | null
+  setFiberRef<A>(ref: FiberRef.FiberRef<A>, value: A): void
+}
+
+/**
+ * Runs what has to stay in its caller's fiber. When the instance dies it is interrupted, and its caller is not: the fiber bears a
+ * mark that is taken away again here, and the fibers that it has forked hear nothing of it. What must not be interrupted is waited
+ * for.
+ */
+const inCaller = (guard: Guard, rest: AnyEffect): AnyEffect =>
+  Effect.withFiberRuntime<unknown, unknown, unknown>((caller) => {
+    if (!releases(guard, caller)) return rest
+    const running = caller as unknown as Running
+    return Effect.uninterruptibleMask((restore) => {
+      const mark = FiberId.unsafeMake()
+      const interrupted = Cause.interrupt(mark)
+      let died: unknown
+      const forget = guard.instance.onDeath((error) => {
+        died = error
+        const others = caller.getFiberRef(FiberRef.interruptedCause)
+        running.setFiberRef(FiberRef.interruptedCause, Cause.sequential(others, interrupted))
+        running._asyncInterruptor?.(Exit.failCause(interrupted))
+      })
+      return Effect.matchCauseEffect(restore(rest), {
+        onFailure: (cause) => {
+          forget()
+          if (died === undefined) return Effect.failCause(cause)
+          const others = HashSet.remove(Cause.interruptors(caller.getFiberRef(FiberRef.interruptedCause)), mark)
+          const none: Cause.Cause<never> = Cause.empty
+          running.setFiberRef(
+            FiberRef.interruptedCause,
+            HashSet.reduce(others, none, (all, by) => Cause.sequential(all, Cause.interrupt(by)))
+          )
+          return Effect.die(died)
+        },
+        onSuccess: (value) => {
+          forget()
+          return Effect.succeed(value)
+        }
+      })
+    })
   })
 
 const fork = (

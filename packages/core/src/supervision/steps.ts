@@ -57,6 +57,8 @@ export interface Rules<Where> {
   readonly enter: (step: object, where: Where) => Entered<Where> | undefined
   /** Leaves the rest to a fiber. */
   readonly leave: (where: Where, rest: AnyEffect) => AnyEffect
+  /** Leaves the rest to the run loop of its caller. */
+  readonly stay: (where: Where, rest: AnyEffect) => AnyEffect
   /** The outermost place that has died, whose answer nobody has to wait for any more. */
   readonly died: (where: Where, fiber: AnyFiber) => Died<Where> | undefined
   /** Waits until an `Async` is answered, with the Effect that it is answered with, or until a place has died. */
@@ -189,7 +191,7 @@ const goOn = <Where>(
 ): AnyEffect | typeof succeeded => {
   const running = fiber as unknown as Running
   let at = where
-  let rule: Rules<Where> = rules
+  let stays = false
   let step = next
   let stack = frames
   while (true) {
@@ -234,7 +236,7 @@ const goOn = <Where>(
               fiber,
               FiberStatus.running(running.currentRuntimeFlags) as FiberStatus.Running
             )
-            if (running._fiberRefs !== refs && isOpen(step) && isChanged(refs, fiber)) rule = staying as Rules<Where>
+            if (running._fiberRefs !== refs && isOpen(step) && isChanged(refs, fiber)) stays = true
             break
           }
           case "OnSuccess":
@@ -263,11 +265,11 @@ const goOn = <Where>(
             break steps
           case "Async":
           case "Yield":
-            return rule === rules ? waiting(at, step, stack, rules, fiber) : left(at, step, stack, rule)
+            return stays ? left(at, step, stack, rules, stays) : waiting(at, step, stack, rules, fiber)
           default:
-            return left(at, step, stack, rule)
+            return left(at, step, stack, rules, stays)
         }
-        if (!grants(fiber)) return rule === rules ? paused(at, step, stack, rules) : left(at, step, stack, rule)
+        if (!grants(fiber)) return pausedOrLeft(at, step, stack, rules, stays)
       }
       if (stack === undefined) return succeed(value)
       // Hands the value to whoever waits for it.
@@ -310,10 +312,10 @@ const goOn = <Where>(
         }
       }
       step = next
-      if (!grants(fiber)) return rule === rules ? paused(at, step, stack, rules) : left(at, step, stack, rule)
+      if (!grants(fiber)) return pausedOrLeft(at, step, stack, rules, stays)
     } catch (error) {
       // It is for the runtime to say that something is no Effect.
-      if (!Predicate.hasProperty(step, "_op")) return left(at, step, stack, rule)
+      if (!Predicate.hasProperty(step, "_op")) return left(at, step, stack, rules, stays)
       step = primitive(thrown(error))
     }
   }
@@ -380,24 +382,27 @@ const isChanged = (before: FiberRefs.FiberRefs, fiber: AnyFiber): boolean => {
   return false
 }
 
-/**
- * A step that has changed the FiberRefs of the fiber, and has more to do, is going to change them back: that is how a finalizer
- * runs with those it was made with. It has to stay in the fiber that it began in, and so does what follows: it is not guarded.
- */
-const staying: Rules<unknown> = {
-  enter: () => undefined,
-  leave: (_where, rest) => rest,
-  died: () => undefined,
-  wait: () => Effect.never
-}
+const pausedOrLeft = <Where>(
+  at: Where,
+  step: Primitive,
+  stack: Array<Frame<Where>> | undefined,
+  rules: Rules<Where>,
+  stays: boolean
+): AnyEffect => (stays ? left(at, step, stack, rules, stays) : paused(at, step, stack, rules))
 
-/** What is left of an Effect, as one Effect again. */
+/**
+ * What is left of an Effect, as one Effect again, left to a fiber of its own. But a step that has changed the FiberRefs of the fiber,
+ * and has more to do, is going to change them back: that is how a finalizer runs with those it was made with. It has to stay in the
+ * fiber that it began in, and so does what follows.
+ */
 const left = <Where>(
   at: Where,
   step: Primitive,
   stack: ReadonlyArray<Frame<Where>> | undefined,
-  rules: Rules<Where>
+  rules: Rules<Where>,
+  stays: boolean
 ): AnyEffect => {
+  const leave = stays ? rules.stay : rules.leave
   let rest = effectOf(step)
   let where = at
   for (let index = (stack?.length ?? 0) - 1; index >= 0; index -= 1) {
@@ -405,11 +410,11 @@ const left = <Where>(
     if (frame === undefined) continue
     if (frame._op === "End") {
       const { outer, where: inner } = frame as End<Where>
-      rest = rules.leave(inner, rest)
+      rest = leave(inner, rest)
       where = outer
     } else rest = resumed(rest, frame as Primitive)
   }
-  return rules.leave(where, rest)
+  return leave(where, rest)
 }
 
 const resumed = (rest: AnyEffect, frame: Primitive): AnyEffect => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Context, Deferred, Effect, Exit, Fiber, FiberRef, Layer, Option } from "effect"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, FiberRef, Layer, Option, Scope, Tracer } from "effect"
 import * as Supervised from "../../src/supervision/Supervised.js"
 import { InstanceDied } from "../../src/supervision/SupervisionError.js"
 import * as SupervisionTree from "../../src/supervision/SupervisionTree.js"
@@ -174,6 +174,124 @@ describe("a call through a handle", () => {
     })
   })
 
+  describe("that closes a scope of its caller's, whose finalizer has FiberRefs of another time", () => {
+    const ref = FiberRef.unsafeMake(0)
+    const Closing = Context.GenericTag<{ readonly close: (scope: Scope.CloseableScope) => Effect.Effect<void> }>(
+      "Closing"
+    )
+    const closing = app(Layer.succeed(Closing, { close: (scope) => Scope.close(scope, Exit.void) }))
+    /** A scope whose finalizer does this; without being asked for, nothing interrupts a finalizer. */
+    const closedBy = (finalizer: Effect.Effect<unknown>) =>
+      Effect.tap(Scope.make(), (scope) =>
+        Effect.addFinalizer(() => finalizer).pipe(Effect.locally(ref, 7), Effect.provideService(Scope.Scope, scope))
+      )
+
+    it.scoped("is released by the death of its instance, and its caller and its fibers go on", () =>
+      Effect.gen(function* () {
+        const it = yield* Closing
+        const scope = yield* closedBy(Effect.interruptible(Effect.never))
+        const caller = yield* Effect.fork(
+          Effect.gen(function* () {
+            const worker = yield* Effect.fork(Effect.never)
+            const exit = yield* Effect.exit(it.close(scope))
+            yield* Effect.yieldNow()
+            return [defectOf(exit) instanceof InstanceDied, worker.unsafePoll(), yield* FiberRef.get(ref)]
+          }).pipe(Effect.locally(ref, 3))
+        )
+        yield* Effect.yieldNow()
+        expect(yield* waiting).toBe(1)
+        yield* TestSupervision.crash("app/it")
+        expect(yield* Fiber.join(caller)).toEqual([true, null, 3])
+      }).pipe(Effect.provide(closing))
+    )
+
+    it.scoped("stays interrupted if it was interrupted as well", () =>
+      Effect.gen(function* () {
+        const it = yield* Closing
+        const scope = yield* closedBy(Effect.interruptible(Effect.never))
+        const caller = yield* Effect.fork(it.close(scope))
+        yield* Effect.yieldNow()
+        yield* TestSupervision.crash("app/it")
+        caller.unsafeInterruptAsFork(yield* Effect.fiberId)
+        const exit = yield* Fiber.await(caller)
+        expect(Exit.isInterrupted(exit)).toBe(true)
+      }).pipe(Effect.provide(closing))
+    )
+
+    it.scoped("leaves nothing in its instance when it is done or interrupted", () =>
+      Effect.gen(function* () {
+        const it = yield* Closing
+        const gate = yield* Deferred.make<void>()
+        const done = yield* Effect.fork(it.close(yield* closedBy(Deferred.await(gate))))
+        const interrupted = yield* Effect.fork(it.close(yield* closedBy(Effect.interruptible(Effect.never))))
+        yield* Effect.yieldNow()
+        expect(yield* waiting).toBe(2)
+        yield* Deferred.succeed(gate, undefined)
+        yield* Fiber.join(done)
+        yield* Fiber.interrupt(interrupted)
+        expect(yield* waiting).toBe(0)
+      }).pipe(Effect.provide(closing))
+    )
+  })
+
+  it.scoped("is released also if it has looked at its FiberRefs, in what cannot be interrupted", () => {
+    const Looking = Context.GenericTag<{ readonly look: Effect.Effect<never> }>("Looking")
+    const looking = app(
+      Layer.succeed(Looking, {
+        look: Effect.withFiberRuntime<never>((fiber) => {
+          // Writes the fiber's flags into them.
+          fiber.getFiberRefs()
+          return Effect.uninterruptible(Effect.never)
+        })
+      })
+    )
+    return Effect.gen(function* () {
+      const caller = yield* Effect.fork(Effect.flatMap(Looking, (it) => Effect.uninterruptible(it.look)))
+      yield* Effect.yieldNow()
+      yield* TestSupervision.crash("app/it")
+      expect(defectOf(yield* Fiber.await(caller))).toBeInstanceOf(InstanceDied)
+    }).pipe(Effect.provide(looking))
+  })
+
+  it.scoped("depends on the service that it has called for as long as that call lasts, and no longer", () => {
+    const Inner = Context.GenericTag<{ readonly fail: Effect.Effect<never, string> }>("Inner")
+    const Outer = Context.GenericTag<{ readonly wait: Effect.Effect<never> }>("Outer")
+    const inner = Layer.succeed(Inner, { fail: Effect.flatMap(Effect.void, () => Effect.fail("no")) }).pipe(
+      Supervised.layer({ id: "inner" })
+    )
+    const outer = Layer.effect(
+      Outer,
+      Effect.map(Inner, (it) => ({ wait: Effect.catchAll(it.fail, () => Effect.never) }))
+    ).pipe(Supervised.layer({ id: "outer" }))
+    return Effect.gen(function* () {
+      const it = yield* Outer
+      const caller = yield* Effect.fork(it.wait)
+      yield* Effect.yieldNow()
+      yield* TestSupervision.crash("app/inner")
+      yield* Effect.yieldNow()
+      expect(caller.unsafePoll()).toBe(null)
+      yield* TestSupervision.crash("app/outer")
+      expect(defectOf(yield* Fiber.await(caller))).toMatchObject({ _tag: "InstanceDied", path: "app/outer" })
+    }).pipe(Effect.provide(outer.pipe(Layer.provide(inner), SupervisionTree.layer({ name: "app" }))))
+  })
+
+  it.scoped("does each of its steps in a tracer's own context, if that has one", () => {
+    const Traced = Context.GenericTag<{ readonly steps: Effect.Effect<ReadonlyArray<number>> }>("Traced")
+    let entered = 0
+    const enter = Effect.sync(() => entered)
+    const traced = app(Layer.succeed(Traced, { steps: Effect.zip(enter, enter) }))
+    return Effect.gen(function* () {
+      const it = yield* Traced
+      const tracer = yield* Effect.tracer
+      const context: Tracer.Tracer["context"] = (f) => {
+        entered += 1
+        return f()
+      }
+      const [first = 0, second = 0] = yield* Effect.withTracer(it.steps, Tracer.make({ span: tracer.span, context }))
+      expect(second).toBeGreaterThan(first)
+    }).pipe(Effect.provide(traced))
+  })
+
   it.scoped("may be nested as deep as without a handle", () => {
     const Steps = Context.GenericTag<{ readonly step: <A>(self: Effect.Effect<A>) => Effect.Effect<A> }>("Steps")
     const steps = app(Layer.succeed(Steps, { step: (self) => Effect.flatMap(Effect.void, () => self) }))
@@ -224,6 +342,23 @@ describe("a call through a handle", () => {
       // A hundred times some hundred steps, and the others have their turn after two thousand.
       expect(turns[0]).toBeGreaterThan(0)
       expect(turns[0]).toBeLessThan(50)
+    }).pipe(Effect.provide(busy))
+  })
+
+  it.scoped("counts what a fiber of its own has done as its caller's, who gives the others their turn for it", () => {
+    const Busy = Context.GenericTag<{ readonly work: Effect.Effect<void> }>("Busy")
+    const body = { while: (n: number) => n < 500, step: (n: number) => n + 1, body: () => Effect.void }
+    const busy = app(Layer.succeed(Busy, { work: Effect.uninterruptible(Effect.loop(0, { ...body, discard: true })) }))
+    return Effect.gen(function* () {
+      const { work } = yield* Busy
+      const turns: Array<number> = []
+      const other = yield* Effect.fork(Effect.sync(() => turns.push(done)))
+      let done = 0
+      // Two thousand steps are done in less than five times; those of the calls alone are no hundred.
+      for (; done < 10; done++) yield* work
+      yield* Fiber.join(other)
+      expect(turns[0]).toBeGreaterThan(0)
+      expect(turns[0]).toBeLessThan(6)
     }).pipe(Effect.provide(busy))
   })
 })
