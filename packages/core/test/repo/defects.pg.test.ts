@@ -7,6 +7,7 @@ import { Model, SqlClient, SqlResolver } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
 import { expect, layer } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Schema, Stream, Tracer } from "effect"
+import * as Notification from "../../src/repo/Notification.js"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
 import * as Transaction from "../../src/repo/Transaction.js"
@@ -349,6 +350,22 @@ layer(Ours, { excludeTestServices: true })("our transactions", (it) => {
       yield* Effect.repeat(ids, { until: () => heard.includes("committed") })
       expect(heard.filter((word) => word !== "ready")).toEqual(["committed"])
       yield* Fiber.interrupt(fiber)
+    })
+  )
+
+  it.effect("8: leave a listener be when another of the same channel stops", () =>
+    Effect.gen(function* () {
+      yield* fresh
+      const heard: Array<string> = []
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* Notification.listen("c", (payload) => heard.push(`first ${payload}`))
+          yield* Effect.scoped(Notification.listen("c", (payload) => heard.push(`second ${payload}`)))
+          yield* Notification.notify("c", "kept")
+          yield* Effect.repeat(ids, { until: () => heard.includes("first kept") })
+        })
+      )
+      expect(heard).toEqual(["first kept"])
     })
   )
 
