@@ -129,6 +129,7 @@ export class Child {
     }
     return Effect.flatMap(Scope.make(), (scope) => {
       const instance = new Instance(owner, this.slot, number, scope, onExit)
+      instance.home = Context.add(this.runtime.context, CurrentInstance, instance)
       this.instance = instance
       // A failure is an answer here, and not that of a fiber nobody waits for, which would be logged.
       const build = Effect.exit(Layer.buildWithScope(this.layer, scope))
@@ -160,7 +161,7 @@ export class Child {
   private forkIn<A>(instance: Instance, effect: Effect.Effect<A>): Fiber.RuntimeFiber<A> {
     const tracked = (refs: FiberRefs.FiberRefs, id: FiberId.Runtime): FiberRefs.FiberRefs =>
       this.settings.link === "manual" ? Linking.untrackedRefs(refs, id) : instance.tracker.refs(refs, id)
-    return fork(this.runtime, effect, tracked, Context.add(this.runtime.context, CurrentInstance, instance))
+    return fork(this.runtime, effect, tracked, instance.home)
   }
 
   /** How long an instance may take to stop: a tree inside has children of its own, each with its time. */
@@ -214,10 +215,10 @@ export class Child {
       if (this.slot.current === instance) this.slot.current = undefined
       // Its turn may come late, or never if something before it is stuck; until then it would go on restarting.
       for (const tree of instance.nested) tree.beginClose()
-      const stop = Effect.ensuring(
-        Scope.close(instance.scope, exit),
-        Effect.suspend(() => interruptAll(instance.tracker.roots()))
-      )
+      const stop = Effect.flatMap(Effect.exit(Scope.close(instance.scope, exit)), (end) => {
+        const roots = instance.tracker.roots()
+        return roots.length === 0 ? end : Effect.zipRight(Fiber.interruptAll(roots), end)
+      })
       // A finalizer runs with the FiberRefs that it was made with: the fewer of them are different here, the less there is to do.
       const closing =
         build === undefined
@@ -268,9 +269,6 @@ export class Child {
     return Context.unsafeMake(handles)
   }
 }
-
-const interruptAll = (fibers: ReadonlyArray<Fiber.RuntimeFiber<unknown, unknown>>): Effect.Effect<void> =>
-  fibers.length === 0 ? Effect.void : Fiber.interruptAll(fibers)
 
 /** How many turns of the scheduler to wait for a scope before a timer is started for it. */
 const turns = 4

@@ -582,10 +582,10 @@ export class Dynamic<Arg> {
       this.numbers.gaveUp()
       this.emit({ _tag: "GaveUp", path: this.path, childId: child.id, restarts: used })
     }
+    if (decision === "restart") this.numbers.restarted(child.slot)
     this.run(
       Report.decision({
         path: child.path,
-        metric: seriesOf(this.parent) ?? this.path,
         instance: child.number,
         happened: child.happened,
         decision,

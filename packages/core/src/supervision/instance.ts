@@ -39,6 +39,8 @@ export class Instance {
   readonly tracker: Tracker
   /** What the build made; empty until then. */
   context: Context.Context<never> = Context.empty()
+  /** The services that it is built, and closed, with. */
+  home: Context.Context<never> = this.context
   /** `stopping`: the supervisor ended it; `exited`: it ended by itself. */
   state: "building" | "up" | "stopping" | "exited" = "building"
   /** The trees that were built inside this instance, in that order. Hardly any instance has one, and fewer have several. */

@@ -35,6 +35,19 @@ const currentStarter = globalValue("@effecto/core/supervision/currentStarter", (
   FiberRef.unsafeMake<AnyFiber | undefined>(undefined, { join: (parent) => parent })
 )
 
+/**
+ * In place: whoever starts a fiber through a Runtime has just made these FiberRefs for that fiber alone, and to copy them again is a
+ * good part of what its start takes.
+ */
+const set = (
+  refs: FiberRefs.FiberRefs,
+  fiberId: FiberId.Runtime,
+  tracker: Tracker | undefined
+): FiberRefs.FiberRefs => {
+  refs.locals.set(currentTracker, [[fiberId, tracker]])
+  return refs
+}
+
 export class Tracker extends Supervisor.AbstractSupervisor<void> {
   readonly value = Effect.void
   /** While building: every live fiber of the instance and who started it. Afterwards nobody looks. */
@@ -105,13 +118,8 @@ export class Tracker extends Supervisor.AbstractSupervisor<void> {
     this.unseen = true
     // The same one each time, so that it is no difference for a finalizer.
     this.zipped ??= FiberRefs.getOrDefault(refs, FiberRef.currentSupervisor).zip(this)
-    const supervisor = this.zipped
-    return FiberRefs.updateManyAs(refs, {
-      entries: [
-        [currentTracker, [[fiberId, this]]],
-        [FiberRef.currentSupervisor, [[fiberId, supervisor]]]
-      ]
-    })
+    refs.locals.set(FiberRef.currentSupervisor, [[fiberId, this.zipped]])
+    return set(refs, fiberId, this)
   }
 
   /** The build is done: links the roots of what survives it. */
@@ -155,7 +163,7 @@ export const untracked = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<
 
 /** For fibers that supervision starts for itself: invisible to the tracker of an instance around it. */
 export const untrackedRefs = (refs: FiberRefs.FiberRefs, fiberId: FiberId.Runtime): FiberRefs.FiberRefs =>
-  FiberRefs.updateAs(refs, { fiberId, fiberRef: currentTracker, value: undefined })
+  set(refs, fiberId, undefined)
 
 /** For a fiber started through a Runtime in the name of another one: if that belongs to an instance, this one does, below it. */
 export const startedBy = (

@@ -30,12 +30,6 @@ export type SupervisionEvent =
   | { readonly _tag: "Orphaned"; readonly path: string; readonly instance: number }
   | { readonly _tag: "GaveUp"; readonly path: string; readonly childId: string; readonly restarts: number }
 
-/** How often a child was restarted, or an attempt was made, by `path`. */
-const restarts = Metric.counter("effecto_supervision_restarts", {
-  description: "Restarts of supervised children, failed attempts included",
-  incremental: true
-})
-
 /** How many instances did not stop in time, by `path`. */
 const orphans = Metric.counter("effecto_supervision_orphans", {
   description: "Instances of supervised children that did not stop in time",
@@ -53,8 +47,6 @@ const explain: { readonly [K in Decision]: string } = {
 /** One line for each decision: what happened to whom, what follows, and the Cause. */
 export const decision = (options: {
   readonly path: string
-  /** The path to count under, if it is not the child's: there may be any number of dynamic children. */
-  readonly metric?: string | undefined
   readonly instance: number
   readonly happened: "crashed" | "ended" | "failed to start"
   readonly decision: Decision
@@ -66,15 +58,14 @@ export const decision = (options: {
   readonly root: boolean
   readonly cause: Cause.Cause<unknown>
 }): Effect.Effect<void> => {
-  const { cause, delay, happened, instance, intensity, metric = options.path, path, period, used } = options
+  const { cause, delay, happened, instance, intensity, path, period, used } = options
   const level = levelOf(options.decision, happened, options.root)
-  const log = logged(level, { path, instance, decision: options.decision }, cause, () => {
+  return logged(level, { path, instance, decision: options.decision }, cause, () => {
     const wait = delay > 0 ? ` in ${Math.round(delay)} ms` : ""
     const line = `"${path}" (instance ${instance}) ${happened}: ${explain[options.decision]}${wait}`
     const isCounted = options.decision === "restart" || options.decision === "give up"
     return isCounted ? `${line}, ${used} of ${intensity} restarts in ${period} ms` : line
   })
-  return options.decision === "restart" ? Effect.zipRight(Metric.increment(restartsOf(metric)), log) : log
 }
 
 const levelOf = (
@@ -106,18 +97,6 @@ const logged = (
     const log = Effect.logWithLevel(level, line(), ...(Cause.isEmpty(cause) ? [] : [cause]))
     return quietly(Effect.annotateLogs(log, annotations))
   })
-
-/** Kept by path, as the registry of metrics keeps them: to find one there takes longer than to count. */
-const restartCounters = new Map<string, Metric.Metric.Counter<number>>()
-
-const restartsOf = (path: string): Metric.Metric.Counter<number> => {
-  let counter = restartCounters.get(path)
-  if (counter === undefined) {
-    counter = Metric.tagged(restarts, "path", path)
-    restartCounters.set(path, counter)
-  }
-  return counter
-}
 
 export const orphaned = (path: string, instance: number, metric = path): Effect.Effect<void> =>
   quietly(

@@ -69,6 +69,8 @@ export class Supervisor implements Holder {
   private readonly meters: Telemetry.Meters
   /** Whose exit is being answered with starts; nobody's if they were asked for. */
   private because: Child | undefined
+  /** When the machine was last asked. */
+  private time = 0
   /** Until when somebody was waiting whose delay the machine has just cancelled. */
   private heldUntil = 0
   private readonly mailbox = new Mailbox<Letter>()
@@ -283,7 +285,7 @@ export class Supervisor implements Holder {
 
   /** Something that a picture of the tree shows is different. */
   changed(): void {
-    for (const watcher of this.watchers) watcher()
+    if (this.watchers.size > 0) for (const watcher of this.watchers) watcher()
     if (this.parent !== undefined) Administration.ownerOf(this.parent).changed()
   }
 
@@ -398,31 +400,46 @@ export class Supervisor implements Holder {
     }
   }
 
-  /** Lets the machine answer one event, and performs what it says. */
+  /** Lets the machine answer one event, and performs what it says; then that to which the last start has come. */
   private handle(event: Machine.Event, reply?: (reply: Machine.Reply) => void): Effect.Effect<void> {
-    const self = this
-    return Effect.gen(function* () {
-      let next: Machine.Event | undefined = event
-      self.because = event._tag === "Resume" ? self.children.get(event.id) : undefined
-      while (next !== undefined) {
-        self.heldUntil = 0
-        const actions: ReadonlyArray<Machine.Action> = Machine.handle(self.machine, next, self.now())
-        self.changed()
-        next = undefined
-        for (const action of actions) {
-          const performing = self.perform(action, reply)
-          const answer: Machine.Event | undefined = performing === undefined ? undefined : yield* performing
-          if (answer !== undefined) next = answer
-        }
-      }
+    return Effect.suspend(() => {
+      this.because = event._tag === "Resume" ? this.children.get(event.id) : undefined
+      return this.decide(event, reply)
     })
+  }
+
+  private decide(event: Machine.Event, reply: ((reply: Machine.Reply) => void) | undefined): Effect.Effect<void> {
+    this.heldUntil = 0
+    this.time = this.now()
+    const actions = Machine.handle(this.machine, event, this.time)
+    this.changed()
+    return this.performFrom(actions, 0, reply, undefined)
+  }
+
+  /** No generator, which is slower: there is an answer only if the last action is a start. */
+  private performFrom(
+    actions: ReadonlyArray<Machine.Action>,
+    from: number,
+    reply: ((reply: Machine.Reply) => void) | undefined,
+    answer: Machine.Event | undefined
+  ): Effect.Effect<void> {
+    for (let at = from; at < actions.length; at++) {
+      const action = actions[at]
+      const performing = action === undefined ? undefined : this.perform(action, reply)
+      if (performing !== undefined) {
+        return Effect.flatMap<Machine.Event | void, never, never, void, never, never>(performing, (next) =>
+          this.performFrom(actions, at + 1, reply, next ?? answer)
+        )
+      }
+    }
+    return answer === undefined ? Effect.void : this.decide(answer, reply)
   }
 
   /** Performs one action; nothing is left to be run of one that takes no time. */
   private perform(
     action: Machine.Action,
     reply: ((reply: Machine.Reply) => void) | undefined
-  ): Effect.Effect<Machine.Event | undefined> | undefined {
+  ): Effect.Effect<Machine.Event> | Effect.Effect<void> | undefined {
     const child = "id" in action && action.id !== undefined ? this.children.get(action.id) : undefined
     switch (action._tag) {
       case "Start":
@@ -430,9 +447,9 @@ export class Supervisor implements Holder {
       case "Stop":
         return child?.instance === undefined
           ? undefined
-          : Effect.as(this.stop(child, child.instance, Exit.interrupt(FiberId.none)), undefined)
+          : this.stop(child, child.instance, Exit.interrupt(FiberId.none))
       case "Decide":
-        return child === undefined ? undefined : Effect.as(this.decided(child, action.decision), undefined)
+        return child === undefined ? undefined : this.decided(child, action.decision)
       case "Delay":
         if (child !== undefined) this.delay(child, action.instance)
         return undefined
@@ -533,13 +550,15 @@ export class Supervisor implements Holder {
     start: Effect.Effect<Exit.Exit<A, unknown>>
   ): Effect.Effect<Exit.Exit<A, unknown>> {
     const { because } = this
-    const options = {
-      path: child.slot.path,
-      instance: number,
-      attempt: number - (child.slot.last?.number ?? 0),
-      because: because === undefined ? undefined : { path: because.slot.path, cause: because.cause }
-    }
-    const whole = Telemetry.restarting(options, start)
+    const whole = Telemetry.restarting(
+      () => ({
+        path: child.slot.path,
+        instance: number,
+        attempt: number - (child.slot.last?.number ?? 0),
+        because: because === undefined ? undefined : { path: because.slot.path, cause: because.cause }
+      }),
+      start
+    )
     return because === undefined
       ? whole
       : Effect.map(whole, (exit) => {
@@ -599,12 +618,16 @@ export class Supervisor implements Holder {
         this.emit({ _tag: "GaveUp", path: this.path, childId: child.id, restarts: used })
       }
     }
-    if (decision === "restart") this.because = child
-    const delay = decision === "restart" ? this.waiting.delayOf(child, this.now()) : 0
-    child.resumeAt = this.now() + delay
+    let delay = 0
+    if (decision === "restart") {
+      this.because = child
+      this.meters.restarted(child.slot)
+      // Without a backoff nobody asks until when.
+      if (child.settings.backoff !== undefined) delay = this.waiting.delayOf(child, this.time)
+    }
+    child.resumeAt = this.time + delay
     return Report.decision({
       path: child.slot.path,
-      metric: Telemetry.seriesOf(this.parent),
       instance: Math.max(child.lastExit, child.starts),
       happened: child.happened,
       decision,

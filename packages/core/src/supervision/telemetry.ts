@@ -15,6 +15,11 @@ const active = Metric.gauge("effecto_supervision_active", {
   description: "Children of a supervisor that are up, by its path"
 })
 
+const restarts = Metric.counter("effecto_supervision_restarts", {
+  description: "Restarts of supervised children, failed attempts included, by path",
+  incremental: true
+})
+
 const giveUps = Metric.counter("effecto_supervision_give_ups", {
   description: "Supervisors that gave up after too many restarts, by path",
   incremental: true
@@ -60,8 +65,9 @@ const isProvisional = (instance: Instance | undefined): boolean => {
 export class Meters {
   private active: Metric.Metric.Gauge<number> | undefined
   private early: Array<() => void> | undefined
-  /** By the child's path. */
+  /** By path. */
   private readonly downtimes = new Map<string, Metric.Metric.Histogram<number>>()
+  private readonly counters = new Map<string, Metric.Metric.Counter<number>>()
 
   constructor(
     private readonly self: Owner,
@@ -100,9 +106,27 @@ export class Meters {
     this.write(() => Metric.tagged(giveUps, "path", this.series).unsafeUpdate(1, this.labels))
   }
 
+  /** The path that one of its children is counted under. A dynamic supervisor may have any number of them. */
+  private seriesFor(child: Slot): string {
+    return seriesOf(this.self.parent) ?? (this.self.draw === undefined ? child.path : this.self.path)
+  }
+
+  /** It is going to be, or an attempt was made. */
+  restarted(child: Slot): void {
+    this.write(() => {
+      const path = this.seriesFor(child)
+      let counter = this.counters.get(path)
+      if (counter === undefined) {
+        counter = Metric.tagged(restarts, "path", path)
+        this.counters.set(path, counter)
+      }
+      counter.unsafeUpdate(1, this.labels)
+    })
+  }
+
   wasDown(child: Slot, millis: number): void {
     this.write(() => {
-      const path = seriesOf(this.self.parent) ?? child.path
+      const path = this.seriesFor(child)
       let histogram = this.downtimes.get(path)
       if (histogram === undefined) {
         histogram = Metric.tagged(downtime, "path", path)
@@ -138,7 +162,7 @@ const spanOf = (cause: Cause.Cause<unknown>): Tracer.Span | undefined => {
  * the instance does: that outlives the restart by far, and is no part of it.
  */
 export const restarting = <A, E>(
-  options: {
+  optionsOf: () => {
     readonly path: string
     readonly instance: number
     /** How many instances were started since the last one that was up, this one included. */
@@ -148,8 +172,8 @@ export const restarting = <A, E>(
   },
   start: Effect.Effect<Exit.Exit<A, E>>
 ): Effect.Effect<Exit.Exit<A, E>> => {
-  const { attempt, because, instance, path } = options
-  const traced = Effect.suspend(() => {
+  const traced = (): Effect.Effect<Exit.Exit<A, E>> => {
+    const { attempt, because, instance, path } = optionsOf()
     const crash = because === undefined ? undefined : spanOf(because.cause)
     const span = Effect.makeSpan("Supervision.restart", {
       attributes: {
@@ -170,7 +194,7 @@ export const restarting = <A, E>(
         })
       )
     )
-  })
+  }
   // A span that is nobody's parent is seen by a tracer only, and Effect's own looks at none.
-  return Effect.withFiberRuntime((fiber) => (isTraced(fiber) ? traced : start))
+  return Effect.withFiberRuntime((fiber) => (isTraced(fiber) ? traced() : start))
 }

@@ -16,7 +16,8 @@ const Echo = Context.GenericTag<Echo>("Echo")
 const sweep = Array.from({ length: 119 }, (_, i) => i + 10)
 
 describe("under the yield sweep", () => {
-  it.effect.each(sweep)(
+  // Live: the test clock has fibers of its own (its warnings), and under some of these numbers those do not end.
+  it.live.each(sweep)(
     "calls, crashes and restarts meet without a hang or a wrong answer (a yield every %i steps)",
     (ops) => {
       let starts = 0
