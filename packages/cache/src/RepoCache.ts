@@ -28,6 +28,7 @@ import type { NoOptions, ReadContext, ReadError } from "@effecto/core/Repo"
 import { Repo } from "@effecto/core/Repo"
 import { NotFound } from "@effecto/core/RepoError"
 import type * as Table from "@effecto/core/Table"
+import * as Transaction from "@effecto/core/Transaction"
 import { Context, Duration, Effect, Equal, Layer, Option, Schema, type Scope } from "effect"
 import type { Cache, Options as CacheOptions, Stats } from "./Cache.js"
 import { ChangeFeed } from "./ChangeFeed.js"
@@ -150,6 +151,9 @@ const nameOf = (table: { readonly schema: string | undefined; readonly name: str
 export const of = <T extends Table.Any>(table: T): Context.Tag<RepoCache<T>, RepoCache<T>> =>
   Context.GenericTag<RepoCache<T>>(`@effecto/cache/RepoCache/${nameOf(table)}`)
 
+/** For who reads by a connection of his own, where other rows may be found: see `Transaction.unsafeIsApart`. */
+const NOTHING_SERVED = { key: () => true, tag: () => true }
+
 /** So long after a COMMIT of unknown outcome the server is taken to have ended it. */
 const LATE = Duration.seconds(5)
 
@@ -207,10 +211,13 @@ export const make = <T extends Table.Any>(
                 )
       },
       {
-        changed: ({ currentContext }) => ({
-          key: (key) => Announcement.unsafeHasPending(repo, currentContext, table, keyOf(key)),
-          tag: () => false
-        }),
+        changed: ({ currentContext }) =>
+          Transaction.unsafeIsApart(currentContext)
+            ? NOTHING_SERVED
+            : {
+                key: (key) => Announcement.unsafeHasPending(repo, currentContext, table, keyOf(key)),
+                tag: () => false
+              },
         // Under another spelling of its key a row would not be forgotten when it changes.
         keeps: (key, row) => Equal.equals(ownKey(row), key),
         aliased: (key) => !hasOneSpelling(key),
@@ -226,13 +233,16 @@ export const make = <T extends Table.Any>(
     const queries = yield* started<string, unknown, unknown, never>(
       { ...common, name: `${name} queries`, capacity: most },
       {
-        changed: ({ currentContext }) => ({
-          key: () => false,
-          tag: (tag) => {
-            const read = tables.get(tag)
-            return read !== undefined && Announcement.unsafeHasPending(repo, currentContext, read)
-          }
-        })
+        changed: ({ currentContext }) =>
+          Transaction.unsafeIsApart(currentContext)
+            ? NOTHING_SERVED
+            : {
+                key: () => false,
+                tag: (tag) => {
+                  const read = tables.get(tag)
+                  return read !== undefined && Announcement.unsafeHasPending(repo, currentContext, read)
+                }
+              }
       },
       ofQueries
     )

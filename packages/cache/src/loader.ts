@@ -20,7 +20,7 @@ import { ALIASED, circle, currentLoad, Load, leave, type Waiting } from "./load.
 import type { Service } from "./service.js"
 import type { Store } from "./store.js"
 import { traced } from "./trace.js"
-import { detached, inTransaction, startedInTransaction } from "./transactions.js"
+import { detached, readsAlone, startedInTransaction } from "./transactions.js"
 
 type Running = Fiber.RuntimeFiber<unknown, unknown>
 
@@ -74,7 +74,7 @@ export class Loader<K, V, E> {
    */
   load(fiber: Running, key: K, request: Request<K, V, E>): Effect.Effect<Option.Option<V>, E> {
     if (!startedInTransaction(fiber)) return this.share(fiber, key, request)
-    return Effect.flatMap(inTransaction, (inside) =>
+    return Effect.flatMap(readsAlone, (inside) =>
       inside ? this.around(key, request) : Effect.withFiberRuntime((fiber) => this.share(fiber, key, request))
     )
   }
@@ -108,7 +108,7 @@ export class Loader<K, V, E> {
       return load.exit ?? this.join(turn, load, waiter, request)
     }
     return startedInTransaction(fiber)
-      ? Effect.flatMap(inTransaction, (inside) =>
+      ? Effect.flatMap(readsAlone, (inside) =>
           inside ? this.around(key, request) : Effect.withFiberRuntime((fiber) => fresh(fiber))
         )
       : fresh(fiber)
@@ -131,7 +131,7 @@ export class Loader<K, V, E> {
     }
     return Effect.withFiberRuntime((fiber) =>
       startedInTransaction(fiber)
-        ? Effect.flatMap(inTransaction, (inside) =>
+        ? Effect.flatMap(readsAlone, (inside) =>
             inside
               ? Effect.withFiberRuntime((fiber) => this.allInside(keys, fiber))
               : Effect.withFiberRuntime((fiber) => ask(fiber))

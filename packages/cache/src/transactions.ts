@@ -1,26 +1,18 @@
-/** The one module of the cache that knows about transactions. */
-import { SqlClient } from "@effect/sql"
+/** The one module of the cache that knows about transactions, and sessions. */
 import { CommitFailed } from "@effecto/core/RepoError"
 import * as Transaction from "@effecto/core/Transaction"
 import { Cause, Chunk, Context, Effect, type Fiber, Tracer } from "effect"
 
-/** A context in which nothing finds the transaction of whoever it was taken from. */
-const withoutTransaction = <R>(context: Context.Context<R>): Context.Context<R> =>
-  // Sound for what runs outside of that transaction: nothing of the sort can require it.
-  Context.omit(
-    Transaction.Transaction,
-    SqlClient.TransactionConnection
-  )(
-    context as Context.Context<R | Transaction.Transaction | SqlClient.TransactionConnection>
-  ) as unknown as Context.Context<R>
-
-/** A context for what outlives the moment it was taken at: without the transaction and the span of then. */
+/** A context for what outlives the moment it was taken at: without the transaction, the session and the span of then. */
 export const detached = (context: Context.Context<never>): Context.Context<never> =>
-  Context.omit(Tracer.ParentSpan)(withoutTransaction(context)) as Context.Context<never> // it lost some tags, and promised none
+  Context.omit(Tracer.ParentSpan)(Transaction.detached(context)) as Context.Context<never> // it lost some tags, and promised none
 
-/** Whether the fiber was started in a transaction, which may have ended since: for a quick look on the way to a hit. */
+/** Whether the fiber was started in a transaction, or a session, which may have ended since: for a quick look on the way to a hit. */
 export const startedInTransaction = (fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean =>
-  fiber.currentContext.unsafeMap.has(Transaction.Transaction.key)
+  Transaction.unsafeWasInside(fiber.currentContext)
+
+/** Whether what a caller reads is its own: in a transaction, or a session. */
+export const readsAlone = Transaction.isInside
 
 export const inTransaction = Transaction.inTransaction
 

@@ -23,9 +23,10 @@
  * @since 0.1.0
  */
 import { SqlClient } from "@effect/sql"
-import { type Context, Effect } from "effect"
-import { databaseOf } from "./database.js"
-import { currentFrame, type Frame, type Outcome, type Transaction } from "./frame.js"
+import { Context, Effect } from "effect"
+import { databaseOf, foreignConnection } from "./database.js"
+import { currentFrame, type Frame, type Outcome, Transaction } from "./frame.js"
+import { type Held, heldTag, isInSession, sessions } from "./held.js"
 import { hookState } from "./hookstate.js"
 import { TransactionClosed } from "./RepoError.js"
 import { outside, register } from "./registration.js"
@@ -178,3 +179,52 @@ export const onCommitOrNow = <R>(
 export const inTransaction: Effect.Effect<boolean> = Effect.contextWith(
   (context: Context.Context<never>) => currentFrame(context)?.isOpen ?? false
 )
+
+/**
+ * Whether a fiber with this context was started inside of a transaction, of whichever client, or of a `Repo.session`, which may have ended since. For a cache's quick
+ * look on the way to a hit.
+ *
+ * @since 0.1.0
+ * @category caches
+ */
+export const unsafeWasInside = (context: Context.Context<never>): boolean =>
+  // Our own transactions have this one, too.
+  context.unsafeMap.has(SqlClient.TransactionConnection.key) ||
+  (sessions.open > 0 && context.unsafeMap.has(heldTag.key))
+
+/**
+ * Whether a fiber with this context reads by a connection whose settings, or whose transaction, only it knows: in a `Repo.session` that is open, where other rows may be
+ * found under another `search_path` or role, or inside of a `withTransaction` of @effect/sql's own client.
+ *
+ * @since 0.1.0
+ * @category caches
+ */
+export const unsafeIsApart = (context: Context.Context<never>): boolean =>
+  isInSession(context) || foreignConnection(context) !== undefined
+
+/**
+ * Whether what this effect reads is read by a connection of its own: inside of an open transaction, of a session, or of a `withTransaction` of @effect/sql's own
+ * client. What a cache does not hold is then to be read there, and kept for nobody else.
+ *
+ * @since 0.1.0
+ * @category caches
+ */
+export const isInside: Effect.Effect<boolean> = Effect.contextWith(
+  (context: Context.Context<never>) => (currentFrame(context)?.isOpen ?? false) || unsafeIsApart(context)
+)
+
+/**
+ * A context without the transaction, and without the session, of whoever it was taken from: for what outlives them, or belongs to others as well.
+ *
+ * @since 0.1.0
+ * @category caches
+ */
+export const detached = <R>(context: Context.Context<R>): Context.Context<Exclude<R, Transaction>> =>
+  // Sound: what is left out can only be required as a Transaction.
+  Context.omit(
+    Transaction,
+    SqlClient.TransactionConnection,
+    heldTag
+  )(context as Context.Context<R | Transaction | SqlClient.TransactionConnection | Held>) as unknown as Context.Context<
+    Exclude<R, Transaction>
+  >

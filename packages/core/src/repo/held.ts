@@ -40,6 +40,9 @@ interface Waiting {
   wake: (() => void) | undefined
 }
 
+/** How many sessions are open, in all of the process: where there is none, nobody has to look for his. */
+export const sessions = { open: 0 }
+
 /** A connection that is held. Statements, and whole transactions, take turns on it, in the order in which they come. Everything that decides is synchronous. */
 export class Held {
   private readonly waiting: Array<Waiting> = []
@@ -54,6 +57,7 @@ export class Held {
     options: ChannelOptions
   ) {
     this.channel = new HeldChannel(this, options)
+    sessions.open += 1
   }
 
   private readonly next = Effect.sync(() => {
@@ -98,6 +102,10 @@ export class Held {
     })
   }
 
+  get isOpen(): boolean {
+    return this.open
+  }
+
   /** To be called in an uninterruptible region, whose `restore` makes the waiting interruptible. */
   take(restore: Restore): Effect.Effect<Reserved, SqlError.SqlError> {
     const { connection, next, patience } = this
@@ -111,6 +119,7 @@ export class Held {
 
   /** From here on nothing runs on it; done when what runs has ended. */
   readonly end: Effect.Effect<void> = Effect.suspend(() => {
+    if (this.open) sessions.open -= 1
     this.open = false
     // Without patience nothing can fail.
     return Effect.orDie(Effect.zipRight(this.turn(stays, undefined), this.next))
@@ -146,6 +155,13 @@ export const heldTag = Context.GenericTag<Held>("@effecto/core/Repo/Held")
 export const heldOf = (context: Context.Context<never>, client: SqlClient.SqlClient): Held | undefined => {
   const found: unknown = context.unsafeMap.get(heldTag.key)
   return found instanceof Held && found.client === client ? found : undefined
+}
+
+/** Whether a fiber with this context is in a session that is open, of whichever client. */
+export const isInSession = (context: Context.Context<never>): boolean => {
+  if (sessions.open === 0) return false
+  const found: unknown = context.unsafeMap.get(heldTag.key)
+  return found instanceof Held && found.isOpen
 }
 
 /** What a session may leave behind, but for prepared statements, which the driver believes to be there. */
