@@ -107,7 +107,8 @@ export interface Options {
   readonly channel?: string | undefined
   /**
    * What caches do while nothing can be heard. `"bypass"`, the default: every read goes to the database, and nothing is kept. `"serve"`: what is held is served, and
-   * loads are kept, so it may be as old as the outage is long, and no older than its lifetimes; when the feed hears again all of it is forgotten.
+   * loads are kept, so it may be as old as the outage is long, and no older than its lifetimes; when the feed hears again all of it is forgotten. A cache's `grace` is of
+   * use with this one only: when the server is gone the feed is blind too, and reads that go round the cache fail.
    */
   readonly whileBlind?: "serve" | "bypass" | undefined
   /** How often the feed sends itself a probe to find out whether it still hears. 5 seconds by default. */
@@ -487,7 +488,8 @@ const script = (text: string): Effect.Effect<void, SqlError.SqlError, SqlClient.
 
 /**
  * Has a table tell the feed of every change by itself, whoever makes it: psql, another program, `on delete cascade`. An effect for a migration. One notification for each
- * statement that changed something, with the keys of the rows, where the model says for sure what they are in a program (numbers, texts, bigints, booleans).
+ * statement that changed something, with the keys of the rows, where it is sure what they are in a program: where the model takes numbers, texts, bigints or booleans as they come, from columns whose
+ * types are written alike for everybody. Otherwise it names the table.
  *
  * What a Repo writes is then told twice, which makes the writer's own process read the row once more.
  *
