@@ -1,5 +1,6 @@
 /** What a table's trigger tells of its keys: exactly what a program has under them, or the table. */
 import { Model, SqlClient } from "@effect/sql"
+import { PgClient } from "@effect/sql-pg"
 import { describe, expect, layer } from "@effect/vitest"
 import { ChangeFeed, RepoCache } from "@effecto/cache"
 import { Repo, Table } from "@effecto/core"
@@ -103,5 +104,59 @@ layer(TestRepo, { excludeTestServices: true })((it) => {
           }).pipe(Effect.provide(context))
         })
       )
+  })
+
+  describe("a table whose schema is named in one place and not in another", () => {
+    class Thing extends Model.Class<Thing>("Thing")({ id: Model.GeneratedByApp(Schema.Number), name: Schema.String }) {}
+    const Things = Table.make(Thing, { name: "things", key: "id" })
+    const PublicThings = Table.make(Thing, { name: "things", key: "id", schema: "public" })
+    for (const [held, told] of [
+      [Things, PublicThings],
+      [PublicThings, Things]
+    ] as const)
+      for (const by of ["a trigger", "a Repo"] as const)
+        it.scoped(
+          `is one when ${by} tells of ${told.schema ?? "none"} and the cache is of ${held.schema ?? "none"}`,
+          () =>
+            Effect.gen(function* () {
+              const sql = yield* SqlClient.SqlClient
+              yield* sql.unsafe(
+                "drop table if exists things; create table things (id int primary key, name text not null); insert into things values (1, 'old')"
+              )
+              if (by === "a trigger") yield* ChangeFeed.installTrigger(told)
+              const one = RepoCache.layer(held).pipe(Layer.provideMerge(ChangeFeed.layer()))
+              const context = yield* Layer.build(one)
+              const { config } = yield* PgClient.PgClient
+              const other = yield* Layer.build(
+                ChangeFeed.layer().pipe(
+                  Layer.provideMerge(Repo.layer()),
+                  Layer.provide(PgClient.layer({ ...config, maxConnections: 2 }))
+                )
+              )
+              yield* Effect.gen(function* () {
+                const cache = yield* RepoCache.of(held)
+                const feed = yield* ChangeFeed.ChangeFeed
+                const read = Effect.all([
+                  Effect.map(cache.fetch(1), ({ name }) => name),
+                  cache.getOrLoad(
+                    "names",
+                    Effect.map(Repo.all(held), (rows) => rows.map(({ name }) => name).join())
+                  )
+                ])
+                expect(yield* read).toEqual(["old", "old"])
+                const heard = yield* feed.events.pipe(
+                  Stream.takeUntil((event) => event._tag === "Heard"),
+                  Stream.runDrain,
+                  Effect.fork
+                )
+                yield* Effect.yieldNow()
+                yield* by === "a trigger"
+                  ? sql`update things set name = 'new'`
+                  : Effect.provide(Repo.update(told, 1, { name: "new" }), other)
+                yield* heard.await
+                expect(yield* read).toEqual(["new", "new"])
+              }).pipe(Effect.provide(context))
+            })
+        )
   })
 })
