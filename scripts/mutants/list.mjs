@@ -69,8 +69,8 @@ export const mutants = [
     "does not join a load that began before, whose value is not kept",
     "refresh joins a load that began before",
     "loader.ts",
-    "      state.revoke(key)\n      state.counters.refreshes += 1\n      const waiter = fiber.getFiberRef(currentLoad)\n      const load =",
-    "      state.counters.refreshes += 1\n      const waiter = fiber.getFiberRef(currentLoad)\n      const load = state.loads.get(key) ??"
+    "      state.revoke(key)\n      state.counters.refreshes += 1\n      const waiter = fiber.getFiberRef(currentLoad)\n      const { turn } = state\n      const load =",
+    "      state.counters.refreshes += 1\n      const waiter = fiber.getFiberRef(currentLoad)\n      const { turn } = state\n      const load = state.loads.get(key) ??"
   ),
   mutant(
     "stale.test.ts",

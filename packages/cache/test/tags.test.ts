@@ -186,7 +186,7 @@ describe("a load that a tag overtook", () => {
   it.scoped("serves who began it, though the load itself invalidated its tag", () =>
     Effect.gen(function* () {
       const loads: Array<number> = []
-      const made = yield* Deferred.make<Cache.Cache<number, Row>>()
+      const invalidate: { red: Effect.Effect<unknown> } = { red: Effect.void }
       const { cache } = yield* open<number, Row, never>({
         span: FOREVER,
         policy: undefined,
@@ -194,12 +194,12 @@ describe("a load that a tag overtook", () => {
         lookup: (id) =>
           Effect.gen(function* () {
             if (loads.push(id) > 3) return Option.none()
-            yield* (yield* Deferred.await(made)).invalidateTag("red")
+            yield* invalidate.red // within its very first steps
             yield* Effect.yieldNow()
             return Option.some({ id, team: "red" })
           })
       })
-      yield* Deferred.succeed(made, cache)
+      invalidate.red = cache.invalidateTag("red")
       expect(yield* cache.get(1)).toEqual(Option.some({ id: 1, team: "red" }))
       expect(loads).toEqual([1])
       expect(yield* cache.refresh(1)).toEqual(Option.some({ id: 1, team: "red" }))
