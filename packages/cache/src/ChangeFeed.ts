@@ -30,7 +30,6 @@ import * as Notification from "@effecto/core/Notification"
 import { Repo } from "@effecto/core/Repo"
 import type { StatementError } from "@effecto/core/RepoError"
 import type * as Table from "@effecto/core/Table"
-import * as Transaction from "@effecto/core/Transaction"
 import {
   Cause,
   type Clock,
@@ -273,30 +272,13 @@ const compareClocks = (feed: Feed, client: SqlClient.SqlClient): Effect.Effect<v
 /** In the transaction that is about to be committed. */
 const notifying =
   (channel: string, ledger: Ledger, client: () => SqlClient.SqlClient) =>
-  (changes: ReadonlyArray<Announcement.Change>) =>
+  (changes: ReadonlyArray<Announcement.Change>, onEnd: Announcement.OnEnd) =>
     Effect.suspend(() => {
       const number = ledger.next()
-      let isCommitted = false
-      const committed = Effect.sync(() => {
-        isCommitted = true
-        ledger.settle(number, "committed")
-      })
-      const rolledBack = Effect.sync(() => ledger.settle(number, "rolledBack"))
-      const unknown = Effect.sync(() => {
-        if (!isCommitted) ledger.settle(number, "unknown")
-      })
       const { head } = encode(ledger.stamp(number), changes)
-      return Effect.uninterruptible(
-        // Sound: this is run inside of a transaction.
-        Effect.all([Transaction.afterCommit(committed), Transaction.afterRollback(rolledBack)], {
-          discard: true
-        }) as Effect.Effect<void>
-      ).pipe(
-        Effect.zipRight(Transaction.onCommitOrNow(unknown)),
-        Effect.zipRight(
-          client()`select pg_notify(${channel}, ${head}::text || floor(extract(epoch from clock_timestamp()) * 1000)::bigint::text || '}')`
-        ),
-        Effect.asVoid
+      onEnd((outcome) => ledger.settle(number, outcome))
+      return Effect.asVoid(
+        client()`select pg_notify(${channel}, ${head}::text || floor(extract(epoch from clock_timestamp()) * 1000)::bigint::text || '}')`
       )
     })
 

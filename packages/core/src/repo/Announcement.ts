@@ -15,21 +15,22 @@
  */
 import type { SqlError } from "@effect/sql"
 import { Context, Effect, type Scope } from "effect"
-import type { Announcer, Change, Guard, Listener } from "./changes.js"
+import type { Announcer, Change, Guard, Listener, OnEnd } from "./changes.js"
 import { currentFrame, type Frame } from "./frame.js"
 import type { StatementError } from "./RepoError.js"
 import { Repo } from "./repository.js"
 import type * as Table from "./Table.js"
 import type { TransactError } from "./transact.js"
 
-export type { Announcement, Change, Guard, Listener } from "./changes.js"
+export type { Announcement, Change, Guard, Listener, OnEnd } from "./changes.js"
 
 /**
  * Has a function told of every change of the Repo's database that was committed, or may have been, for the length of a scope. It runs synchronously, in
  * the fiber that committed: what it does is done before `transact`, or the write, gives its result. It must be short. What it throws is logged.
  *
  * A write that was interrupted, or lost its connection, may have been done: its outcome is `"unknown"`. Inside of a `withTransaction` of @effect/sql's own
- * client, whose end cannot be seen, changes are announced at once and as `"unknown"`.
+ * client changes are announced when PostgreSQL has answered its COMMIT, those of savepoints that were rolled back included; with a driver that is not `pg`, at once and
+ * as `"unknown"`.
  *
  * @since 0.1.0
  * @category listening
@@ -66,22 +67,25 @@ export const listen = (listener: Listener): Effect.Effect<void, never, Repo | Sc
 
 /**
  * Has an effect run inside of every transaction that changed something, right before its COMMIT, for the length of a scope. Its failure rolls the
- * transaction back. While there is one, a write outside of any transaction gets a transaction of its own.
+ * transaction back. While there is one, a write outside of any transaction gets a transaction of its own. Who is to be told what became of the transaction says so by
+ * `onEnd`.
+ *
+ * Inside of a `withTransaction` of @effect/sql's own client, whose end we are not asked before, it runs behind each write.
  *
  * @since 0.1.0
  * @category listening
  */
 export const beforeCommit = <R>(
-  run: (changes: ReadonlyArray<Change>) => Effect.Effect<void, SqlError.SqlError | StatementError, R>
+  run: (changes: ReadonlyArray<Change>, onEnd: OnEnd) => Effect.Effect<void, SqlError.SqlError | StatementError, R>
 ): Effect.Effect<void, never, R | Repo | Scope.Scope> =>
   Effect.contextWithEffect((context: Context.Context<R>) =>
     Effect.flatMap(Repo, (repo) =>
       Effect.asVoid(
         Effect.acquireRelease(
           Effect.sync(() =>
-            repo.announcer.join((changes) =>
+            repo.announcer.join((changes, onEnd) =>
               // What it needs from here; the transaction from there.
-              Effect.mapInputContext(run(changes), (there) => Context.merge(context, there))
+              Effect.mapInputContext(run(changes, onEnd), (there) => Context.merge(context, there))
             )
           ),
           (end) => Effect.sync(end)

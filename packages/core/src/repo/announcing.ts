@@ -1,9 +1,11 @@
 /** The one place where a write is announced: when its transaction has been committed, or at once where there is none. */
 import { Cause, Effect, Exit, Option } from "effect"
-import type { Changed } from "./changes.js"
+import { type Changed, Changes } from "./changes.js"
 import { type Database, foreignConnection } from "./database.js"
+import { foreignTransaction } from "./foreign.js"
 import { frameOf } from "./frame.js"
 import { type CommitFailed, DbError, type StatementError } from "./RepoError.js"
+import { statementError } from "./sqlstate.js"
 import { transactFor } from "./transact.js"
 
 /** The keys of what was written; `"all"` where they are not known. */
@@ -52,24 +54,46 @@ export const announced = <A, E, F>(
     const { announcer, client } = database
     if (!announcer.isHeard) return statement
     const frame = frameOf(fiber.currentContext, client)
-    const foreign = frame === undefined && foreignConnection(fiber.currentContext) !== undefined
-    if (frame === undefined && !foreign && announcer.needsTransaction)
+    const connection = frame === undefined ? foreignConnection(fiber.currentContext) : undefined
+    if (frame === undefined && connection === undefined && announcer.needsTransaction)
       return transactFor(database, announced(database, table, known, keysOf, commitFailed, statement), commitFailed)
+    const foreign = connection && foreignTransaction(connection, announcer)
     const tell = (outcome: "committed" | "unknown", keys: Keys): Effect.Effect<void> => {
-      if (frame?.note(table, keys) === true) return Effect.void
-      const isSure = frame === undefined && !foreign
+      if (frame?.note(table, keys) === true || foreign?.note(table, keys) === true) return Effect.void
+      const isSure = frame === undefined && connection === undefined
       return announcer.announceOne(isSure ? outcome : "unknown", table, keys)
     }
+    /** What is to be done before a COMMIT that we are not asked for is done behind each write. */
+    const join = (keys: Keys): Effect.Effect<void, StatementError> => {
+      if (connection === undefined || !announcer.needsTransaction) return Effect.void
+      const changes = new Changes()
+      changes.add(table, keys)
+      return Effect.mapError(
+        announcer.beforeCommit(changes, foreign?.onEnd ?? ((listener) => listener("unknown"))) ?? Effect.void,
+        (error) => statementError(error, `announce what was changed in ${table.name}`)
+      )
+    }
     const write = (restore: <B, G>(effect: Effect.Effect<B, G>) => Effect.Effect<B, G>) =>
-      Effect.flatMap(Effect.exit(restore(statement)), (exit): Effect.Effect<A, E> => {
-        if (Exit.isSuccess(exit)) return Effect.zipRight(tell("committed", keysOf(exit.value)), exit)
+      Effect.flatMap(Effect.exit(restore(statement)), (exit): Effect.Effect<A, E | StatementError> => {
+        if (Exit.isSuccess(exit)) {
+          const keys = keysOf(exit.value)
+          const told = tell("committed", keys)
+          return Effect.zipRight(connection === undefined ? told : Effect.zipRight(told, join(keys)), exit)
+        }
         const outcome = outcomeOf(exit.cause)
-        return outcome === undefined ? exit : Effect.zipRight(tell(outcome, before(known)), exit)
+        if (outcome === undefined) return exit
+        const keys = before(known)
+        return Effect.zipRight(Effect.zipRight(tell(outcome, keys), Effect.ignore(join(keys))), exit)
       })
     return Effect.uninterruptibleMask((restore) => {
       if (!announcer.isGuarded) return write(restore)
       return Effect.suspend(() => {
-        const end = Effect.sync(announcer.begin(table, before(known)))
+        const over = announcer.begin(table, before(known))
+        if (foreign !== undefined) {
+          foreign.onEnd(over)
+          return write(restore)
+        }
+        const end = Effect.sync(over)
         if (frame?.isOpen !== true) return Effect.ensuring(write(restore), end)
         frame.registrations.push({ key: undefined, on: () => end, batch: undefined, forced: undefined })
         return write(restore)

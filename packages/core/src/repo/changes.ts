@@ -1,6 +1,7 @@
 /** Which rows a transaction has changed, and who is told when it has been committed. */
 import type { SqlClient } from "@effect/sql"
 import { Effect } from "effect"
+import type { Outcome } from "./frame.js"
 
 /**
  * What was changed in one table. `keys` are those of the rows, as the model has them, or `"all"` where it is not known which rows they were, or where they
@@ -121,8 +122,16 @@ export class Changes {
  */
 export type Listener = (announcement: Announcement) => void
 
+/**
+ * Has a function called when the transaction is over, and nothing later: synchronously, with what became of it. It must not throw.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type OnEnd = (listener: (outcome: Outcome) => void) => void
+
 /** Runs inside of a transaction that has changes, right before its COMMIT; its failure rolls the transaction back. */
-export type BeforeCommit = (changes: ReadonlyArray<Change>) => Effect.Effect<void, unknown>
+export type BeforeCommit = (changes: ReadonlyArray<Change>, onEnd: OnEnd) => Effect.Effect<void, unknown>
 
 /**
  * Told of a write before its statement is sent; `keys` are `"all"` where they are not known yet. What it answers is called once when the write's end can be
@@ -202,16 +211,16 @@ export class Announcer {
   }
 
   join(beforeCommit: BeforeCommit): () => void {
-    const own: BeforeCommit = (changes) => beforeCommit(changes)
+    const own: BeforeCommit = (changes, onEnd) => beforeCommit(changes, onEnd)
     this.beforeCommits.add(own)
     return () => this.beforeCommits.delete(own)
   }
 
   /** What is to run before a COMMIT, if anything is. */
-  beforeCommit(changes: Changes): Effect.Effect<void, unknown> | undefined {
+  beforeCommit(changes: Changes, onEnd: OnEnd): Effect.Effect<void, unknown> | undefined {
     if (this.beforeCommits.size === 0 || changes.isEmpty) return undefined
     const list = changes.list()
-    return Effect.forEach([...this.beforeCommits], (run) => run(list), { discard: true })
+    return Effect.forEach([...this.beforeCommits], (run) => run(list, onEnd), { discard: true })
   }
 
   /** Tells of what a transaction changed. Synchronous but for the log of what went wrong. */

@@ -6,6 +6,7 @@
  */
 import type { SqlConnection } from "@effect/sql"
 import { Effect, Exit } from "effect"
+import type { OnEnd } from "./changes.js"
 import type { Answer } from "./connection.js"
 import { command, discard, outsideReason } from "./driver.js"
 import type { Frame, Outcome, Registration } from "./frame.js"
@@ -116,17 +117,32 @@ export const rollback = (frame: Frame): Effect.Effect<Ending> =>
 export const reported = <A, E, F>(exit: Exit.Exit<A, E>, failure: F | undefined): Exit.Exit<A, E | F> =>
   failure === undefined || Exit.isFailure(exit) ? exit : Exit.fail(failure)
 
+/** Who is to be told of the end of a transaction, in the order of what else waits for it. */
+const endOf =
+  (frame: Frame): OnEnd =>
+  (listener) => {
+    frame.registrations.push({
+      key: undefined,
+      on: (outcome) => Effect.sync(() => listener(outcome)),
+      batch: undefined,
+      forced: undefined
+    })
+  }
+
 /** An effect, and behind it what is to be done in its transaction before that is committed. */
 export const announcing = <A, E, R>(
   frame: Frame,
   self: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | StatementError, R> =>
   Effect.tap(self, () =>
-    Effect.catchAll(frame.session.database.announcer.beforeCommit(frame.changes) ?? Effect.void, (error) => {
-      const failure = statementError(error, "announce what this transaction changed")
-      // What was swallowed before is for COMMIT to say.
-      return failure._tag === "DbError" && failure.kind === "aborted" ? Effect.void : Effect.fail(failure)
-    })
+    Effect.catchAll(
+      frame.session.database.announcer.beforeCommit(frame.changes, endOf(frame)) ?? Effect.void,
+      (error) => {
+        const failure = statementError(error, "announce what this transaction changed")
+        // What was swallowed before is for COMMIT to say.
+        return failure._tag === "DbError" && failure.kind === "aborted" ? Effect.void : Effect.fail(failure)
+      }
+    )
   )
 
 /** What follows the end of an outermost transaction. */
