@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
 import type * as FiberRefs from "effect/FiberRefs"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -252,7 +253,7 @@ export class Child {
       case "infinity":
         return Effect.asSome(Fiber.await(closing))
       default:
-        return soon(closing, turns, Effect.timeoutOption(Fiber.await(closing), shutdown))
+        return soon(closing, Effect.timeoutOption(Fiber.await(closing), shutdown))
     }
   }
 
@@ -275,17 +276,29 @@ const turns = 4
 
 /**
  * The end of a fiber that has next to nothing left to do: to interrupt a worker takes a turn or two. A timer, and a race with it,
- * takes longer than all the rest of a restart.
+ * takes longer than all the rest of a restart. The turns are counted beside the fiber that waits, which is woken once.
  */
 const soon = <A, E>(
-  fiber: Fiber.RuntimeFiber<A, E>,
-  left: number,
+  closing: Fiber.RuntimeFiber<A, E>,
   orElse: Effect.Effect<Option.Option<Exit.Exit<A, E>>>
 ): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>
-  Effect.flatMap(Effect.yieldNow(), () => {
-    const done = fiber.unsafePoll()
-    if (done !== null) return Effect.succeedSome(done)
-    return left > 1 ? soon(fiber, left - 1, orElse) : orElse
+  Effect.withFiberRuntime<Option.Option<Exit.Exit<A, E>>>((waiter) => {
+    const scheduler = waiter.getFiberRef(FiberRef.currentScheduler)
+    const priority = waiter.getFiberRef(FiberRef.currentSchedulingPriority)
+    return Effect.async((resume) => {
+      let left = turns
+      closing.addObserver((exit) => {
+        left = 0
+        resume(Effect.succeedSome(exit))
+      })
+      const tick = (): void => {
+        if (left === 0) return
+        left--
+        if (left === 0) resume(orElse)
+        else scheduler.scheduleTask(tick, priority)
+      }
+      scheduler.scheduleTask(tick, priority)
+    })
   })
 
 /** The keys of the services of an instance that no handle can carry. */

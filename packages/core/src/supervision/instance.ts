@@ -70,6 +70,11 @@ export class Instance {
     this.tracker = new Tracker((exit) => this.linkedEnded(exit))
   }
 
+  /** For a picture of what holds it, such as the services of its child: it is part of a circle. */
+  toJSON(): unknown {
+    return { _id: "Instance", path: this.slot.path, instance: this.number, state: this.state }
+  }
+
   /** The trees inside. */
   get nested(): ReadonlyArray<Nested> {
     return this.inside ?? none

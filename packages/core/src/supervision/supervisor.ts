@@ -113,6 +113,11 @@ export class Supervisor implements Holder {
     this.meters.settle()
   }
 
+  /** For a picture of what holds it, such as the services of a layer beside its children: it is part of a circle. */
+  toJSON(): unknown {
+    return { _id: "Supervisor", path: this.path }
+  }
+
   /** Milliseconds of a clock that does not go back. */
   private now(): number {
     return Number(this.clock.unsafeCurrentTimeNanos() / 1_000_000n)
@@ -427,7 +432,8 @@ export class Supervisor implements Holder {
       const action = actions[at]
       const performing = action === undefined ? undefined : this.perform(action, reply)
       if (performing !== undefined) {
-        return Effect.flatMap<Machine.Event | void, never, never, void, never, never>(performing, (next) =>
+        // What has no answer answers with nothing.
+        return Effect.flatMap(performing as Effect.Effect<Machine.Event | undefined>, (next) =>
           this.performFrom(actions, at + 1, reply, next ?? answer)
         )
       }

@@ -492,3 +492,18 @@ describe("reports", () => {
     }).pipe(Effect.provide(layer))
   })
 })
+
+describe("the services of a tree, and those of a child's build", () => {
+  it.effect("can be printed", () => {
+    const printed: Array<string> = []
+    const print = Effect.contextWith((context: Context.Context<never>) => printed.push(String(context)))
+    const child = Layer.effectDiscard(print).pipe(Supervised.layer({ id: "child" }))
+    const layer = Layer.provideMerge(Layer.effectDiscard(print), child).pipe(SupervisionTree.layer({ name: "app" }))
+    return Effect.gen(function* () {
+      yield* print
+      expect(printed).toHaveLength(3)
+      expect(printed[0]).toContain("app/child")
+      expect(printed[1]).toContain("Supervisor")
+    }).pipe(Effect.provide(layer))
+  })
+})
