@@ -239,6 +239,31 @@ describe("a member of a service", () => {
     }).pipe(Effect.provide(child(Tag, make)))
   })
 
+  it.scoped("dies of what its getter throws, when it is an Effect and run", () => {
+    const broken = new Error("broken")
+    let isBroken = false
+    const Tag = Context.GenericTag<{ readonly next: Effect.Effect<number> }>("Getter")
+    return Effect.gen(function* () {
+      const mapped = Effect.map((yield* Tag).next, (n) => n + 1)
+      expect(yield* mapped).toBe(2)
+      isBroken = true
+      expect(defectOf(yield* Effect.exit(mapped))).toBe(broken)
+      isBroken = false
+      yield* crash
+      // Run while the child is down, it waits.
+      expect(yield* mapped).toBe(3)
+    }).pipe(
+      Effect.provide(
+        child(Tag, (instance) => ({
+          get next() {
+            if (isBroken) throw broken
+            return Effect.sync(() => instance)
+          }
+        }))
+      )
+    )
+  })
+
   it.scoped("is read where no program may be made of text as well", () => {
     const Tag = Context.GenericTag<{ readonly withoutText: (n: number) => number; 'with "quotes"\n': number }>("Text")
     const refused = vi.spyOn(globalThis, "Function").mockImplementation(() => {
