@@ -110,10 +110,11 @@ const isFields = (condition: unknown): condition is Readonly<Record<string, unkn
   return prototype === Object.prototype || prototype === null || Object.keys(condition).length > 0
 }
 
-/** A text up to some place, without what is in quotes: that may be a secret. */
+/** A text up to some place, without what is in quotes, which may be a secret; nothing where a backslash may hide the end of a quote. */
 const shown = (text: string, place: number): string => {
-  const begun = text.slice(0, place).replace(/'(?:[^']|'')*'?/g, "'…'")
-  return begun.length > 80 ? `…${begun.slice(-80)}` : begun
+  if (text.includes("\\")) return ""
+  const begun = text.slice(0, place).replace(/'(?:[^']|'')*'?|\$(\w*)\$[\s\S]*?(?:\$\1\$|$)/g, "'…'")
+  return ` (${begun.length > 80 ? `…${begun.slice(-80)}` : begun})`
 }
 
 /** The condition that a fragment is, and nothing more: it stands in statements that keep to certain rows by what is around it. */
@@ -130,7 +131,7 @@ const fragmentAsked = (
   const wrong = fault(text)
   if (wrong !== undefined)
     throw new Error(
-      `a condition on ${table.name} is a fragment that ${wrong.reason}, at character ${wrong.place} (${shown(text, wrong.place)}): a fragment is one condition. Give values as parameters, \${value}, and never as text`
+      `a condition on ${table.name} is a fragment that ${wrong.reason}, at character ${wrong.place}${shown(text, wrong.place)}: a fragment is one condition. Give values as parameters, \${value}, and never as text`
     )
   const word = table.plan.source.standing === undefined ? undefined : setOperation(text)
   return word === undefined

@@ -43,6 +43,25 @@ const defect = <A, E, R>(self: Effect.Effect<A, E, R>) =>
 
 describe("a condition", () => {
   layer(TestRepo, { excludeTestServices: true })((it) => {
+    it.effect("that is a fragment out of balance is refused, and what it has in quotes is not shown", () =>
+      Effect.gen(function* () {
+        const sql = yield* twoGuests
+        const said = (text: string) => defect(Repo.all(Guests, sql.literal(text)))
+        expect(yield* said("name = 'Ada' and nick = $x$ secret $x$) or (true")).toContain(
+          "a condition on guests is a fragment that closes a parenthesis that it has not opened, at character 39 (name = '…' and nick = '…')): a fragment is one condition"
+        )
+        for (const text of [
+          "name = 'secret",
+          "name = $$secret",
+          "nick = E'\\' secret') or (true",
+          "nick = 'it''s secret') or (true"
+        ])
+          expect(yield* said(text)).toSatisfy(
+            (message: string) => message.includes("at character") && !message.includes("secret")
+          )
+      })
+    )
+
     it.effect("with undefined for a field is refused: it would match every row", () =>
       Effect.gen(function* () {
         yield* twoGuests
