@@ -167,6 +167,18 @@ describe("reading", () => {
   })
 })
 
+describe("a layer", () => {
+  it("takes what all of its transactions get, and the function of the pool for a password", () => {
+    expect(Repo.layer).type.toBeCallableWith({
+      transactions: { isolation: "serializable", lockTimeout: "2 seconds" },
+      password: () => Promise.resolve("secret")
+    })
+    expect(Repo.layer).type.not.toBeCallableWith({ transactions: { isolation: "strict" } })
+    expect(Repo.layer).type.not.toBeCallableWith({ transactions: { timeout: "2 seconds" } })
+    expect(Repo.layer).type.not.toBeCallableWith({ password: "secret" })
+  })
+})
+
 describe("writing", () => {
   it("an insert whose conflict is answered with nothing may give no row", () => {
     expect(Repo.insert(People, row, { onConflict: { target: ["email"], action: "nothing" } })).type.toBe<
