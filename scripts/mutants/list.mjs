@@ -309,6 +309,39 @@ export const mutants = [
     "      service.succession.evict(key)",
     "      service.evict(key)"
   ),
+  // -- resources --------------------------------------------------------------------------------------------------------------------------------
+  mutant(
+    "ResourceCache.test.ts",
+    "what was invalidated is released when the last one has left",
+    "a value that was let go is released though it is lent",
+    "ResourceCache.ts",
+    "(!this.isHeld && this.borrowers === 0)",
+    "!this.isHeld"
+  ),
+  mutant(
+    "ResourceCache.test.ts",
+    "what has expired is released when the last one has left",
+    "a value is released when nobody has it, though it is held",
+    "ResourceCache.ts",
+    "(!this.isHeld && this.borrowers === 0)",
+    "this.borrowers === 0"
+  ),
+  mutant(
+    "ResourceCache.test.ts",
+    "who gives up waiting has borrowed nothing",
+    "who gives up waiting keeps the loan until its scope is closed",
+    "ResourceCache.ts",
+    "Exit.isSuccess(exit) ? Effect.addFinalizer(() => giveBack) : giveBack",
+    "Effect.addFinalizer(() => giveBack)"
+  ),
+  mutant(
+    "ResourceCache.test.ts",
+    "of its own key, within the acquisition, dies with the path",
+    "a circle of acquisitions is not looked for",
+    "ResourceCache.ts",
+    "        if (cyclic !== undefined) return resume(Effect.die(cyclic))\n",
+    ""
+  ),
   // -- tables -----------------------------------------------------------------------------------------------------------------------------------
   mutant(
     "RepoCache.pg.test.ts",

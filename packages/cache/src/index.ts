@@ -6,3 +6,4 @@
 export * as Cache from "./Cache.js"
 export * as ChangeFeed from "./ChangeFeed.js"
 export * as RepoCache from "./RepoCache.js"
+export * as ResourceCache from "./ResourceCache.js"

@@ -116,9 +116,11 @@ export class Service<K, V, E> implements Member<K> {
     const generator = new Utils.PCGRandom(seed)
     this.random = settings.random ?? (() => generator.number())
     this.loader = new Loader(this)
+    const { onGone } = settings
     this.notices = new Notices(settings.name, this.runtime, settings.onRemoval, (isHeard) => {
       this.store.removed = isHeard ? (entry, cause) => this.notices.removed(entry, cause) : undefined
     })
+    if (onGone !== undefined) this.store.removed = ({ value }) => onGone(value)
     this.meter = new Meter(settings.name)
     this.sweeper = new Sweeper(this)
   }

@@ -64,6 +64,8 @@ export interface Settings<K, V, E> {
    */
   readonly aliased?: ((key: K) => boolean) | undefined
   readonly onRestart?: "empty" | "keep" | undefined
+  /** Told of each value that goes, in the step in which it goes: must not throw. */
+  readonly onGone?: ((value: V) => void) | undefined
   /** Whether it is counted how old values are when they are served. */
   readonly hitAges?: boolean | undefined
 }
