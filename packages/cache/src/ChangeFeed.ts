@@ -16,6 +16,8 @@
  * arrived, which takes milliseconds. A connection that is lost without anybody being told is noticed within `probe` and `patience`, so nothing is served
  * that is older than the two together (7 seconds, if nothing is said); with `whileBlind: "serve"`, nothing older than the outage, and the lifetimes of the entries.
  *
+ * It follows the Repo, where that is a child of a tree: when it is restarted the feed is blind, and connects again by the client of the next instance.
+ *
  * A gap in what a sender has sent, or a message that cannot be understood, makes everything be forgotten. What is written outside of Repos is heard of where the table has the
  * trigger of {@link installTrigger}, or by `Announcement.touch`.
  *

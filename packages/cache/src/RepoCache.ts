@@ -17,7 +17,12 @@
  *
  * Rows are loaded in the cache's own context: with the hooks and the middleware of its Repo, and not with a caller's FiberRefs. So do not put it before tables
  * whose rows depend on who asks. Inside of a transaction an unchanged row is served from the cache too; read with `Repo` what has to be of the transaction's
- * own snapshot, or locked.
+ * own snapshot, of its own `search_path`, or locked.
+ *
+ * In a `Repo.session`, and inside of a `withTransaction` of @effect/sql's own client, everything is read from the database by the connection of that, and nothing of it is
+ * kept: other rows may be found there. Writes in such a transaction are forgotten when PostgreSQL has answered its COMMIT.
+ *
+ * The Repo may be a child of a tree, or above a client that is one. When that is restarted everything is forgotten, and what the next instance writes is heard of.
  *
  * It knows what this process writes through the same client. What other processes write it knows with a `ChangeFeed` in its context.
  *
@@ -129,7 +134,8 @@ export interface Options<E = never>
   /**
    * Serves nobody a row from the first write of it to the end of that transaction, nor a query that depends on it: who reads it meanwhile reads the database, and
    * what is read so is not kept. Without it the old row is served until the commit was acknowledged, which for a moment is after others can read the new one. A
-   * write whose keys are not known beforehand, such as an insert, holds the whole table. False by default.
+   * write whose keys are not known beforehand holds the whole table: an insert, and whatever is asked for by a text, which may be another spelling of the
+   * key (a uuid in upper case, `citext`). False by default.
    */
   readonly strict?: boolean | undefined
   /**

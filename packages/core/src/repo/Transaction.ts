@@ -189,8 +189,9 @@ export const inTransaction: Effect.Effect<boolean> = Effect.contextWith(
  */
 export const unsafeWasInside = (context: Context.Context<never>): boolean =>
   // Our own transactions have this one, too.
-  context.unsafeMap.has(SqlClient.TransactionConnection.key) ||
-  (sessions.open > 0 && context.unsafeMap.has(heldTag.key))
+  context.unsafeMap.has(connectionKey) || (sessions.open > 0 && context.unsafeMap.has(heldTag.key))
+
+const connectionKey = SqlClient.TransactionConnection.key
 
 /**
  * Whether a fiber with this context reads by a connection whose settings, or whose transaction, only it knows: in a `Repo.session` that is open, where other rows may be

@@ -238,6 +238,8 @@ const below = (client: SqlClient.SqlClient): SqlClient.SqlClient => {
 /** The database that a client reaches: one for each client, however often it is asked for. */
 export const databaseOf = (given: SqlClient.SqlClient): Database => {
   const client = real(given)
+  // Through a handle that is a use of it, which a tree wants to know of.
+  if (given !== client) void given.reserve
   let database = databases.get(client)
   if (database === undefined) {
     database = new Database(client, { logParameters: false, prepare: true })

@@ -65,7 +65,10 @@ export const middleware = <R = never>(
   Layer.effect(
     Repo,
     Effect.contextWith((context: Context.Context<Repo | R>) => {
-      const { database, middlewares } = builtWith(real(Context.get(context, Repo)))
+      const repo = Context.get(context, Repo)
+      // Through a handle this is a use of it, which a tree wants to know of: what is made here is good for this instance.
+      void repo.announcer
+      const { database, middlewares } = builtWith(real(repo))
       const needs = Context.omit(Repo)(context) as Context.Context<R>
       const added: Middleware = {
         around: (call, next) =>
