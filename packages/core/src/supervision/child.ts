@@ -216,7 +216,7 @@ export class Child {
       if (this.slot.current === instance) this.slot.current = undefined
       // Its turn may come late, or never if something before it is stuck; until then it would go on restarting.
       for (const tree of instance.nested) tree.beginClose()
-      const stop = Effect.flatMap(Effect.exit(Scope.close(instance.scope, exit)), (end) => {
+      const stop = Effect.flatMap(Effect.exit(instance.closeScope(exit)), (end) => {
         const roots = instance.tracker.roots()
         return roots.length === 0 ? end : Effect.zipRight(Fiber.interruptAll(roots), end)
       })

@@ -19,6 +19,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
+import type * as FiberRefs from "effect/FiberRefs"
 import type * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
@@ -28,6 +29,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { CurrentInstance } from "./currentinstance.js"
 import { drawNested } from "./drawing.js"
+import { driven } from "./driving.js"
 import { type ChildSettings, type Close, DynamicChild, type Patience, serviceKey } from "./dynamicchild.js"
 import * as Machine from "./dynamicmachine.js"
 import { carries } from "./handle.js"
@@ -312,7 +314,7 @@ export class Dynamic<Arg> {
     const close =
       instance === undefined
         ? Effect.void
-        : Effect.ensuring(Scope.close(instance.scope, Exit.interrupt(FiberId.none)), endFibers(instance))
+        : Effect.ensuring(instance.closeScope(Exit.interrupt(FiberId.none)), endFibers(instance))
     const whole = Effect.zipRight(build === undefined ? Effect.void : Fiber.await(build), close)
     const fiber = closing?.fiber ?? this.run(Effect.exit(whole))
     const ended = Effect.asVoid(Fiber.await(fiber))
@@ -378,22 +380,21 @@ export class Dynamic<Arg> {
       this.failed(child, failure)
       return
     }
+    const instance = new Instance(this, child.slot, number, undefined, this.exitOf(child, number))
+    child.instance = instance
     const build = Effect.flatMap(Scope.make(), (scope) => {
-      const instance = new Instance(this, child.slot, number, scope, this.exitOf(child, number))
       instance.builder = Option.getOrUndefined(Fiber.getCurrentFiber())
-      child.instance = instance
+      instance.scope = scope
       const context = new Map<string, unknown>(this.runtime.context.unsafeMap)
       context.set(Scope.Scope.key, scope)
       context.set(CurrentInstance.key, instance)
       // The argument is what the child was started with, and the rest of what it needs was captured where the layer was used.
       const effect = Effect.suspend(() => this.settings.child(child.arg as Arg))
       return Effect.exit(
-        Effect.mapInputContext(Linking.track(instance.tracker)(effect), (_: Context.Context<never>) =>
-          Context.unsafeMake<unknown>(context)
-        )
+        Effect.mapInputContext(effect, (_: Context.Context<never>) => Context.unsafeMake<unknown>(context))
       )
     })
-    const fiber = this.run(build)
+    const fiber = this.run(driven(build), instance.tracker)
     const done = fiber.unsafePoll()
     if (done !== null) {
       this.built(child, Exit.flatten(done))
@@ -490,9 +491,11 @@ export class Dynamic<Arg> {
     // Now, and not in the fiber that closes: a build that goes on could still make an instance that nobody closes.
     build?.unsafeInterruptAsFork(FiberId.none)
     const closeScope =
-      instance === undefined ? Effect.void : Effect.ensuring(Scope.close(instance.scope, exit), endFibers(instance))
+      instance === undefined
+        ? Effect.void
+        : Effect.flatMap(Effect.exit(instance.closeScope(exit)), (end) => Effect.zipRight(endFibers(instance), end))
     const whole = build === undefined ? closeScope : Effect.zipRight(Fiber.await(build), closeScope)
-    const fiber = this.run(Effect.exit(whole))
+    const fiber = this.run(driven(Effect.exit(whole)), instance?.tracker)
     close.fiber = fiber
     const done = fiber.unsafePoll()
     if (done !== null) {
@@ -682,9 +685,12 @@ export class Dynamic<Arg> {
     return () => fiber.unsafeInterruptAsFork(FiberId.none)
   }
 
-  /** For fibers of supervision: interruptible, and linked to no instance. */
-  private run<A, E>(effect: Effect.Effect<A, E>): Fiber.RuntimeFiber<A, E> {
-    return Runtime.runFork(this.runtime, effect, { updateRefs: Linking.untrackedRefs })
+  /** For fibers of supervision: interruptible, and linked to no instance. What one forks for an instance is that's. */
+  private run<A, E>(effect: Effect.Effect<A, E>, tracker?: Linking.Tracker): Fiber.RuntimeFiber<A, E> {
+    return Runtime.runFork(this.runtime, effect, {
+      updateRefs:
+        tracker === undefined ? Linking.untrackedRefs : (refs: FiberRefs.FiberRefs, id) => tracker.refs(refs, id)
+    })
   }
 
   readonly snapshot: Effect.Effect<TreeNode> = Effect.sync(() => this.draw(this.now()))

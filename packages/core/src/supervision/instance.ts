@@ -12,7 +12,7 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as HashSet from "effect/HashSet"
 import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import { Tracker } from "./linking.js"
 import type { ExitClass } from "./machine.js"
 import { ChildDown, InstanceDied, type SupervisorShutdown } from "./SupervisionError.js"
@@ -64,7 +64,8 @@ export class Instance {
     readonly owner: unknown,
     readonly slot: Slot,
     readonly number: number,
-    readonly scope: Scope.CloseableScope,
+    /** There is none before the first step of its build. */
+    public scope: Scope.CloseableScope | undefined,
     private readonly onExit: (instance: Instance, ending: Ending) => void
   ) {
     this.tracker = new Tracker((exit) => this.linkedEnded(exit))
@@ -100,6 +101,11 @@ export class Instance {
     if (this.slot.current === this) this.slot.current = undefined
     this.onExit(this, ending)
     this.abandonCalls()
+  }
+
+  /** Closes what it has acquired. */
+  closeScope(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+    return this.scope === undefined ? Effect.void : Scope.close(this.scope, exit)
   }
 
   /** The build is done: from here on the instance answers, unless it has ended already. */

@@ -151,12 +151,6 @@ export class Tracker extends Supervisor.AbstractSupervisor<void> {
   }
 }
 
-/** Runs an effect so that the fibers it forks are seen by the tracker. */
-export const track =
-  (tracker: Tracker) =>
-  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.locally(Effect.supervised(self, tracker), currentTracker, tracker)
-
 /** Runs an effect so that the fibers it forks belong to no instance. */
 export const untracked = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.locally(self, currentTracker, undefined)
