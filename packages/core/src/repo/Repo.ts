@@ -19,8 +19,6 @@ import type { Transaction } from "./frame.js"
 import { provided } from "./provided.js"
 import type { InvalidInput, MultipleResults, NotFound, StatementError } from "./RepoError.js"
 import {
-  type ChangedRow,
-  type ChangeOptions,
   type Condition,
   type Found,
   type Inserted,
@@ -32,7 +30,6 @@ import {
   type ReadContext,
   type ReadFailure,
   Repo,
-  type StaleError,
   type Where,
   type WriteError
 } from "./repository.js"
@@ -139,7 +136,7 @@ export {
    */
   queueTime
 } from "./statementtimes.js"
-export { deleteAll, insertAll, modify, updateAll, upsert } from "./writes.js"
+export { delete, deleteAll, insertAll, modify, restore, update, updateAll, upsert } from "./writes.js"
 
 /**
  * The row with that key, or none. A key that does not fit its field is no row's key: none, without asking the database.
@@ -349,57 +346,6 @@ export const insert = <T extends Table.Any, const O extends InsertOptions<T> = N
   InvalidInput<T["name"]> | WriteError<T, "insert">,
   Repo | Table.HookContext<T, "insert">
 > => Effect.flatMap(Repo, (repo) => repo.insert(table, row, options))
-
-/**
- * Changes the given fields of one row, named by its key or by the row itself, and returns the row as the database holds it then. Fails with
- * `NotFound` when it is gone. A patch without fields changes nothing and runs no hooks, `afterGet` neither: a row is returned as it was given, without any
- * statement; for a key the row is read. With `{ allowStale: true }` a row that is gone, or was changed by somebody else, is none instead of a failure.
- *
- * @since 0.1.0
- * @category writing
- */
-export const update = <T extends Table.Any, const O extends ChangeOptions = NoOptions>(
-  table: T,
-  target: Table.Key<T> | Table.Row<T>,
-  patch: Table.Update<T>,
-  options?: O
-): Effect.Effect<
-  ChangedRow<T, O>,
-  StaleError<T, O> | InvalidInput<T["name"]> | WriteError<T, "update">,
-  Repo | Table.HookContext<T, "update">
-> => Effect.flatMap(Repo, (repo) => repo.update(table, target, patch, options))
-
-const remove = <T extends Table.Any, const O extends ChangeOptions = NoOptions>(
-  table: T,
-  target: Table.Key<T> | Table.Row<T>,
-  options?: O
-): Effect.Effect<ChangedRow<T, O>, StaleError<T, O> | WriteError<T, "delete">, Repo | Table.HookContext<T, "delete">> =>
-  Effect.flatMap(Repo, (repo) => repo.delete(table, target, options))
-
-export {
-  /**
-   * Deletes one row, named by its key or by the row itself, and returns what it held. Fails with `NotFound` when there is none, and with `StaleRow` when
-   * it is given a row of a table with a version and somebody else has changed that row since. In a table with `softDelete` the row is only marked. With
-   * `{ allowStale: true }` a row that is gone, or was changed by somebody else, is none instead of a failure.
-   *
-   * @since 0.1.0
-   * @category writing
-   */
-  remove as delete
-}
-
-/**
- * Brings back a row that was deleted softly, as `Table.make`'s `softDelete` has it. Fails with `NotFound` when there is none, or it is not deleted. Runs no
- * hooks.
- *
- * @since 0.1.0
- * @category writing
- */
-export const restore = <T extends Table.SoftlyDeleted>(
-  table: T,
-  target: Table.Key<T> | Table.Row<T>
-): Effect.Effect<Table.Row<T>, NotFound<T["name"]> | Table.ConstraintError<T> | StatementError, Repo> =>
-  Effect.flatMap(Repo, (repo) => repo.restore(table, target))
 
 /**
  * Runs an effect on one connection, without a transaction: statements of the Repo, those written by hand, and whole transactions take turns on it. For

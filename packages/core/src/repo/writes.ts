@@ -1,10 +1,12 @@
-/** Writes that read first, and writes of many rows: functions of `Repo`. */
+/** Writes of rows that are there, and of many rows: functions of `Repo`. */
 import { Effect } from "effect"
 import type { ConflictTarget, OnConflict } from "./onconflict.js"
 import type { QueryRows } from "./queryrows.js"
-import type { InvalidInput, StatementError } from "./RepoError.js"
+import type { InvalidInput, NotFound, StatementError } from "./RepoError.js"
 import {
   type BulkOptions,
+  type ChangedRow,
+  type ChangeOptions,
   type InsertAllOptions,
   type ModifyContext,
   type ModifyError,
@@ -12,10 +14,62 @@ import {
   type NoOptions,
   type Predicate,
   Repo,
+  type StaleError,
   type WriteError,
   type Written
 } from "./repository.js"
 import type * as Table from "./Table.js"
+
+/**
+ * Changes the given fields of one row, named by its key or by the row itself, and returns the row as the database holds it then. Fails with
+ * `NotFound` when it is gone. A patch without fields changes nothing and runs no hooks, `afterGet` neither: a row is returned as it was given, without any
+ * statement; for a key the row is read. With `{ allowStale: true }` a row that is gone, or was changed by somebody else, is none instead of a failure.
+ *
+ * @since 0.1.0
+ * @category writing
+ */
+export const update = <T extends Table.Any, const O extends ChangeOptions = NoOptions>(
+  table: T,
+  target: Table.Key<T> | Table.Row<T>,
+  patch: Table.Update<T>,
+  options?: O
+): Effect.Effect<
+  ChangedRow<T, O>,
+  StaleError<T, O> | InvalidInput<T["name"]> | WriteError<T, "update">,
+  Repo | Table.HookContext<T, "update">
+> => Effect.flatMap(Repo, (repo) => repo.update(table, target, patch, options))
+
+const remove = <T extends Table.Any, const O extends ChangeOptions = NoOptions>(
+  table: T,
+  target: Table.Key<T> | Table.Row<T>,
+  options?: O
+): Effect.Effect<ChangedRow<T, O>, StaleError<T, O> | WriteError<T, "delete">, Repo | Table.HookContext<T, "delete">> =>
+  Effect.flatMap(Repo, (repo) => repo.delete(table, target, options))
+
+export {
+  /**
+   * Deletes one row, named by its key or by the row itself, and returns what it held. Fails with `NotFound` when there is none, and with `StaleRow` when
+   * it is given a row of a table with a version and somebody else has changed that row since. In a table with `softDelete` the row is only marked. With
+   * `{ allowStale: true }` a row that is gone, or was changed by somebody else, is none instead of a failure.
+   *
+   * @since 0.1.0
+   * @category writing
+   */
+  remove as delete
+}
+
+/**
+ * Brings back a row that was deleted softly, as `Table.make`'s `softDelete` has it. Fails with `NotFound` when there is none, or it is not deleted. Runs no
+ * hooks.
+ *
+ * @since 0.1.0
+ * @category writing
+ */
+export const restore = <T extends Table.SoftlyDeleted>(
+  table: T,
+  target: Table.Key<T> | Table.Row<T>
+): Effect.Effect<Table.Row<T>, NotFound<T["name"]> | Table.ConstraintError<T> | StatementError, Repo> =>
+  Effect.flatMap(Repo, (repo) => repo.restore(table, target))
 
 /**
  * Changes a row by what it holds: reads it under a lock (`for no key update`), hands it to a function and writes the fields that gives, all in one transaction
