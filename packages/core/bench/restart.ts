@@ -1,6 +1,6 @@
 /** A service with a finalizer, and one with a worker besides, built and closed or crashed and restarted. */
 import { Supervised, SupervisionTree, TestSupervision } from "@effecto/core"
-import { Context, Effect, Exit, Layer, Logger, LogLevel, type Runtime, Scope } from "effect"
+import { Context, Effect, Exit, Layer, Logger, LogLevel, Reloadable, type Runtime, Scope } from "effect"
 import type { Contestant } from "../../../scripts/bench/Contestant.js"
 
 export interface Counted {
@@ -93,5 +93,30 @@ export const restarting = (
     return Effect.as(Effect.repeatN(once, ops - 1), counted).pipe(Effect.provide(runtime), Effect.runPromise)
   },
   validate: checked,
+  teardown: ({ scope }) => Effect.runPromise(Scope.close(scope, Exit.void))
+})
+
+interface Reloading {
+  readonly counted: Counted
+  readonly context: Context.Context<Reloadable.Reloadable<It>>
+  readonly scope: Scope.CloseableScope
+}
+
+/** What Effect has today: a reload by hand. Nobody notices a crash, and callers may get the closed instance meanwhile. */
+export const reloading = (layer: (counted: Counted) => Layer.Layer<It>): Contestant<Reloading, Counted> => ({
+  setup: async () => {
+    const counted: Counted = { built: 0, closed: 0 }
+    const scope = await Effect.runPromise(Scope.make())
+    const reloadable = Reloadable.manual(It, { layer: layer(counted) })
+    const context = await Effect.runPromise(Effect.provideService(Layer.build(reloadable), Scope.Scope, scope))
+    return { counted, context, scope }
+  },
+  ops,
+  run: ({ context, counted }) =>
+    Effect.as(Effect.repeatN(Reloadable.reload(It), ops - 1), counted).pipe(Effect.provide(context), Effect.runPromise),
+  validate: (counted) => {
+    if (counted.built < ops || counted.built - counted.closed !== 1)
+      throw new Error(`${counted.built} were built, ${counted.closed} were closed`)
+  },
   teardown: ({ scope }) => Effect.runPromise(Scope.close(scope, Exit.void))
 })
