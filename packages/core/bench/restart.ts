@@ -96,7 +96,7 @@ export const restarting = (
   teardown: ({ scope }) => Effect.runPromise(Scope.close(scope, Exit.void))
 })
 
-interface Reloading {
+export interface Reloading {
   readonly counted: Counted
   readonly context: Context.Context<Reloadable.Reloadable<It>>
   readonly scope: Scope.CloseableScope
