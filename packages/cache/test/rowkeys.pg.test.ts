@@ -2,7 +2,7 @@
 import { Model, SqlClient } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
 import { RepoCache } from "@effecto/cache"
-import { Repo, Table } from "@effecto/core"
+import { Announcement, Repo, Table } from "@effecto/core"
 import { EmbeddedPostgres } from "@effecto/core/testing"
 import { BigDecimal, DateTime, Deferred, Effect, Fiber, Layer, Metric, Option, Schema } from "effect"
 
@@ -151,6 +151,22 @@ layer(TestRepo, { excludeTestServices: true })((it) => {
         expect(yield* counted(Effect.map(folk.get(1), nameOf))).toEqual([undefined, 0])
         yield* Repo.insert(People, { id: 1, name: "Ada" })
         expect(nameOf(yield* folk.get(1))).toBe("Ada")
+      })
+    )
+  })
+
+  describe("touch", () => {
+    it.scoped("of a key that may be spelled otherwise reaches the row under any spelling", () =>
+      Effect.gen(function* () {
+        const id = "0b5d27f4-7d1c-4c51-9a3a-0c7f6a2f3c11"
+        const sql = yield* SqlClient.SqlClient
+        yield* setUp("drop table if exists gadgets; create table gadgets (id uuid primary key, name text not null)")
+        yield* Repo.insert(Devices, { id, name: "old" })
+        const gadgets = yield* RepoCache.make(Devices)
+        expect(nameOf(yield* gadgets.get(id))).toBe("old")
+        yield* sql`update gadgets set name = 'new'`
+        yield* Announcement.touch(Devices, [id.toUpperCase()])
+        expect(nameOf(yield* gadgets.get(id))).toBe("new")
       })
     )
   })

@@ -132,8 +132,8 @@ export const onRestart = (run: () => void): Effect.Effect<void, never, Repo | Sc
   )
 
 /**
- * Says that rows of a table were changed by something else than the Repo: by these keys, or all of them when there are none given. Announced like any other
- * write: after the COMMIT of the transaction it stands in, or at once.
+ * Says that rows of a table were changed by something else than the Repo: by these keys, or all of them when there are none given, or where the database may
+ * spell one of the keys otherwise (a text may be a uuid in upper case). Announced like any other write: after the COMMIT of the transaction it stands in, or at once.
  *
  * @since 0.1.0
  * @category announcing

@@ -32,7 +32,7 @@ const hasOneSpelling = (key: unknown): boolean =>
     : typeof key === "number" || typeof key === "bigint" || typeof key === "boolean"
 
 /** The keys of the rows that are asked for by these keys, as far as they are known before the database has answered. */
-const before = (known: Keys): Keys => {
+export const before = (known: Keys): Keys => {
   if (known === "all") return known
   const keys = [...known]
   return keys.every(hasOneSpelling) ? keys : "all"

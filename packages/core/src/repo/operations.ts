@@ -2,7 +2,7 @@
 import { SqlError, Statement } from "@effect/sql"
 import { Effect, Function, Option, Stream } from "effect"
 import { type Aggregate, aggregate } from "./aggregate.js"
-import { announced } from "./announcing.js"
+import { announced, before } from "./announcing.js"
 import type { Associations } from "./association.js"
 import { type Bulk, deleteAll, insertAll, updateAll } from "./bulk.js"
 import { chained, type Middleware } from "./chain.js"
@@ -322,7 +322,7 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
     touch: (table: Any, keys?: ReadonlyArray<unknown>) => {
       const self = implementationOf(table)
       const touched = keys ?? "all"
-      return announced(database, self, touched, () => touched, Function.identity, Effect.void)
+      return announced(database, self, touched, () => before(touched), Function.identity, Effect.void)
     },
 
     transact: (self: Effect.Effect<unknown, unknown, unknown>, options = {}) =>
