@@ -14,21 +14,30 @@ export const startedInTransaction = (fiber: Fiber.RuntimeFiber<unknown, unknown>
 /** Whether what a caller reads is its own: in a transaction, or a session. */
 export const readsAlone = Transaction.isInside
 
-export const inTransaction = Transaction.inTransaction
+/** The end of a transaction that is not ours, if the effect that asks runs in one. */
+const foreignEnd = Effect.contextWith((context: Context.Context<never>) => Transaction.unsafeForeignEnd(context))
+
+/** Whether the effect that asks runs in an open transaction, ours or another, whose end will be seen. */
+export const inTransaction: Effect.Effect<boolean> = Effect.flatMap(Transaction.inTransaction, (inside) =>
+  inside ? Effect.succeed(true) : Effect.map(foreignEnd, (onEnd) => onEnd !== undefined)
+)
 
 /**
  * Runs `committed` when the transaction around has committed, or its outcome is unknown, and `rolledBack` otherwise; outside of a transaction runs
  * `committed` now. Exactly one of the two runs.
  */
 export const settle = (committed: () => void, rolledBack: () => void): Effect.Effect<void> =>
-  Effect.flatMap(inTransaction, (inside) =>
+  Effect.flatMap(Transaction.inTransaction, (inside) =>
     inside
       ? Effect.zipRight(
           Transaction.onCommitOrNow(Effect.sync(committed)),
           // Sound: we are inside of one.
           Transaction.afterRollback(Effect.sync(rolledBack)) as Effect.Effect<void>
         )
-      : Effect.sync(committed)
+      : Effect.map(foreignEnd, (onEnd) => {
+          if (onEnd === undefined) committed()
+          else onEnd((outcome) => (outcome === "rolledBack" ? rolledBack() : committed()))
+        })
   )
 
 /** Whether something that ended so may have been committed all the same. */

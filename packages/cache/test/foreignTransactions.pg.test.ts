@@ -2,10 +2,10 @@
 import { SqlClient } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
 import { expect, layer } from "@effect/vitest"
-import { ChangeFeed, RepoCache } from "@effecto/cache"
+import { Cache, ChangeFeed, RepoCache } from "@effecto/cache"
 import { Announcement, Repo } from "@effecto/core"
 import { EmbeddedPostgres } from "@effecto/core/testing"
-import { Context, Deferred, Effect, Exit, Fiber, Layer, Logger } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, Layer, Logger, Option } from "effect"
 import { fixture, People, process } from "./processes.js"
 
 /** A Repo, a cache and a feed over a client, and that client itself, for whoever does not know of the Repo. */
@@ -144,6 +144,28 @@ layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
       yield* sql`select pg_terminate_backend(${inside})`
       expect(Exit.isFailure(yield* end)).toBe(true)
       expect([yield* Deferred.await(told), yield* one.name]).toEqual(["unknown", "Ada"])
+    })
+  )
+
+  it.scoped("have a Cache evict after the commit, and not after a rollback", () =>
+    Effect.gen(function* () {
+      const one = yield* setup()
+      const name = Effect.map(one.run(Effect.orDie(Repo.fetch(People, 1))), ({ name }) => Option.some(name))
+      const cache = yield* Cache.make({ name: "names", idle: "1 hour", lookup: (_: number) => name })
+      const write = (name: string) =>
+        Repo.update(People, 1, { name }).pipe(cache.evicting(1), Effect.zipRight(cache.fetch(1)))
+      const seen: Array<unknown> = [yield* cache.fetch(1)]
+      const rolledBack = yield* held(one, write("Eve"), Effect.fail("no"))
+      seen.push(rolledBack.inside, yield* cache.fetch(1))
+      yield* rolledBack.end
+      const { loads } = yield* cache.stats
+      seen.push(yield* cache.fetch(1))
+      expect((yield* cache.stats).loads).toBe(loads)
+      const committed = yield* held(one, write("Eve"))
+      seen.push(committed.inside, yield* cache.fetch(1))
+      yield* committed.end
+      seen.push(yield* cache.fetch(1))
+      expect(seen).toEqual(["Ada", "Eve", "Ada", "Ada", "Eve", "Ada", "Eve"])
     })
   )
 })

@@ -24,7 +24,9 @@
  */
 import { SqlClient } from "@effect/sql"
 import { Context, Effect } from "effect"
+import type { OnEnd } from "./changes.js"
 import { databaseOf, foreignConnection } from "./database.js"
+import { foreignEnd } from "./foreign.js"
 import { currentFrame, type Frame, type Outcome, Transaction } from "./frame.js"
 import { type Held, heldTag, isInSession, sessions } from "./held.js"
 import { hookState } from "./hookstate.js"
@@ -229,3 +231,15 @@ export const detached = <R>(context: Context.Context<R>): Context.Context<Exclud
   )(context as Context.Context<R | Transaction | SqlClient.TransactionConnection | Held>) as unknown as Context.Context<
     Exclude<R, Transaction>
   >
+
+/**
+ * How to be told of the end of the `withTransaction` of @effect/sql's own client that a fiber with this context runs in: synchronously, before whoever waits for that goes
+ * on, with what became of it. Nothing where there is none, or where its end cannot be seen, because the driver is not `pg`.
+ *
+ * @since 0.1.0
+ * @category caches
+ */
+export const unsafeForeignEnd = (context: Context.Context<never>): OnEnd | undefined => {
+  const connection = foreignConnection(context)
+  return connection && foreignEnd(connection)
+}

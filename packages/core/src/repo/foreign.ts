@@ -69,6 +69,8 @@ const driverOf = (connection: SqlConnection.Connection): Driver | undefined => {
 /** Looks on until the transaction that is open on a connection is over. */
 class Watch {
   private readonly transactions = new Map<Announcer, ForeignTransaction>()
+  /** Who is told after the listeners. */
+  readonly ends: Array<(outcome: Outcome) => void> = []
   /** What the last command came to. */
   private last = ""
   private isCommitted = false
@@ -115,16 +117,14 @@ class Watch {
     connection.off("end", this.lost)
     watches.delete(this.driver)
     for (const transaction of this.transactions.values()) transaction.end(outcome)
+    for (const listener of this.ends) listener(outcome)
   }
 }
 
 const watches = new WeakMap<Driver, Watch>()
 
-/** The transaction that is open on a connection which is not ours; none where there is none, or where the driver does not say so. */
-export const foreignTransaction = (
-  connection: SqlConnection.Connection,
-  announcer: Announcer
-): ForeignTransaction | undefined => {
+/** Whoever looks at the transaction that is open on a connection which is not ours; nobody where there is none, or where the driver does not say so. */
+const watchOf = (connection: SqlConnection.Connection): Watch | undefined => {
   const driver = driverOf(connection)
   if (driver === undefined) return undefined
   let watch = watches.get(driver)
@@ -134,5 +134,19 @@ export const foreignTransaction = (
     watch = new Watch(driver)
     watches.set(driver, watch)
   }
-  return watch.for(announcer)
+  return watch
+}
+
+/** What an announcer has to know of the transaction that is open on a connection which is not ours, if the end of that can be seen. */
+export const foreignTransaction = (
+  connection: SqlConnection.Connection,
+  announcer: Announcer
+): ForeignTransaction | undefined => watchOf(connection)?.for(announcer)
+
+/** Has a function called when such a transaction is over; nothing where that cannot be seen. */
+export const foreignEnd = (
+  connection: SqlConnection.Connection
+): ((listener: (outcome: Outcome) => void) => void) | undefined => {
+  const ends = watchOf(connection)?.ends
+  return ends && ((listener) => ends.push(listener))
 }
