@@ -14,7 +14,7 @@ import {
   TestSupervision
 } from "@effecto/core"
 import { EmbeddedPostgres } from "@effecto/core/testing"
-import { Cause, Deferred, Effect, Exit, Layer, Logger, Option } from "effect"
+import { Cause, Deferred, Effect, Exit, Layer, Logger, Option, Stream } from "effect"
 import { fixture, People, process } from "./processes.js"
 
 const restart = (path: string) => Effect.zipRight(TestSupervision.crash(path), TestSupervision.awaitRestart(path))
@@ -210,6 +210,38 @@ layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
       })
     )
   }
+
+  it.effect(
+    "a middleware around a Repo that is a child goes around its next instance, and so does one around that",
+    () =>
+      Effect.gen(function* () {
+        yield* fixture
+        const base = yield* Effect.context<PgClient.PgClient>()
+        const seen: Array<unknown> = []
+        const watching = (name: string) =>
+          Repo.middleware((call, next) => {
+            seen.push(`${name} ${call.operation}`)
+            return next()
+          })
+        const tree = watching("outer").pipe(
+          Layer.provideMerge(watching("inner")),
+          Layer.provideMerge(compositions["the Repo and its client are one child"].data(clientLayer)),
+          Layer.provide(Layer.succeedContext(base)),
+          SupervisionTree.layer({ name: "app", intensity: 100 })
+        )
+        yield* Effect.gen(function* () {
+          const kept = Repo.fetch(People, 1)
+          yield* kept
+          yield* restart("app/repo")
+          seen.push((yield* kept).name)
+          seen.push(yield* Stream.runCount(Repo.stream(People)), yield* Repo.transact(Repo.count(People)))
+        }).pipe(SupervisionTree.provide(tree), silent)
+        const fetch = ["outer get", "inner get"]
+        const rest = seen.slice(5)
+        expect(seen.slice(0, 5)).toEqual([...fetch, ...fetch, "Ada"])
+        expect(rest.filter((one) => typeof one === "number")).toEqual([2, 2])
+      })
+  )
 
   it.effect("a feed that cannot begin says why: a defect is a defect", () =>
     Effect.gen(function* () {

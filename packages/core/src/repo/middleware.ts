@@ -1,6 +1,7 @@
 /** A Repo with something around its calls. */
-import { Context, Effect, Layer } from "effect"
-import { real } from "../supervision/lineage.js"
+import { Context, Effect, Layer, Stream } from "effect"
+import type { Slot } from "../supervision/instance.js"
+import { real, slotOf } from "../supervision/lineage.js"
 import type { Around, Middleware } from "./chain.js"
 import { builtWith, make } from "./operations.js"
 import { Repo } from "./repository.js"
@@ -66,9 +67,6 @@ export const middleware = <R = never>(
     Repo,
     Effect.contextWith((context: Context.Context<Repo | R>) => {
       const repo = Context.get(context, Repo)
-      // Through a handle this is a use of it, which a tree wants to know of: what is made here is good for this instance.
-      void repo.announcer
-      const { database, middlewares } = builtWith(real(repo))
       const needs = Context.omit(Repo)(context) as Context.Context<R>
       const added: Middleware = {
         around: (call, next) =>
@@ -78,6 +76,50 @@ export const middleware = <R = never>(
           (options?.tables?.some((table) => table.name === call.table.name && table.schema === call.table.schema) ??
             true)
       }
-      return make(database, [added, ...middlewares])
+      return following(repo, (service) => {
+        const { database, middlewares } = builtWith(service)
+        return make(database, [added, ...middlewares])
+      })
     })
   )
+
+type Service = Context.Tag.Service<typeof Repo>
+
+/** Repos that are made around another one at each restart of that, and what they are now. */
+const followers = new WeakMap<Service, { readonly slot: Slot; readonly current: () => Service }>()
+
+/** What is made of a Repo; of one that is a child of a tree, and comes as a handle, again for each of its instances. */
+const following = (repo: Service, over: (service: Service) => Service): Service => {
+  const slot = slotOf(repo) ?? followers.get(repo)?.slot
+  if (slot === undefined) return over(repo)
+  const now = (): Service => {
+    // A use of the handle, which a tree wants to know of.
+    void repo.announcer
+    const service = real(repo)
+    return followers.get(service)?.current() ?? service
+  }
+  let at: Service | undefined
+  let made: Service
+  const current = (): Service => {
+    const service = now()
+    if (service !== at) {
+      made = over(service)
+      at = service
+    }
+    return made
+  }
+  const calls = Object.keys(current()).map((name) => {
+    // Sound: all that a Repo has are calls, which are given what they were called with, and the announcer.
+    const call = (args: ReadonlyArray<unknown>) => (current()[name as "get"] as (...all: typeof args) => never)(...args)
+    const ready = <A>(use: () => Effect.Effect<A>): Effect.Effect<A> =>
+      Effect.suspend(() => (slot.current === undefined ? Effect.flatMap(slot.awaitUp, use) : use()))
+    const through =
+      name === "stream"
+        ? (...args: ReadonlyArray<unknown>) => Stream.unwrap(ready(() => Effect.sync(() => call(args))))
+        : (...args: ReadonlyArray<unknown>) => ready(() => call(args))
+    return [name, name === "announcer" ? repo.announcer : through]
+  })
+  const service = Object.fromEntries(calls) as Service // it has the members of one
+  followers.set(service, { slot, current })
+  return service
+}
