@@ -8,10 +8,10 @@ import type { Instance, Slot } from "../../src/supervision/instance.js"
 /** As far as it is looked at: what it was configured with. */
 const client = (config?: object) => ({ config }) as unknown as SqlClient.SqlClient
 
-/** Instances of one child. */
-const child = (path = "app/repo", parent?: Instance) => {
+/** Instances of one child, of a tree or of a dynamic supervisor, which draws itself. */
+const child = (path = "app/repo", parent?: Instance, draw?: () => void) => {
   const slot = { path } as Slot
-  return () => ({ slot, owner: { parent } }) as unknown as Instance
+  return () => ({ slot, owner: { parent, draw } }) as unknown as Instance
 }
 
 const [a, b] = [{ host: "a" }, { host: "b", url: Redacted.make("postgres://b") }]
@@ -66,6 +66,14 @@ describe("announcerOf", () => {
     announcer.onRenewal(() => told.push("new"))
     expect(announcerOf(client({ ...a }), instance)).toBe(announcer)
     expect(told).toEqual([])
+  })
+
+  it("ends with a child of a dynamic supervisor, and not with an instance of that", () => {
+    const outer = child("app/tenants")()
+    const next = child("app/tenants/acme", outer, () => {})
+    const announcer = announcerOf(client(a), next())
+    expect(announcerOf(client(a), next())).toBe(announcer)
+    expect(announcerOf(client(a), child("app/tenants/acme", outer, () => {})())).not.toBe(announcer)
   })
 
   it("outlives the child that a tree is built in", () => {
