@@ -108,8 +108,9 @@ layer(TestRepo, { excludeTestServices: true })((it) => {
 
   describe("a table whose schema is named in one place and not in another", () => {
     class Thing extends Model.Class<Thing>("Thing")({ id: Model.GeneratedByApp(Schema.Number), name: Schema.String }) {}
-    const Things = Table.make(Thing, { name: "things", key: "id" })
-    const PublicThings = Table.make(Thing, { name: "things", key: "id", schema: "public" })
+    // Of a name of its own: statements on the tables above are prepared with keys of other types.
+    const Things = Table.make(Thing, { name: "numbered", key: "id" })
+    const PublicThings = Table.make(Thing, { name: "numbered", key: "id", schema: "public" })
     for (const [held, told] of [
       [Things, PublicThings],
       [PublicThings, Things]
@@ -121,7 +122,7 @@ layer(TestRepo, { excludeTestServices: true })((it) => {
             Effect.gen(function* () {
               const sql = yield* SqlClient.SqlClient
               yield* sql.unsafe(
-                "drop table if exists things; create table things (id int primary key, name text not null); insert into things values (1, 'old')"
+                "drop table if exists numbered; create table numbered (id int primary key, name text not null); insert into numbered values (1, 'old')"
               )
               if (by === "a trigger") yield* ChangeFeed.installTrigger(told)
               const one = RepoCache.layer(held).pipe(Layer.provideMerge(ChangeFeed.layer()))
@@ -151,7 +152,7 @@ layer(TestRepo, { excludeTestServices: true })((it) => {
                 )
                 yield* Effect.yieldNow()
                 yield* by === "a trigger"
-                  ? sql`update things set name = 'new'`
+                  ? sql`update numbered set name = 'new'`
                   : Effect.provide(Repo.update(told, 1, { name: "new" }), other)
                 yield* heard.await
                 expect(yield* read).toEqual(["new", "new"])
