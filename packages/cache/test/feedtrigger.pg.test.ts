@@ -63,22 +63,24 @@ const TestRepo = Repo.layer().pipe(Layer.provideMerge(EmbeddedPostgres))
 
 layer(TestRepo, { excludeTestServices: true })((it) => {
   describe("a row that is changed by hand", () => {
-    for (const [kind, type, key, other, isTold] of cases)
+    for (const [place, [kind, type, key, other, isTold]] of cases.entries())
       it.scoped(`is forgotten: Schema ${kind} on ${type}, ${key}${isTold ? ", and no other" : ""}`, () =>
         Effect.gen(function* () {
           // Sound: each of the fields is a schema that goes with the type of its column.
           const id = Model.GeneratedByApp(fields[kind] as Schema.Schema<string>)
           class Thing extends Model.Class<Thing>("Thing")({ id, name: Schema.String }) {}
-          const Things = Table.make(Thing, { name: "things", key: "id" })
+          // A name of its own: connections remember what the columns of a table were.
+          const name = `things_${place}`
+          const Things = Table.make(Thing, { name, key: "id" })
           const sql = yield* SqlClient.SqlClient
           yield* sql.unsafe(`
             create extension if not exists citext;
-            drop table if exists things;
-            drop type if exists mood, short;
+            drop table if exists ${name};
+            drop type if exists mood, short cascade;
             create type mood as enum ('ab', 'cd');
             create domain short as varchar(5);
-            create table things (id ${type} primary key, name text not null);
-            insert into things values (${key}, 'old'), (${other}, 'other')`)
+            create table ${name} (id ${type} primary key, name text not null);
+            insert into ${name} values (${key}, 'old'), (${other}, 'other')`)
           yield* ChangeFeed.installTrigger(Things)
           const context = yield* Layer.build(RepoCache.layer(Things).pipe(Layer.provideMerge(ChangeFeed.layer())))
           return yield* Effect.gen(function* () {
@@ -93,7 +95,7 @@ layer(TestRepo, { excludeTestServices: true })((it) => {
               Effect.fork
             )
             yield* Effect.yieldNow()
-            yield* sql.unsafe(`update things set name = 'new' where name = 'old'`)
+            yield* sql.unsafe(`update ${name} set name = 'new' where name = 'old'`)
             yield* heard.await
             const { size } = (yield* cache.stats).rows
             const names = yield* Effect.forEach(rows, ({ id }) =>
