@@ -14,6 +14,7 @@
 import { type SqlConnection, SqlError } from "@effect/sql"
 import { Effect, Exit, Predicate } from "effect"
 import { type Call, type CallWire, Command, callOf, type Done, type Reader } from "./call.js"
+import { maximalParameters } from "./messages.js"
 import { type Statement, toDriver } from "./prepared.js"
 
 type Listener = (event: "connect" | "sslconnect" | "error" | "end" | "readyForQuery", listener: () => void) => void
@@ -178,14 +179,25 @@ export class Running {
     limit?: number
   ) {
     const timer = limit === undefined ? undefined : setTimeout(() => abort(driver), limit)
-    hand((cause, result) => {
+    const over = (exit: Exit.Exit<unknown, SqlError.SqlError>) => {
       if (timer !== undefined) clearTimeout(timer)
-      this.exit = cause
-        ? Exit.fail(new SqlError.SqlError({ cause, message: "Failed to execute statement" }))
-        : Exit.succeed(result)
-      this.wake?.(this.exit)
+      this.exit = exit
+      this.wake?.(exit)
       this.ended?.()
-    })
+    }
+    try {
+      hand((cause, result) =>
+        over(
+          cause
+            ? Exit.fail(new SqlError.SqlError({ cause, message: "Failed to execute statement" }))
+            : Exit.succeed(result)
+        )
+      )
+    } catch (problem) {
+      // The driver may believe that a statement runs: nobody could use the connection again, and nobody would be told.
+      abort(driver)
+      over(Exit.die(problem))
+    }
   }
 
   get isOver(): boolean {
@@ -235,10 +247,19 @@ const send = (
 ): Effect.Effect<unknown, SqlError.SqlError> =>
   sending(driver, (done) => driver.query(statement, parameters, done), limit)
 
+const tooMany = (count: number) =>
+  new Error(
+    `it has ${count} parameters, and PostgreSQL takes ${maximalParameters} at most: give it a list as one of them (= any), or several statements`
+  )
+
 /** How one of our own statements gets into a driver's queue. */
 const handing =
   (driver: Driver, statement: Statement, parameters: ReadonlyArray<unknown>) =>
   (done: Done): void => {
+    if (parameters.length > maximalParameters) {
+      done(tooMany(parameters.length))
+      return
+    }
     const call =
       statement.asLists && takesCalls(driver)
         ? callOf(statement, parameters, (type, format) => driver.getTypeParser(type, format), done)

@@ -45,6 +45,9 @@ export const parameterTexts = (parameters: ReadonlyArray<unknown>): ReadonlyArra
   return texts
 }
 
+/** As many parameters as PostgreSQL takes for one statement. */
+export const maximalParameters = 65_535
+
 /** Beyond this length it is cheaper to have a text written than to write it. */
 const short = 24
 
@@ -62,8 +65,9 @@ class Writer {
     this.at += 1
   }
 
+  /** PostgreSQL reads such a number as one without a sign. */
   int16(value: number): void {
-    this.at = this.bytes.writeInt16BE(value, this.at)
+    this.at = this.bytes.writeUInt16BE(value, this.at)
   }
 
   int32(value: number): void {

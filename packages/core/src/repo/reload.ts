@@ -3,12 +3,10 @@ import { Effect, Option } from "effect"
 import { identity } from "./changes.js"
 import { quoted } from "./columnnames.js"
 import { type Asked, equalities } from "./condition.js"
+import { maximalParameters } from "./messages.js"
 import { DbError, type StatementError } from "./RepoError.js"
 import { keyOf } from "./rowkey.js"
 import type { TableImplementation } from "./tableimplementation.js"
-
-/** As many parameters as PostgreSQL takes for one statement. */
-export const maximalParameters = 65_535
 
 /** What asks for rows by their keys: one list, however many they are, or as many tuples as fit into a statement. */
 const byKeys = (table: TableImplementation, keys: ReadonlyArray<unknown>): Effect.Effect<ReadonlyArray<Asked>> => {

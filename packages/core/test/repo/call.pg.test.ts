@@ -96,6 +96,27 @@ describe("a statement", () => {
       })
     )
 
+    it.scoped(
+      "has as many parameters as PostgreSQL takes; one with more is refused, and its connection is as good as before",
+      () =>
+        Effect.gen(function* () {
+          yield* fresh
+          const { repo, sql } = yield* pool(1)
+          const among = (count: number) =>
+            repo.count(Notes, sql`id in ${sql.in(Array.from({ length: count }, (_, at) => at))}`)
+          const inTransaction = (count: number) => repo.transact(Effect.ensuring(among(count), Effect.exit(among(1))))
+          yield* repo.insert(Notes, note)
+          for (const run of [among, inTransaction]) {
+            expect(yield* run(32_767)).toBe(1)
+            expect(yield* run(32_768)).toBe(1)
+            expect(yield* run(65_535)).toBe(1)
+            const error = yield* Effect.flip(run(65_536))
+            expect([error._tag, error.message]).toEqual(["DbError", expect.stringContaining("65536 parameters")])
+            expect(yield* run(1)).toBe(0)
+          }
+        })
+    )
+
     it.scoped("says what reading its values threw, and leaves its connection as good as it was", () =>
       Effect.gen(function* () {
         yield* fresh
