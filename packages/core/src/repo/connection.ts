@@ -490,7 +490,7 @@ export class FrameChannel extends Channel {
   }
 
   protected override sends(fiber: AnyFiber, text: string, about: Source): void {
-    const { guarded } = fiber.getFiberRef(hookState)
+    const guarded = this.frame.writer(fiber) ?? fiber.getFiberRef(hookState).guarded
     if (guarded !== undefined && (about === sqlSource ? mayWrite(text) : !readsOnly.test(text)))
       this.frame.writesFor(guarded)
   }

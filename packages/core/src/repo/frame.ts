@@ -148,6 +148,7 @@ export class Frame implements TransactionState {
   private reason: string | undefined = undefined
   /** What has written here, or in savepoints that were kept, and has hooks that are not through. */
   private unfinished: Set<Guarded> | undefined = undefined
+  private writers: Map<object, Guarded> | undefined = undefined
   /** What statements of this frame run on; made by the database that opened it. */
   channel: Channel | undefined = undefined
 
@@ -181,6 +182,20 @@ export class Frame implements TransactionState {
   private get isUnfinished(): boolean {
     for (const guarded of this.unfinished ?? []) if (!guarded.isOver && !isWithin(this.opener, guarded)) return true
     return false
+  }
+
+  /** From now on a fiber's statements here are those of a write between hooks, or again its own. */
+  writesBy(fiber: object, guarded: Guarded | undefined): void {
+    if (guarded === undefined) this.writers?.delete(fiber)
+    else {
+      this.writers ??= new Map()
+      this.writers.set(fiber, guarded)
+    }
+  }
+
+  /** Whose statements a fiber's are, if {@link writesBy} has said so here or around this. */
+  writer(fiber: object): Guarded | undefined {
+    return this.writers?.get(fiber) ?? this.parent?.writer(fiber)
   }
 
   /** A statement that writes is sent, on behalf of this one and of what that runs inside of. */

@@ -62,19 +62,20 @@ export const hookedWrites = (database: Database, service: () => Service, read: R
         database,
         mayBeSkipped ? { ...chosen, savepoint: true } : chosen,
         {
-          before: (fiber) =>
+          before: (fiber, guarded) =>
             chosen.loadsOld
               ? Effect.flatMap(oldOf(table, source), (old) => {
                   about = { ...about, old }
-                  return throughBefore(fiber, service(), chosen, input, about)
+                  return throughBefore(fiber, service(), chosen, input, about, guarded)
                 })
-              : throughBefore(fiber, service(), chosen, input, about),
+              : throughBefore(fiber, service(), chosen, input, about, guarded),
           statement,
-          after: (fiber, row, prepared) => {
+          isOneStatement: true,
+          after: (fiber, row, prepared, guarded) => {
             const changeset = changesetOf(prepared)
             if (chosen.commit.length > 0) noteChange(fiber, database, service(), chosen, row, changeset, about)
             // Sound: hooks after a write give a row.
-            return throughAfter(fiber, service(), chosen, row, changeset, about) as Effect.Effect<object>
+            return throughAfter(fiber, service(), chosen, row, changeset, about, guarded) as Effect.Effect<object>
           }
         },
         (failure) => commitError(table, verb, failure)
@@ -107,13 +108,14 @@ export const hookedWrites = (database: Database, service: () => Service, read: R
         database,
         chosen,
         {
-          before: (fiber) =>
+          before: (fiber, guarded) =>
             call === "insertAll" && chosen.before.length > 0 && !Array.isArray(input)
               ? // Sound: every call of the Repo has DbError in its type.
                 (Effect.fail(unseen(table)) as Effect.Effect<never, never>)
-              : throughBefore(fiber, service(), chosen, input, told),
+              : throughBefore(fiber, service(), chosen, input, told, guarded),
           statement: (prepared) => statement(prepared, needsRows ? { ...options, returning: true } : options),
-          after: (fiber, rows, prepared) => {
+          isOneStatement: false,
+          after: (fiber, rows, prepared, guarded) => {
             // It was asked to give them.
             if (typeof rows === "number") return Effect.succeed(rows)
             // Sound: what is changed is an object of fields.
@@ -121,7 +123,7 @@ export const hookedWrites = (database: Database, service: () => Service, read: R
             if (chosen.commit.length > 0)
               for (const row of rows) noteChange(fiber, database, service(), chosen, row, changeset, told)
             // Sound: hooks after a write of many rows give rows.
-            const after = throughAfter(fiber, service(), chosen, rows, changeset, told) as Effect.Effect<
+            const after = throughAfter(fiber, service(), chosen, rows, changeset, told, guarded) as Effect.Effect<
               ReadonlyArray<object>
             >
             return Effect.map(after, (all) => (options?.returning === true ? all : rows.length))

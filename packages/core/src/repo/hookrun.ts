@@ -1,5 +1,5 @@
 /** Runs the hooks of a table: which, in what order, and which inside of another. */
-import { type Context, Effect, Exit } from "effect"
+import { Cause, type Context, Effect, Exit, Option } from "effect"
 import type { Database } from "./database.js"
 import { type Call, DeltaOf } from "./delta.js"
 import { frameOf } from "./frame.js"
@@ -219,15 +219,17 @@ export const throughBefore = (
   service: Service,
   hooks: Hooks,
   value: unknown,
-  about: Call
+  about: Call,
+  guarded: Guarded | undefined
 ): Effect.Effect<unknown> =>
   through(hooks.before, value, (hook, current) => {
     if (about.operation === "delete") {
-      const given = running(fiber, service, hook, current, undefined, about)
+      const given = running(fiber, service, hook, current, undefined, about, guarded)
       return Exit.isExit(given) && Exit.isSuccess(given) ? Exit.succeed(current) : Effect.as(given, current)
     }
     // Sound: what is written is an object of fields, or many of them.
-    return running(fiber, service, hook, current, Array.isArray(current) ? undefined : (current as object), about)
+    const changeset = Array.isArray(current) ? undefined : (current as object)
+    return running(fiber, service, hook, current, changeset, about, guarded)
   })
 
 /** Hands what was written, or read, through the hooks after it. */
@@ -237,18 +239,19 @@ export const throughAfter = (
   hooks: Hooks,
   value: unknown,
   changeset: object | undefined,
-  about: Call
+  about: Call,
+  /** The write that they are behind: what they write is guarded together with it. */
+  ofWrite?: Guarded
 ): Effect.Effect<unknown> => {
-  // Of a write, what its hooks write is guarded together with it.
-  const guarded: Guarded | undefined =
+  const ofRead: Guarded | undefined =
     about.operation === "get" ? { isOver: false, around: fiber.getFiberRef(hookState).guarded } : undefined
   const given = through(hooks.after, value, (hook, current) =>
-    running(fiber, service, hook, current, changeset, about, guarded)
+    running(fiber, service, hook, current, changeset, about, ofRead ?? ofWrite)
   )
-  return guarded === undefined || Exit.isExit(given)
+  return ofRead === undefined || Exit.isExit(given)
     ? given
     : Effect.map(given, (rows) => {
-        guarded.isOver = true
+        ofRead.isOver = true
         return rows
       })
 }
@@ -329,17 +332,19 @@ export const noteChange = (
   }
 }
 
-/** The three parts of a write between hooks, each to be called in its fiber. */
+/** The three parts of a write between hooks, each to be called in its fiber. `guarded` is the write in an open transaction. */
 export interface HookedWrite<A, E> {
-  readonly before: (fiber: Fiber) => Effect.Effect<unknown, E>
+  readonly before: (fiber: Fiber, guarded: Guarded | undefined) => Effect.Effect<unknown, E>
   readonly statement: (prepared: unknown) => Effect.Effect<A, E>
-  readonly after: (fiber: Fiber, written: A, prepared: unknown) => Effect.Effect<A, E>
+  /** Whether that is one statement, and not several in a transaction of their own. */
+  readonly isOneStatement: boolean
+  readonly after: (fiber: Fiber, written: A, prepared: unknown, guarded: Guarded | undefined) => Effect.Effect<A, E>
 }
 
 const inOrder = <A, E>({ after, before, statement }: HookedWrite<A, E>): Effect.Effect<A, E> =>
   Effect.withFiberRuntime((fiber) =>
-    Effect.flatMap(before(fiber), (prepared) =>
-      Effect.flatMap(statement(prepared), (written) => after(fiber, written, prepared))
+    Effect.flatMap(before(fiber, undefined), (prepared) =>
+      Effect.flatMap(statement(prepared), (written) => after(fiber, written, prepared, undefined))
     )
   )
 
@@ -370,24 +375,30 @@ export const together = <A, E, F>(
     }
     const rest = (prepared: unknown): Effect.Effect<A, E> => {
       const hasWritten = frame.hasWritten(guarded)
-      return Effect.matchEffect(write.statement(prepared), {
-        onFailure: (error) => {
-          if (!hasWritten && !isWritten(error)) frame.finish(guarded)
-          return Effect.fail(error)
-        },
-        onSuccess: (row) => {
-          const after = write.after(fiber, row, prepared)
-          return Exit.isExit(after) && Exit.isSuccess(after)
-            ? Effect.succeed(finish(after.value as A))
-            : Effect.map(after, finish)
+      const statement = write.statement(prepared)
+      // A FiberRef is the dearest way to say whose statement it is, which only several need.
+      if (write.isOneStatement) frame.writesBy(fiber, guarded)
+      return Effect.matchCauseEffect(
+        write.isOneStatement ? statement : Effect.locally(statement, hookState, { ...state, guarded }),
+        {
+          onFailure: (cause) => {
+            frame.writesBy(fiber, undefined)
+            const failure = Cause.failureOption(cause)
+            if (!hasWritten && Option.isSome(failure) && !isWritten(failure.value)) frame.finish(guarded)
+            return Effect.failCause(cause)
+          },
+          onSuccess: (row) => {
+            frame.writesBy(fiber, undefined)
+            const after = write.after(fiber, row, prepared, guarded)
+            return Exit.isExit(after) && Exit.isSuccess(after)
+              ? Effect.succeed(finish(after.value as A))
+              : Effect.map(after, finish)
+          }
         }
-      })
+      )
     }
-    const all = Effect.suspend(() => {
-      const before = write.before(fiber)
-      return Exit.isExit(before) && Exit.isSuccess(before) ? rest(before.value) : Effect.flatMap(before, rest)
-    })
-    return Effect.locally(all, hookState, { ...state, guarded })
+    const before = write.before(fiber, guarded)
+    return Exit.isExit(before) && Exit.isSuccess(before) ? rest(before.value) : Effect.flatMap(before, rest)
   })
 
 /** Whether what failed is written all the same: the row that came back did not fit the model. */
