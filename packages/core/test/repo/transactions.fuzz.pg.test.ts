@@ -16,8 +16,8 @@ import * as Transaction from "../../src/repo/Transaction.js"
 import { EmbeddedPostgres } from "../../src/testing.js"
 
 const connections = 4
-/** Thousands are run by setting this; a few hundred take seconds. */
-const transactions = Number(process.env.FUZZ_TRANSACTIONS ?? 500)
+/** In each of the two tests; more are run by setting this. */
+const transactions = Number(process.env.FUZZ_TRANSACTIONS ?? 1_500)
 const fibers = 200
 
 const TestRepo = Repo.layer().pipe(
