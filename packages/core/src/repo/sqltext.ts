@@ -10,7 +10,9 @@ const spaces = /[ \t\n\r\f\v]+/y
 const lineComments = /--[^\n\r]*/y
 const names = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/y
 const tags = /\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$/y
-const numbers = /\$?\d[\w.]*/y
+const numbers = /\$?\d[\d.]*/y
+/** Between two pieces of one string: a line's end, perhaps behind a comment, and more of the like. */
+const continuations = /(?:[ \t\f\v]|--[^\n\r]*(?=[\n\r]))*[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*[\n\r])*(?=')/y
 
 /** What something in a text is: a name, or one of PostgreSQL's words; something in quotes; or a character by itself. */
 interface Token {
@@ -43,7 +45,7 @@ const commentEnd = (text: string, begin: number): number | undefined => {
 }
 
 /** Two of them are one of its characters. Where it ends, or nothing. */
-const quoteEnd = (text: string, begin: number, backslashEscapes: boolean): number | undefined => {
+const pieceEnd = (text: string, begin: number, backslashEscapes: boolean): number | undefined => {
   const quote = text[begin]
   for (let at = begin + 1; at < text.length; at += 1) {
     if (text[at] === "\\" && backslashEscapes) at += 1
@@ -53,6 +55,19 @@ const quoteEnd = (text: string, begin: number, backslashEscapes: boolean): numbe
     }
   }
   return undefined
+}
+
+/** A string that goes on behind the end of a line is of one kind, whatever stood before its first piece. Where it ends, or nothing. */
+const quoteEnd = (text: string, begin: number, backslashEscapes: boolean): number | undefined => {
+  const isString = text[begin] === "'"
+  let end = pieceEnd(text, begin, backslashEscapes)
+  while (isString && end !== undefined) {
+    continuations.lastIndex = end
+    const between = continuations.exec(text)
+    if (between === null) return end
+    end = pieceEnd(text, end + between[0].length, backslashEscapes)
+  }
+  return end
 }
 
 const read = (text: string, backslashEscapes: boolean): Read => {
@@ -135,6 +150,7 @@ const faultOf = ({ tokens, unclosed }: Read): Fault | undefined => {
     if (text === "(") open.push(at)
     else if (text === ")" && open.pop() === undefined)
       return { reason: "closes a parenthesis that it has not opened", place: at + 1 }
+    else if (text === "\0") return { reason: "has a character in it that ends every text", place: at + 1 }
     else if (text === ";") return { reason: "ends the statement and begins another", place: at + 1 }
   }
   if (unclosed !== undefined)
@@ -146,7 +162,7 @@ const faultOf = ({ tokens, unclosed }: Read): Fault | undefined => {
 /** Why a text cannot stand in a statement of ours without changing what is around it; nothing if it can. */
 export const fault = (text: string): Fault | undefined => {
   // Most conditions have nothing in them that could be out of balance.
-  if (!/[()'"$;\\]|\/\*/.test(text)) return undefined
+  if (!/[()'"$;\\\0]|\/\*/.test(text)) return undefined
   for (const one of readings(text)) {
     const found = faultOf(one)
     if (found !== undefined) return found
@@ -173,11 +189,17 @@ const beginnings = (tokens: ReadonlyArray<Token>): ReadonlyArray<ReadonlyArray<s
   const all: Array<Array<string>> = []
   let words: Array<string> = []
   let isBeginning = true
-  // The body of a routine may have statements of its own: begin atomic … end.
+  // The body of a routine has statements of its own, between begin atomic and an end that begins none of them: other words like these are names, or end a case.
   let isRoutine = false
-  let bodies = 0
-  for (const { kind, text } of tokens) {
-    if (kind === "sign" && text === ";" && bodies === 0) {
+  let isBody = false
+  let depth = 0
+  for (const [place, { kind, text }] of tokens.entries()) {
+    const before = tokens[place - 1]?.text
+    if (isBody) {
+      isBody = !(kind === "word" && text === "end" && (before === ";" || before === "atomic"))
+      continue
+    }
+    if (kind === "sign" && text === ";") {
       all.push(words)
       words = []
       isBeginning = true
@@ -186,12 +208,13 @@ const beginnings = (tokens: ReadonlyArray<Token>): ReadonlyArray<ReadonlyArray<s
     }
     if (kind !== "word") {
       isBeginning = false
+      if (text === "(") depth += 1
+      if (text === ")") depth -= 1
       continue
     }
     if (isBeginning) words.push(text)
     if (words[0] === "create" && (text === "function" || text === "procedure")) isRoutine = true
-    if (isRoutine && (text === "begin" || (text === "case" && bodies > 0))) bodies += 1
-    if (isRoutine && text === "end" && bodies > 0) bodies -= 1
+    isBody = isRoutine && depth === 0 && text === "atomic" && before === "begin"
   }
   all.push(words)
   return all

@@ -13,7 +13,7 @@ export const isFetched = (text: string) => readsOnly.test(text) || (readsPerhaps
  * between them for one.
  */
 export const control =
-  /^(?:\s|;|--[^\n\r]*[\n\r]|\/\*.*?\*\/)*(?:(?:begin|commit|end|abort|start\s+transaction|prepare\s+transaction)\b|rollback\b(?!(?:\s+(?:work|transaction))?\s+to\b))/is
+  /^(?:\s|;|--[^\n\r]*[\n\r]|\/\*.*?\*\/)*(?:(?:begin|commit|end|abort|start|prepare)\b|rollback\b(?!(?:\s+(?:work|transaction))?\s+to\b))/is
 
 /** After these, what was prepared before may not fit its tables any more. */
 export const altering = /\b(?:alter|create|drop|discard|deallocate)\b/i

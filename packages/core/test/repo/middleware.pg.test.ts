@@ -387,6 +387,7 @@ describe("a middleware", () => {
               "text = $a$ ( $a$) or (true",
               "true -- (\n) or (true",
               "text = '\\'') or (true --'",
+              "text = E'a'\n'\\'' or text <> '\\') or (true -- '",
               "true; delete from notes; select 1",
               "(true",
               "text = 'a",
@@ -401,6 +402,8 @@ describe("a middleware", () => {
             expect(yield* Effect.flip(Repo.all(Notes, all))).toMatchObject({ _tag: "DbError", kind: "refused" })
             expect(yield* outcomes("false union all select id, tenant_id, text from notes")).toEqual(["Failure"])
             expect(yield* outcomes("true except select * from notes where false")).toEqual(["Failure"])
+            const continued = "text = E'a'\n'\\'' or text <> '\\' union select id, tenant_id, text from notes -- '"
+            expect(yield* outcomes(continued)).toEqual(["Failure"])
             // What is inside of parentheses, quotes and comments is the fragment's own affair.
             const fine = sql`id in (select 1 union select 2) and text <> ${"x"} and ')' <> '(' /* ) */ -- )`
             expect((yield* Repo.all(Notes, fine)).map(({ id }) => id)).toEqual([2])

@@ -32,7 +32,11 @@ describe("fault", () => {
     ["true; delete from people", "begins another", 5],
     ["name = 'Ada", "does not close a quote", 8],
     ["true /* and so on", "does not close a comment", 6],
-    ["name = $a$ Ada $$", "does not close a quote", 8]
+    ["name = $a$ Ada $$", "does not close a quote", 8],
+    // A string that goes on in another line is of one kind.
+    ["name = E'a'\n'\\'' or name = '\\') or (true -- '", "closes a parenthesis", 31],
+    ["name = E'a' -- and\n -- so on\n '\\'' or name = '\\') or (true -- '", "closes a parenthesis", 49],
+    ["true \0 and so on", "ends every text", 6]
   ])("finds what is wrong with %j", (text, reason, place) => {
     const found = fault(text)
     expect(found?.reason).toContain(reason)
@@ -47,6 +51,12 @@ describe("setOperation", () => {
     expect(setOperation("true UNION ALL select * from notes")).toBe("union")
     expect(setOperation("true except select 1")).toBe("except")
     expect(setOperation("name = '\\'' union select 1 --'")).toBe("union")
+    expect(setOperation("name = E'a'\n'\\'' or name = '\\' union select 1 -- '")).toBe("union")
+    expect(setOperation("name = E'a'\n-- b\n'\\'' or name = '\\' union select 1 -- '")).toBe("union")
+    expect(setOperation("name = E'a' '\\'' union select 1 -- '")).toBe("union")
+    // Before its fifteenth version, PostgreSQL takes these apart.
+    expect(setOperation("1 = 1union select 1")).toBe("union")
+    expect(setOperation("age = $1except select 1")).toBe("except")
   })
 })
 
@@ -62,13 +72,20 @@ describe("controls", () => {
     "select '\\''; commit; begin; select '\\''",
     "select E'\\''; abort",
     "create function f() returns int begin atomic select case when true then 1 end; end; commit",
-    "select 1; prepare transaction 'x'"
+    "select 1; prepare transaction 'x'",
+    "select E'a'\n'\\'', '\\'; rollback and chain; select 1 -- '",
+    "create function f(begin int) returns int return begin; rollback and chain",
+    "create function f(begin atomic) returns int return 1; rollback and chain",
+    "create function f() returns int begin atomic select 1 case; end; rollback and chain",
+    "create function f() returns int begin atomic select begin from notes; end; rollback and chain",
+    "create function f() returns int begin atomic end; rollback and chain"
   ])("finds the end of a transaction in %j", (text) => expect(controls(text, "any")).toBe(true))
 
   it.each([
     "select 'a; commit; b', $$; commit;$$, \"; commit;\" -- ; commit;\n /* ; commit; */",
     "savepoint mine; rollback to mine; rollback work to savepoint mine; release mine",
     "do $$ begin perform 1; end $$; select 1",
+    "create function f(begin int) returns int begin atomic insert into notes values (1); select 1 as end; select begin; end; select 1",
     "create function f() returns int language sql begin atomic select 1; select case when true then 1 else 2 end; end; select 1",
     "select 1; prepare one as select 1; select commit from notes",
     "create table starts (commit text); insert into starts values ('begin')"
