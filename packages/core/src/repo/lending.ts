@@ -36,6 +36,9 @@ const longest = 10
 /** How often the pool is asked at the same time: what it opens, it opens at once. */
 const mostAsked = 10
 
+/** A pool that takes longer than this to say no has waited in vain, and was not refused anything; in milliseconds. */
+const refusing = 100
+
 /** How long the server may take to roll back what was left open, in milliseconds. */
 export const settling = 5000
 
@@ -65,25 +68,36 @@ type Arrival = Exit.Exit<Loan, SqlError.SqlError>
 class Request {
   arrival: Arrival | undefined = undefined
   wake: ((arrival: Arrival) => void) | undefined = undefined
+  private readonly since = performance.now()
+  private end: ReturnType<typeof setTimeout> | undefined = undefined
 
-  constructor(
-    /** Those who came later have greater numbers. */
-    readonly number: number,
-    /** Where the pool may be asked for it. */
-    readonly runtime: Runtime.Runtime<never>
-  ) {}
+  /** The runtime is that in which the pool may be asked for it. */
+  constructor(readonly runtime: Runtime.Runtime<never>) {}
+
+  /** For how long it had waited at a time, in milliseconds. */
+  waitedAt(time: number): number {
+    return time - this.since
+  }
 
   receive(arrival: Arrival): void {
     this.arrival = arrival
+    this.leave()
     this.wake?.(arrival)
+  }
+
+  /** Calls back once, after so many milliseconds, unless it waits no more by then. */
+  endsIn(delay: number, tell: () => void): void {
+    this.end ??= setTimeout(tell, delay)
+  }
+
+  leave(): void {
+    clearTimeout(this.end)
   }
 }
 
 export class Lending {
   private readonly kept: Array<Loan> = []
   private readonly waiting: Array<Request> = []
-  /** How many have waited. */
-  private requests = 0
   /** How often the pool was asked and has not answered yet. */
   private asked = 0
   /** Connections that the pool has given and not got back. */
@@ -156,7 +170,7 @@ export class Lending {
     const [first] = this.waiting
     if (first === undefined || this.asked >= Math.min(this.waiting.length, mostAsked)) return
     this.asked += 1
-    const last = this.requests
+    const begun = performance.now()
     // The client's own waiting loses the connection when it is interrupted: it happens in a fiber nobody interrupts.
     Runtime.runFork(first.runtime)(this.arrival).addObserver((arrival) => {
       this.asked -= 1
@@ -164,25 +178,31 @@ export class Lending {
         const next = this.waiting.shift()
         if (next === undefined) Effect.runFork(arrival.value.release)
         else next.receive(arrival)
-      } else this.fail(arrival, last)
+      } else this.fail(arrival, begun)
       this.ask()
     })
   }
 
-  /** Where none goes round, everybody who was there when the pool was asked would have been told the same. */
-  private fail(arrival: Arrival, last: number): void {
-    const failed = this.waiting.filter(({ number }) => number <= last)
-    for (const request of this.out > 0 ? failed.slice(0, 1) : failed) {
-      this.waiting.splice(this.waiting.indexOf(request), 1)
-      request.receive(arrival)
-    }
+  /**
+   * Everybody who was there when the pool was asked would have been told the same; where one goes round, others than the first may still get that. But
+   * nobody waits longer than the pool does, whoever it was asked for: those who came later are told in their time.
+   */
+  private fail(arrival: Arrival, begun: number): void {
+    const there = this.waiting.filter((request) => request.waitedAt(begun) >= 0)
+    const isInVain = performance.now() - begun > refusing
+    for (const request of this.out > 0 && !isInVain ? there.slice(0, 1) : there) this.tell(request, arrival)
+    if (isInVain)
+      for (const request of this.waiting) request.endsIn(-request.waitedAt(begun), () => this.tell(request, arrival))
+  }
+
+  private tell(request: Request, arrival: Arrival): void {
+    this.waiting.splice(this.waiting.indexOf(request), 1)
+    request.receive(arrival)
   }
 
   private wait(restore: Restore): Effect.Effect<Reserved, SqlError.SqlError> {
     return Effect.withFiberRuntime((fiber) => {
-      this.requests += 1
       const request = new Request(
-        this.requests,
         this.needsNothing
           ? Runtime.defaultRuntime
           : Runtime.make({
@@ -207,7 +227,10 @@ export class Lending {
   /** An interruption can arrive after the connection did, and before the fiber that waited runs. */
   private abandon(request: Request, cause: Cause.Cause<SqlError.SqlError>): Effect.Effect<void> {
     const { arrival } = request
-    if (arrival === undefined) this.waiting.splice(this.waiting.indexOf(request), 1)
+    if (arrival === undefined) {
+      this.waiting.splice(this.waiting.indexOf(request), 1)
+      request.leave()
+    }
     return arrival !== undefined && Exit.isSuccess(arrival) && Cause.isInterrupted(cause)
       ? arrival.value.release
       : Effect.void

@@ -34,6 +34,7 @@ type Fake = SqlConnection.Connection & { readonly pg: Client }
 const poolOf = (size: number) => {
   const idle = Array.from({ length: size }, (_, at): Fake => ({ pg: new Client(at) }) as unknown as Fake)
   const queue: Array<(connection: Fake) => void> = []
+  const refusals: Array<() => void> = []
   const state = { asked: 0, out: 0, refuses: false, arrives: () => {} }
   const pulse = () => {
     while (idle.length > 0 && queue.length > 0) {
@@ -46,7 +47,14 @@ const poolOf = (size: number) => {
       Effect.async<Fake, SqlError.SqlError>((resume) => {
         state.asked += 1
         if (state.refuses) return resume(Effect.fail(new SqlError.SqlError({ cause: undefined, message: "no" })))
-        queue.push((connection) => resume(Effect.succeed(connection)))
+        const granted = (connection: Fake) => resume(Effect.succeed(connection))
+        queue.push(granted)
+        refusals.push(() => {
+          const place = queue.indexOf(granted)
+          if (place < 0) return
+          queue.splice(place, 1)
+          resume(Effect.fail(new SqlError.SqlError({ cause: undefined, message: "nothing was free in time" })))
+        })
         process.nextTick(pulse)
       }),
       (connection) =>
@@ -66,7 +74,11 @@ const poolOf = (size: number) => {
         )
     )
   )
-  return { state, lending: new Lending(reserve), waiting: () => queue.length }
+  /** What it was asked longest ago and has not granted, if it was not refused before, is refused now. */
+  const refuse = (count: number) => {
+    for (const one of refusals.splice(0, count)) one()
+  }
+  return { state, lending: new Lending(reserve), waiting: () => queue.length, refuse }
 }
 
 const turn = Effect.promise(() => new Promise(setImmediate))
@@ -173,6 +185,57 @@ describe("take, while others wait", () => {
       expect(exits.filter(Exit.isFailure).length).toBeGreaterThan(0)
       expect(yield* nameOf(lending)).toBe(0)
     })
+  )
+})
+
+describe("take, of a pool that gives nothing in time", () => {
+  it.effect(
+    "fails for everybody as soon as it would if the pool had been asked for each, whatever it was asked for",
+    () =>
+      Effect.gen(function* () {
+        const now = vi.spyOn(performance, "now")
+        vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })
+        yield* Effect.addFinalizer(() =>
+          Effect.sync(() => {
+            now.mockRestore()
+            vi.useRealTimers()
+          })
+        )
+        const { lending, refuse, state, waiting } = poolOf(1)
+        const failed: Array<number> = []
+        const borrow = (at: number) =>
+          Effect.fork(Effect.tapError(nameOf(lending), () => Effect.sync(() => failed.push(at))))
+        const advance = (time: number) =>
+          Effect.suspend(() => {
+            now.mockReturnValue(time)
+            vi.advanceTimersByTime(200)
+            return turn
+          })
+        yield* using(lending, () =>
+          Effect.gen(function* () {
+            // That its own asking is not among those to be refused.
+            refuse(1)
+            now.mockReturnValue(0)
+            for (let at = 0; at < 15; at += 1) yield* borrow(at)
+            yield* advance(200)
+            for (let at = 15; at < 30; at += 1) yield* borrow(at)
+            yield* advance(400)
+            expect([state.asked, waiting(), failed]).toEqual([11, 10, []])
+            // The pool waits for so long.
+            now.mockReturnValue(1000)
+            refuse(10)
+            yield* turn
+            expect(failed).toEqual(Array.from({ length: 15 }, (_, at) => at))
+            const left = yield* borrow(30)
+            yield* advance(1200)
+            expect(failed).toEqual(Array.from({ length: 30 }, (_, at) => at))
+            expect(vi.getTimerCount()).toBe(0)
+            return left
+          })
+        ).pipe(Effect.flatMap(Fiber.join))
+        yield* turn
+        expect([failed.length, state.out]).toEqual([30, 0])
+      }).pipe(Effect.scoped)
   )
 })
 
