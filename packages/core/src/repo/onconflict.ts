@@ -117,8 +117,8 @@ const targetOf = (client: SqlClient.SqlClient, table: TableImplementation, given
       throw new Error(`${table.name} declares no constraint ${constraint}, which onConflict names`)
     return { text: ` on constraint ${quoted(constraint)}`, fields: declared.fields }
   }
-  // A fragment's last line may be a comment.
-  const condition = where === undefined ? "" : ` where ${fragmentText(client, table, where)}\n`
+  // In parentheses nothing of it can be an action of its own. A fragment's last line may be a comment.
+  const condition = where === undefined ? "" : ` where (${fragmentText(client, table, where)}\n)`
   if (isExpression) return { text: ` (${fragmentText(client, table, expression)}\n)${condition}`, fields: [] }
   const known = ofFields(fields as ReadonlyArray<string>)
   return { ...known, text: `${known.text}${condition}` }

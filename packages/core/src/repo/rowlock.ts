@@ -113,6 +113,9 @@ export const seesDeleted = (table: string, options: CountOptions | undefined): b
 
 const streamNames: ReadonlySet<string> = new Set<keyof StreamOptions>(["withDeleted", "chunkSize"])
 
+/** The most rows that PostgreSQL can be asked for at a time. */
+const largest = 2 ** 31 - 1
+
 /** How many rows a chunk has, if that is asked for. Throws for what the types do not allow. */
 export const chunkSizeOf = (table: string, options: StreamOptions | undefined): number | undefined => {
   if (options === undefined) return undefined
@@ -122,7 +125,7 @@ export const chunkSizeOf = (table: string, options: StreamOptions | undefined): 
     throw new Error(
       `the chunkSize of a stream of ${table} is a number of rows, one at least, and not ${shown(chunkSize)}`
     )
-  return chunkSize
+  return chunkSize === undefined ? undefined : Math.min(chunkSize, largest)
 }
 
 /** The lock as it stands behind a select, if one is asked for. Throws for what the types do not allow. */

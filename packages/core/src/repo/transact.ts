@@ -141,8 +141,10 @@ const outermost = <A, E, R>(
   restore: Restore,
   opener: Guarded | undefined
 ): Effect.Effect<A, E | TransactError, R> => {
+  // Before a connection is taken: a duration that is none throws.
+  const text = beginText(options)
   const begin = (reserved: Reserved) =>
-    Effect.onError(control(reserved.connection, beginText(options), limit), () =>
+    Effect.onError(control(reserved.connection, text, limit), () =>
       Effect.zipRight(discard(reserved.connection), reserved.giveBack)
     )
   const begun = (reserved: Reserved) => {
@@ -244,7 +246,7 @@ export const transactOn = <A, E, R>(
       }
     })
   )
-  const wrong = wrongOption(options)
+  const wrong = wrongOption(options) ?? wrongOption(database.options.transactions ?? {})
   if (wrong !== undefined) return Effect.die(new TypeError(wrong))
   const { retry } = options
   const attempts =

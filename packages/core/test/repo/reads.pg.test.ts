@@ -301,6 +301,8 @@ describe("stream", () => {
         )
         expect(yield* sizes).toEqual([10, 10, 5])
         expect(yield* Repo.transact(sizes)).toEqual([10, 10, 5])
+        const all = Stream.runCount(Repo.stream(Items, undefined, { chunkSize: Number.MAX_SAFE_INTEGER }))
+        expect(yield* all).toBe(25)
         for (const options of [{ chunkSize: 0 }, { chunkSize: 1.5 }, { chunksize: 5 }, { lock: "update" }]) {
           const exit = yield* Effect.exit(Stream.runDrain(Repo.stream(Items, undefined, options as never)))
           expect(Exit.isFailure(exit) && Cause.isDie(exit.cause)).toBe(true)

@@ -1,12 +1,14 @@
 /** Transactions that may only take so long. */
 import { SqlClient } from "@effect/sql"
+import { PgClient } from "@effect/sql-pg"
 import { describe, expect, layer } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Layer, Option, TestClock } from "effect"
+import { Cause, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, TestClock } from "effect"
 import * as Repo from "../../src/repo/Repo.js"
 import { TransactionTimeout } from "../../src/repo/RepoError.js"
 import * as Transaction from "../../src/repo/Transaction.js"
 import { EmbeddedPostgres } from "../../src/testing.js"
 import { ada, freshTables, People, TestRepo } from "./people.js"
+import { pool } from "./pools.js"
 
 const row = { ...ada, nickName: Option.none() }
 
@@ -217,6 +219,25 @@ describe("the transactions of a Repo's layer", () => {
           "9s 1s serializable",
           "0 0 read committed"
         ])
+      })
+    )
+
+    it.scoped("are defects where they are none, and take no connection with them", () =>
+      Effect.gen(function* () {
+        const { config } = yield* PgClient.PgClient
+        const own = PgClient.layer({ ...config, maxConnections: 1, connectTimeout: "1 second" })
+        const died = <E>(exit: Exit.Exit<unknown, E>) =>
+          Exit.isFailure(exit) && Cause.isDie(exit.cause) ? String(Cause.squash(exit.cause)) : "it did not die"
+        const { repo, sql } = yield* pool(1, { connectTimeout: "1 second" })
+        const options = { statementTimeout: "a while" as never }
+        expect(died(yield* Effect.exit(repo.transact(Effect.void, options)))).toContain("Duration")
+        expect(died(yield* Effect.exit(repo.transact(repo.transact(Effect.void, options))))).toContain("Duration")
+        expect(yield* sql`select 1 as one`).toEqual([{ one: 1 }])
+        const Odd = Repo.layer({ transactions: { isolation: "serializable; create table odd()" as never } })
+        expect(
+          died(yield* Effect.exit(Effect.provide(Repo.transact(Effect.void), Odd.pipe(Layer.provide(own)))))
+        ).toContain("isolation cannot be")
+        expect(yield* sql`select to_regclass('odd') as odd`).toEqual([{ odd: null }])
       })
     )
   })
