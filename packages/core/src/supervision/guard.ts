@@ -90,7 +90,8 @@ const rules: Rules<Guard> = {
         forget()
         resume(Effect.succeed(step instanceof Died ? step : primitive(step)))
       }
-      for (let guard: Guard | undefined = where; guard !== undefined; guard = guard.outer) {
+      // One that is dead already answers at once; then nothing more is to be heard of.
+      for (let guard: Guard | undefined = where; guard !== undefined && !isOver; guard = guard.outer) {
         const at = guard
         if (releases(at, fiber)) registered.push(at.instance.onDeath((died) => answer(new Died(at, died))))
       }
@@ -199,20 +200,24 @@ const inCaller = (guard: Guard, rest: AnyEffect): AnyEffect =>
         running.setFiberRef(FiberRef.interruptedCause, Cause.sequential(others, interrupted))
         running._asyncInterruptor?.(Exit.failCause(interrupted))
       })
+      const over = (): void => {
+        forget()
+        if (died === undefined) return
+        const others = HashSet.remove(Cause.interruptors(caller.getFiberRef(FiberRef.interruptedCause)), mark)
+        const none: Cause.Cause<never> = Cause.empty
+        running.setFiberRef(
+          FiberRef.interruptedCause,
+          HashSet.reduce(others, none, (all, by) => Cause.sequential(all, Cause.interrupt(by)))
+        )
+      }
       return Effect.matchCauseEffect(restore(rest), {
         onFailure: (cause) => {
-          forget()
-          if (died === undefined) return Effect.failCause(cause)
-          const others = HashSet.remove(Cause.interruptors(caller.getFiberRef(FiberRef.interruptedCause)), mark)
-          const none: Cause.Cause<never> = Cause.empty
-          running.setFiberRef(
-            FiberRef.interruptedCause,
-            HashSet.reduce(others, none, (all, by) => Cause.sequential(all, Cause.interrupt(by)))
-          )
-          return Effect.die(died)
+          over()
+          return died === undefined ? Effect.failCause(cause) : Effect.die(died)
         },
+        // Also where the instance has died: what could not be interrupted has an answer after all.
         onSuccess: (value) => {
-          forget()
+          over()
           return Effect.succeed(value)
         }
       })

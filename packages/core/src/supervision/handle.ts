@@ -29,7 +29,7 @@ import { effect, isEquality, Lazy, member, type Reach, settled, stream, unknown 
 import type { Instance, Slot } from "./instance.js"
 import { type AnyEffect, type AnyFunction, isFunction, isObject, type Kind, kindOf } from "./kind.js"
 import { Standing, StandsFor } from "./lineage.js"
-import { CallOrigin, type Originating, OriginTypeId } from "./origin.js"
+import { CallOrigin, type Originating, OriginTypeId, takingOf } from "./origin.js"
 import { type Memo, type Reached, reading } from "./reading.js"
 import type { Primitive } from "./steps.js"
 
@@ -76,7 +76,7 @@ const carry = (
   switch (kind) {
     case "function":
       // A function with members of its own is called without `this`, like the callable client it probably is.
-      return Object.keys(value).length === 0
+      return isBare(value)
         ? method(slot, reachOwner, reach, new Shape(), bound)
         : functionNode(slot, reach, value, new Shape(), peek)
     case "object":
@@ -93,6 +93,9 @@ const carry = (
   }
 }
 
+/** Whether a function has no members. */
+const isBare = (value: object): boolean => Object.keys(value).length === 0
+
 /** The object that answers for its place: of the current instance, or of the last one while the child is down. */
 const latestOf = (slot: Slot, reach: Reach, sample: object) => (): object => {
   const instance = slot.last
@@ -103,14 +106,14 @@ const latestOf = (slot: Slot, reach: Reach, sample: object) => (): object => {
 /** The function that a member is on an instance, so that a call that has just read the member need not read it again. */
 class Bound {
   instance: Instance | undefined = undefined
-  callee: AnyFunction = bare
+  callee: AnyFunction = nothing
   owner: unknown = undefined
   /** Of a function that takes the origin of a call itself. */
   take: Originating[typeof OriginTypeId] | undefined = undefined
   origin: CallOrigin | undefined = undefined
 }
 
-const bare = (): undefined => undefined
+const nothing = (): undefined => undefined
 
 /** Reads a member of a service. What was made for it is good for as long as the real one is of the same kind. */
 const memberOf = (
@@ -127,17 +130,24 @@ const memberOf = (
   const bound = new Bound()
   const memo: Memo = { seen: bound, made: undefined }
   let kind: Kind = "value"
+  let wasBare = false
   const anew = (value: unknown): unknown => {
     if (!isObject(value)) return value
     bound.instance = undefined
     const now = kindOf(value)
-    if (now !== kind || now === "value") memo.made = carry(slot, reachOwner, reach, value, now, reach, bound)
+    const bare = now === "function" && isBare(value)
+    if (now !== kind || bare !== wasBare || now === "value")
+      memo.made = carry(slot, reachOwner, reach, value, now, reach, bound)
     kind = now
+    wasBare = bare
     memo.seen = value
     return memo.made
   }
   return reading(slot, at, latest, property, memo, anew)
 }
+
+/** How many members a handle remembers that its service did not have as properties at first: of a dictionary there may be ever more. */
+const remembered = 1024
 
 type Special = (property: PropertyKey, value: unknown) => AnyFunction | undefined
 
@@ -148,9 +158,15 @@ const membersOf = (slot: Slot, reach: Reach, peek: Reach, sample: object, at?: R
   return (property: PropertyKey): (() => unknown) => {
     let member = members.get(property)
     if (member === undefined) {
+      // A name that the service has not may be one of any number.
+      const known = at !== undefined && property in sample ? at : undefined
       member = isEquality(property)
         ? memberOf(slot, peek, seen, property, undefined)
-        : memberOf(slot, reach, latest, property, at)
+        : memberOf(slot, reach, latest, property, known)
+      for (const oldest of members.keys()) {
+        if (members.size < remembered) break
+        members.delete(oldest)
+      }
       members.set(property, member)
     }
     return member
@@ -204,7 +220,11 @@ const objectNode = (
       {},
       {
         ...forwarding(latest),
-        get: (_target, property) => (property === StandsFor ? new Standing(slot, latest()) : read(property))
+        get: (_target, property, asked: unknown) => {
+          if (property !== StandsFor) return read(property)
+          // What is made of a handle, and has members of its own, is another service.
+          return asked === self ? new Standing(slot, latest()) : undefined
+        }
       }
     )
   )
@@ -224,11 +244,11 @@ const functionNode = (slot: Slot, reach: Reach, sample: object, shape: Shape, pe
   const latest = latestOf(slot, peek, sample)
   const member = membersOf(slot, reach, peek, sample)
   const call = method(slot, () => undefined, reach, shape)
-  return new Proxy(function () {}, {
+  const self: object = new Proxy(function () {}, {
     ...forwarding(latest),
     // The origin of a call is for what answers it, and not for a handle in between.
-    get: (_target, property) => {
-      if (property === StandsFor) return new Standing(slot, latest())
+    get: (_target, property, asked: unknown) => {
+      if (property === StandsFor) return asked === self ? new Standing(slot, latest()) : undefined
       return property === OriginTypeId ? undefined : member(property)()
     },
     apply: (_target, _this, args) => call(...args),
@@ -244,6 +264,7 @@ const functionNode = (slot: Slot, reach: Reach, sample: object, shape: Shape, pe
       return { configurable: true, enumerable: found.enumerable ?? false, writable: true, value: member(property)() }
     }
   })
+  return self
 }
 
 const [isEffect, isStream, isReturned, isValue] = [1, 2, 4, 8]
@@ -294,15 +315,17 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape, bound
   }
   const bind = (instance: Instance): void => {
     const callee = calleeOf(instance)
-    bound.callee = callee
-    bound.owner = reachOwner(instance)
-    // Whatever a function has under that key is the method of this name.
-    bound.take = (callee as Partial<Originating>)[OriginTypeId]
+    const owner = reachOwner(instance)
+    // One that has members of any name has a `call` that is none.
+    bound.callee = callee.call === Function.prototype.call ? callee : (...args) => Reflect.apply(callee, owner, args)
+    bound.owner = owner
+    bound.take = takingOf(callee)
     bound.origin = bound.take === undefined ? undefined : originOf(instance, 1)
     bound.instance = instance
   }
   const call = (instance: Instance, args: ReadonlyArray<unknown>): unknown =>
-    calleeOf(instance).apply(
+    Reflect.apply(
+      calleeOf(instance),
       reachOwner(instance),
       args.some(isLazy) ? settled(slot, instance, args) : (args as Array<unknown>)
     )
@@ -332,7 +355,7 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape, bound
     const instance = slot.current
     const shaped = shape.of(args)
     if (instance === undefined) {
-      return whileDown(slot, shaped, (now) => calleeOf(now).apply(reachOwner(now), settled(slot, now, args)))
+      return whileDown(slot, shaped, (now) => Reflect.apply(calleeOf(now), reachOwner(now), settled(slot, now, args)))
     }
     return carried(instance, call(instance, args), shaped, (now) => call(now, args))
   }
@@ -364,8 +387,7 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape, bound
         shape.seen |= isEffect
         return result
       }
-      // Whatever an object has under that key is the method of this name.
-      const takes = (result as Partial<Originating>)[OriginTypeId]
+      const takes = takingOf(result)
       if (takes !== undefined) {
         const answering = takes.call(result, originOf(instance, count === 0 ? 0 : 1), first)
         if (answering !== undefined) {
@@ -398,7 +420,7 @@ const returned = (
     }
     return found
   }
-  return result === undefined || Object.keys(result).length === 0
+  return result === undefined || isBare(result)
     ? method(slot, () => undefined, reach, shape)
     : functionNode(slot, reach, result, shape)
 }

@@ -48,6 +48,16 @@ export interface Originating {
   readonly [OriginTypeId]: (origin: Origin, argument: unknown) => object | undefined
 }
 
+/**
+ * The method of something that can take an origin. What answers to any name, as many a client of a remote service does, has every
+ * member that is read of it, but does not say that it has it.
+ */
+export const takingOf = (value: object): Originating[typeof OriginTypeId] | undefined =>
+  // Whatever an object has under that key is the method of this name.
+  (value as Partial<Originating>)[OriginTypeId] === undefined || !(OriginTypeId in value)
+    ? undefined
+    : (value as Originating)[OriginTypeId]
+
 /** One for all calls of a method with as many arguments that reach the same instance. */
 export class CallOrigin implements Origin {
   constructor(

@@ -35,8 +35,11 @@ const textOf = (name: string): string => `return () => {
 
 const readings = new Map<string, Reading | undefined>()
 
+/** How many names have a function: it is kept for good, and a service may be a dictionary with any number of them. */
+const most = 4096
+
 const readingOf = (name: string): Reading | undefined => {
-  if (readings.has(name)) return readings.get(name)
+  if (readings.has(name) || readings.size === most) return readings.get(name)
   let reading: Reading | undefined
   try {
     reading = new Function("slot", "at", "latest", "memo", "anew", textOf(name)) as Reading // it has these parameters

@@ -218,6 +218,28 @@ describe("a call through a handle", () => {
       }).pipe(Effect.provide(closing))
     )
 
+    it.scoped(
+      "answers a caller that cannot be interrupted, although its instance has died, and interrupts nobody later",
+      () =>
+        Effect.gen(function* () {
+          const it = yield* Closing
+          const gate = yield* Deferred.make<void>()
+          const said: Array<string> = []
+          const scope = yield* closedBy(Deferred.await(gate))
+          const close = Effect.zipRight(
+            Effect.uninterruptible(it.close(scope)),
+            Effect.sync(() => said.push("closed"))
+          )
+          const caller = yield* Effect.fork(Effect.zipRight(close, Effect.as(Effect.yieldNow(), said)))
+          yield* Effect.yieldNow()
+          yield* TestSupervision.crash("app/it")
+          yield* Effect.yieldNow()
+          expect(caller.unsafePoll()).toBe(null)
+          yield* Deferred.succeed(gate, undefined)
+          expect(yield* Fiber.await(caller)).toEqual(Exit.succeed(["closed"]))
+        }).pipe(Effect.provide(closing))
+    )
+
     it.scoped("leaves nothing in its instance when it is done or interrupted", () =>
       Effect.gen(function* () {
         const it = yield* Closing

@@ -284,6 +284,47 @@ describe("a member of a service", () => {
     return use.pipe(Effect.provide(layer), Effect.ensuring(Effect.sync(() => refused.mockRestore())))
   })
 
+  it.scoped("may be one of very many that come and go, and that no function is made for", () => {
+    const Tag = Context.GenericTag<Record<string, unknown>>("Dictionary")
+    const text = vi.spyOn(globalThis, "Function")
+    const service: Record<string, unknown> = { first: 1 }
+    return Effect.gen(function* () {
+      const it = yield* Tag
+      for (let n = 0; n < 3000; n++) {
+        expect(it[`entry ${n}`]).toBe(undefined)
+        service[`entry ${n}`] = { n }
+        expect(it[`entry ${n}`]).toMatchObject({ n })
+        delete service[`entry ${n}`]
+        expect(it[`entry ${n}`]).toBe(undefined)
+      }
+      expect(it.first).toBe(1)
+      const made = text.mock.calls.filter((texts) => texts.at(-1)?.includes("entry"))
+      expect(made).toEqual([])
+    }).pipe(Effect.provide(child(Tag, () => service)), Effect.ensuring(Effect.sync(() => text.mockRestore())))
+  })
+
+  it.scoped("may be a function that has members in another instance only", () => {
+    interface Query {
+      (): number
+      readonly raw?: () => number
+    }
+    const Tag = Context.GenericTag<{ readonly query: Query }>("Query")
+    return Effect.gen(function* () {
+      const it = yield* Tag
+      expect([it.query(), it.query.raw?.()]).toEqual([1, undefined])
+      yield* restart
+      expect([it.query(), it.query.raw?.()]).toEqual([2, 2])
+      yield* restart
+      expect([it.query(), it.query.raw?.()]).toEqual([3, undefined])
+    }).pipe(
+      Effect.provide(
+        child(Tag, (instance) => ({
+          query: Object.assign(() => instance, instance === 2 ? { raw: () => instance } : {})
+        }))
+      )
+    )
+  })
+
   it.scoped("may have any name", () => {
     const name = 'a"]\n\u2028b'
     const Tag = Context.GenericTag<{ readonly [name]: () => number }>("Names")

@@ -73,6 +73,28 @@ describe("real", () => {
     }
   )
 
+  it.effect("is what is made of a handle itself: it may have members of its own", () => {
+    const Plain = Context.GenericTag<{ readonly a: () => number }>("Plain")
+    const plain = Layer.succeed(Plain, { a: () => 1 }).pipe(Supervised.layer({ id: "plain" }))
+    return Effect.gen(function* () {
+      const handle = yield* Plain
+      const made = [
+        Object.create(handle, { a: { value: () => 2 } }),
+        new Proxy(handle, {}),
+        new Proxy(yield* Calls, {})
+      ]
+      for (const one of made) {
+        expect(real(one)).toBe(one)
+        expect(slotOf(one)).toBe(undefined)
+      }
+    }).pipe(
+      SupervisionTree.provide(
+        calls([]).pipe(Supervised.layer({ id: "it" }), Layer.merge(plain), SupervisionTree.layer({ name: "app" }))
+      ),
+      silent
+    )
+  })
+
   it("is anything else itself", () => {
     const plain = { a: 1 }
     expect(real(plain)).toBe(plain)

@@ -51,6 +51,34 @@ const tree = SupervisionTree.layer({ name: "app" })
 const crash = TestSupervision.crash("app/it")
 const restart = Effect.zipRight(crash, TestSupervision.awaitRestart("app/it"))
 
+/** Has every member that it is asked for, as the client of a remote service does that knows no names, and writes down its calls. */
+const anything = <F extends object>(target: F, calls: Array<string>) =>
+  new Proxy(target, {
+    get: (_, name) => (name === "prototype" ? undefined : () => Effect.sync(() => void calls.push(String(name))))
+  })
+
+describe("what has a member of any name", () => {
+  interface Remote {
+    readonly of: (name: string) => { readonly save: () => Effect.Effect<void> }
+    readonly send: (what: string) => Effect.Effect<string>
+  }
+  const Remote = Context.GenericTag<Remote>("Remote")
+
+  it.scoped("is not asked to take the origin of a call, as a function or as what one returns", () => {
+    const calls: Array<string> = []
+    const remote = Layer.sync(Remote, () => ({
+      of: (_name) => anything({ save: () => Effect.void }, calls),
+      send: anything((what: string) => Effect.succeed(what), calls)
+    })).pipe(Supervised.layer({ id: "it" }))
+    return Effect.gen(function* () {
+      const it = yield* Remote
+      expect(yield* it.send("a")).toBe("a")
+      yield* it.of("people").save()
+      expect(calls).toEqual(["save"])
+    }).pipe(Effect.provide(tree(remote)))
+  })
+})
+
 describe("an Effect that takes its origin", () => {
   it.scoped("is what the handle answers with, and answers by itself while its instance lives", () =>
     Effect.gen(function* () {
