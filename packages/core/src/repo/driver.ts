@@ -252,10 +252,18 @@ const tooMany = (count: number) =>
     `it has ${count} parameters, and PostgreSQL takes ${maximalParameters} at most: give it a list as one of them (= any), or several statements`
   )
 
+/** A connection may have another statement under this name, of a second copy of this library: then it is not prepared. */
+const namedFor = (driver: Driver, statement: Statement): Statement => {
+  const { name, text } = statement
+  const there = name === undefined ? undefined : driver.connection.parsedStatements?.[name]
+  return there === undefined || there === text ? statement : { ...statement, name: undefined }
+}
+
 /** How one of our own statements gets into a driver's queue. */
 const handing =
-  (driver: Driver, statement: Statement, parameters: ReadonlyArray<unknown>) =>
+  (driver: Driver, given: Statement, parameters: ReadonlyArray<unknown>) =>
   (done: Done): void => {
+    const statement = namedFor(driver, given)
     if (parameters.length > maximalParameters) {
       done(tooMany(parameters.length))
       return

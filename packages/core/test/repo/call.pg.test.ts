@@ -117,6 +117,31 @@ describe("a statement", () => {
         })
     )
 
+    it.scoped("is itself where its connection has another under its name, as of a second copy of this library", () =>
+      Effect.gen(function* () {
+        yield* fresh
+        const { repo, sql } = yield* pool(1)
+        yield* repo.insert(Notes, { ...note, text: "its own" })
+        yield* repo.fetch(Notes, 1)
+        const names = sql<{
+          readonly name: string
+        }>`select name from pg_prepared_statements where statement like 'select%'`
+        const name = (yield* names)[0]?.name ?? ""
+        const other = yield* pool(1)
+        const text = "select 1, 'another''s' where $1 = 1"
+        yield* Effect.scoped(
+          Effect.flatMap(other.sql.reserve, (connection) =>
+            connection.executeRaw({ name, text, values: [1] } as never, undefined as never)
+          )
+        )
+        expect((yield* other.repo.fetch(Notes, 1)).text).toBe("its own")
+        expect((yield* other.repo.fetch(Notes, 1)).text).toBe("its own")
+        expect(yield* other.sql`select statement from pg_prepared_statements where name = ${name}`).toEqual([
+          { statement: text }
+        ])
+      })
+    )
+
     it.scoped("says what reading its values threw, and leaves its connection as good as it was", () =>
       Effect.gen(function* () {
         yield* fresh
