@@ -9,11 +9,11 @@ const writes = /\b(insert|update|delete|merge)\b/i
 export const isFetched = (text: string) => readsOnly.test(text) || (readsPerhaps.test(text) && !writes.test(text))
 
 /**
- * What may begin or end a transaction, which is for `transact` to do; going back to a savepoint does not. A quick look: it takes two comments and what is
- * between them for one.
+ * What may begin or end a transaction, which is for `transact` to do; going back to a savepoint does not. A quick look, in one pass: whatever begins with a
+ * comment may.
  */
 export const control =
-  /^(?:\s|;|--[^\n\r]*[\n\r]|\/\*.*?\*\/)*(?:(?:begin|commit|end|abort|start|prepare)\b|rollback\b(?!(?:\s+(?:work|transaction))?\s+to\b))/is
+  /^[\s;]*(?:--|\/\*|(?:begin|commit|end|abort|start|prepare)\b|rollback\b(?!(?:\s+(?:work|transaction))?\s+to\b))/i
 
 /** After these, what was prepared before may not fit its tables any more. */
 export const altering = /\b(?:alter|create|drop|discard|deallocate)\b/i
