@@ -19,6 +19,8 @@ import type { SqlConnection, SqlError } from "@effect/sql"
 import { Cause, Effect, Exit, Runtime, Scope } from "effect"
 import { isReady, settled } from "./driver.js"
 import type { Patience } from "./patience.js"
+import { ServerAnswer } from "./RepoError.js"
+import { answerOf } from "./sqlstate.js"
 
 /** A connection that was taken from the pool, and how to give it back: once. */
 export interface Reserved {
@@ -36,8 +38,14 @@ const longest = 10
 /** How often the pool is asked at the same time: what it opens, it opens at once. */
 const mostAsked = 10
 
-/** A pool that takes longer than this to say no has waited in vain, and was not refused anything; in milliseconds. */
+/** A pool that takes longer than this to say no has waited in vain, unless a server's answer came late; in milliseconds. */
 const refusing = 100
+
+/** Whether a server, or the system, has said no: then there is a code. */
+const isAnswer = (cause: Cause.Cause<unknown>): boolean => {
+  const answer = answerOf(Cause.squash(cause))
+  return answer instanceof ServerAnswer && answer.code !== undefined
+}
 
 /** How long the server may take to roll back what was left open, in milliseconds. */
 export const settling = 5000
@@ -178,7 +186,7 @@ export class Lending {
         const next = this.waiting.shift()
         if (next === undefined) Effect.runFork(arrival.value.release)
         else next.receive(arrival)
-      } else this.fail(arrival, begun)
+      } else this.fail(arrival, begun, performance.now() - begun > refusing && !isAnswer(arrival.cause))
       this.ask()
     })
   }
@@ -187,9 +195,8 @@ export class Lending {
    * Everybody who was there when the pool was asked would have been told the same; where one goes round, others than the first may still get that. But
    * nobody waits longer than the pool does, whoever it was asked for: those who came later are told in their time.
    */
-  private fail(arrival: Arrival, begun: number): void {
+  private fail(arrival: Arrival, begun: number, isInVain: boolean): void {
     const there = this.waiting.filter((request) => request.waitedAt(begun) >= 0)
-    const isInVain = performance.now() - begun > refusing
     for (const request of this.out > 0 && !isInVain ? there.slice(0, 1) : there) this.tell(request, arrival)
     if (isInVain)
       for (const request of this.waiting) request.endsIn(-request.waitedAt(begun), () => this.tell(request, arrival))

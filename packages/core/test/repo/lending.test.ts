@@ -34,7 +34,7 @@ type Fake = SqlConnection.Connection & { readonly pg: Client }
 const poolOf = (size: number) => {
   const idle = Array.from({ length: size }, (_, at): Fake => ({ pg: new Client(at) }) as unknown as Fake)
   const queue: Array<(connection: Fake) => void> = []
-  const refusals: Array<() => void> = []
+  const refusals: Array<(cause: unknown) => void> = []
   const state = { asked: 0, out: 0, refuses: false, arrives: () => {} }
   const pulse = () => {
     while (idle.length > 0 && queue.length > 0) {
@@ -49,11 +49,11 @@ const poolOf = (size: number) => {
         if (state.refuses) return resume(Effect.fail(new SqlError.SqlError({ cause: undefined, message: "no" })))
         const granted = (connection: Fake) => resume(Effect.succeed(connection))
         queue.push(granted)
-        refusals.push(() => {
+        refusals.push((cause) => {
           const place = queue.indexOf(granted)
           if (place < 0) return
           queue.splice(place, 1)
-          resume(Effect.fail(new SqlError.SqlError({ cause: undefined, message: "nothing was free in time" })))
+          resume(Effect.fail(new SqlError.SqlError({ cause, message: "nothing was free in time" })))
         })
         process.nextTick(pulse)
       }),
@@ -75,8 +75,8 @@ const poolOf = (size: number) => {
     )
   )
   /** What it was asked longest ago and has not granted, if it was not refused before, is refused now. */
-  const refuse = (count: number) => {
-    for (const one of refusals.splice(0, count)) one()
+  const refuse = (count: number, cause?: unknown) => {
+    for (const one of refusals.splice(0, count)) one(cause)
   }
   return { state, lending: new Lending(reserve), waiting: () => queue.length, refuse }
 }
@@ -236,6 +236,30 @@ describe("take, of a pool that gives nothing in time", () => {
         yield* turn
         expect([failed.length, state.out]).toEqual([30, 0])
       }).pipe(Effect.scoped)
+  )
+})
+
+describe("take, of a pool that is refused a connection late", () => {
+  it.effect("fails for one only, where others can be given what goes round", () =>
+    Effect.gen(function* () {
+      const now = vi.spyOn(performance, "now")
+      yield* Effect.addFinalizer(() => Effect.sync(() => now.mockRestore()))
+      const { lending, refuse } = poolOf(1)
+      now.mockReturnValue(0)
+      const others = yield* using(lending, () =>
+        Effect.gen(function* () {
+          refuse(1)
+          const others = yield* Effect.forEach([1, 2, 3], () => Effect.fork(nameOf(lending)))
+          yield* turn
+          now.mockReturnValue(1000)
+          refuse(1, Object.assign(new Error("sorry, too many clients already"), { code: "53300" }))
+          yield* turn
+          return others
+        })
+      )
+      const exits = yield* Effect.forEach(others, Fiber.await)
+      expect(exits.map(Exit.isSuccess)).toEqual([false, true, true])
+    }).pipe(Effect.scoped)
   )
 })
 
