@@ -13,6 +13,7 @@
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Effectable from "effect/Effectable"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
@@ -218,6 +219,8 @@ const goOn = <Where>(
             value = (step.effect_instruction_i0 as () => unknown)()
             break steps
           case "Commit": {
+            // Left by a call in here, whose fiber is the same one: then all that follows stays, too.
+            if (step instanceof Staying) return left(at, step, stack, rules, true)
             const entered = rules.enter(step, at)
             if (entered === undefined) step = step.commit()
             else {
@@ -370,6 +373,16 @@ const abandoned = <Where>(
   return Effect.die(error)
 }
 
+/** What has to stay in its caller's fiber: known by its class to a call around it, which would leave it to another one. */
+class Staying extends Effectable.Class<unknown, unknown, unknown> {
+  constructor(private readonly self: AnyEffect) {
+    super()
+  }
+  commit(): AnyEffect {
+    return this.self
+  }
+}
+
 const isOpen = (step: Primitive): boolean => step._op !== "Success" && step._op !== "Failure"
 
 /** Whether a fiber has other values in its FiberRefs than before; its flags are written there whenever somebody looks. */
@@ -402,7 +415,7 @@ const left = <Where>(
   rules: Rules<Where>,
   stays: boolean
 ): AnyEffect => {
-  const leave = stays ? rules.stay : rules.leave
+  const leave = stays ? (where: Where, rest: AnyEffect) => new Staying(rules.stay(where, rest)) : rules.leave
   let rest = effectOf(step)
   let where = at
   for (let index = (stack?.length ?? 0) - 1; index >= 0; index -= 1) {

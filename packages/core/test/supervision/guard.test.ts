@@ -240,6 +240,52 @@ describe("a call through a handle", () => {
         }).pipe(Effect.provide(closing))
     )
 
+    const Around = Context.GenericTag<{
+      readonly piped: (scope: Scope.CloseableScope) => Effect.Effect<string>
+      readonly yielded: (scope: Scope.CloseableScope) => Effect.Effect<string>
+    }>("Around")
+    for (const way of ["piped", "yielded"] as const)
+      it.scoped(`tells the service that has called the one that died, and stays in the fiber of both (${way})`, () => {
+        const told = (exit: Exit.Exit<unknown, unknown>) =>
+          defectOf(exit) instanceof InstanceDied ? "told" : "not told"
+        const around = Layer.effect(
+          Around,
+          Effect.map(Closing, (it) => ({
+            piped: (scope) => Effect.map(Effect.exit(it.close(scope)), told),
+            yielded: (scope) =>
+              Effect.exit(
+                Effect.gen(function* () {
+                  yield* it.close(scope)
+                })
+              ).pipe(Effect.map(told))
+          }))
+        ).pipe(Supervised.layer({ id: "around" }))
+        const inner = Layer.succeed(Closing, { close: (scope) => Scope.close(scope, Exit.void) }).pipe(
+          Supervised.layer({ id: "it" })
+        )
+        const layer = around.pipe(Layer.provideMerge(inner), SupervisionTree.layer({ name: "app" }))
+        return Effect.gen(function* () {
+          const it = yield* Around
+          const gate = yield* Deferred.make<void>()
+          const dying = yield* closedBy(Effect.interruptible(Effect.never))
+          const stuck = yield* closedBy(Deferred.await(gate))
+          const first = yield* Effect.fork(Effect.zip(it[way](dying), FiberRef.get(ref)))
+          yield* Effect.yieldNow()
+          yield* TestSupervision.crash("app/it")
+          expect(yield* Fiber.await(first)).toEqual(Exit.succeed(["told", 0]))
+          yield* TestSupervision.awaitRestart("app/it")
+          // The outer one dies while the finalizer cannot be interrupted: it is waited for, and has its FiberRefs to itself.
+          const second = yield* Effect.fork(Effect.zip(Effect.exit(it[way](stuck)), FiberRef.get(ref)))
+          yield* Effect.yieldNow()
+          yield* TestSupervision.crash("app/around")
+          yield* Effect.yieldNow()
+          expect(second.unsafePoll()).toBe(null)
+          yield* Deferred.succeed(gate, undefined)
+          const [exit, value] = yield* Fiber.join(second)
+          expect([told(exit), value]).toEqual(["told", 0])
+        }).pipe(Effect.provide(layer))
+      })
+
     it.scoped("leaves nothing in its instance when it is done or interrupted", () =>
       Effect.gen(function* () {
         const it = yield* Closing
