@@ -1,7 +1,7 @@
 /** Whether a statement that was written by hand may write, as far as its text tells. */
+import { calledIn } from "./sqltext.js"
 
 const readsRows = /^\s*(?:select|values|table|declare|fetch|close|show)\b/i
-const called = /([a-z_][\w$]*|")\s*\(/gi
 
 /** What stands before a parenthesis and writes nothing: PostgreSQL's words, and its functions that a check is usually made with. */
 const harmless: ReadonlySet<string> = new Set(
@@ -15,6 +15,6 @@ const harmless: ReadonlySet<string> = new Set(
 /** Whether a statement written by hand may write: all but a select that calls no function but well-known ones. Others may do anything. */
 export const mayWrite = (text: string): boolean => {
   if (!readsRows.test(text)) return true
-  for (const [, name = ""] of text.matchAll(called)) if (!harmless.has(name.toLowerCase())) return true
+  for (const name of calledIn(text)) if (!harmless.has(name)) return true
   return false
 }

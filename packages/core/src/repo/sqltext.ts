@@ -184,6 +184,19 @@ export const setOperation = (text: string): string | undefined => {
   return undefined
 }
 
+/** The words that stand before a parenthesis, as what a text calls does; an empty one for what is in quotes. */
+export const calledIn = (text: string): ReadonlySet<string> => {
+  const names = new Set<string>()
+  if (!text.includes("(")) return names
+  for (const { tokens } of readings(text))
+    for (const [place, token] of tokens.entries()) {
+      const before = tokens[place - 1]
+      if (token.kind === "sign" && token.text === "(" && before !== undefined && before.kind !== "sign")
+        names.add(before.text)
+    }
+  return names
+}
+
 /** The words that each statement begins with, up to the first that is none. */
 const beginnings = (tokens: ReadonlyArray<Token>): ReadonlyArray<ReadonlyArray<string>> => {
   const all: Array<Array<string>> = []
