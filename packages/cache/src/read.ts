@@ -91,6 +91,21 @@ class Read<K, V, E, A, X> {
     return (this.reader.option ? new Some(entry.value) : entry.value) as A // as the reader's maker has declared
   }
 
+  /**
+   * What the run loop does with it, to which this is a `Sync`: a hit takes one turn of it, where the answer of a `Commit` takes another. On a miss the value is
+   * for nobody, since what follows is put onto the fiber's stack in front of everything else. To those who look for it this is a `Commit`.
+   */
+  effect_instruction_i0(): A | undefined {
+    // Set by the run loop, which is who calls this.
+    const fiber = global["effect/FiberCurrent"] as Running
+    const { origin } = this
+    const entry = origin === undefined || origin.isCurrent ? this.hit(fiber) : undefined
+    if (entry !== undefined) return this.answer(entry)
+    const stacked = fiber as unknown as Stacked // the run loop's own method, which is in no public type
+    stacked.pushStack(new Following(this.unhit(fiber)))
+    return undefined
+  }
+
   commit(): Effect.Effect<A, X> {
     const fiber = global["effect/FiberCurrent"]
     return fiber === undefined || fiber === null ? Effect.withFiberRuntime((fiber) => this.run(fiber)) : this.run(fiber)
@@ -99,7 +114,11 @@ class Read<K, V, E, A, X> {
   private run(fiber: Running): Effect.Effect<A, X> {
     const { origin } = this
     const entry = origin === undefined || origin.isCurrent ? this.hit(fiber) : undefined
-    if (entry !== undefined) return Exit.succeed(this.answer(entry))
+    return entry === undefined ? this.unhit(fiber) : Exit.succeed(this.answer(entry))
+  }
+
+  private unhit(fiber: Running): Effect.Effect<A, X> {
+    const { origin } = this
     if (origin !== undefined) return origin.guard(new Read(this.reader, this.key).effect, this.argument)
     const state = this.reader.service.state.current
     if (state._tag === "Closed") return Effect.die(state.error)
@@ -153,11 +172,27 @@ class LoadingRead<K, V, E> extends Read<K, V, E, V, E> {
   }
 }
 
+/** A fiber with the stack of what follows. */
+interface Stacked {
+  readonly pushStack: (frame: Following) => void
+}
+
+/** What follows whatever the value was. */
+class Following {
+  readonly _op = "OnSuccess"
+  constructor(private readonly effect: Effect.Effect<unknown, unknown>) {}
+  effect_instruction_i1(): Effect.Effect<unknown, unknown> {
+    return this.effect
+  }
+}
+
 for (const name of Reflect.ownKeys(Effectable.CommitPrototype)) {
   const property = Object.getOwnPropertyDescriptor(Effectable.CommitPrototype, name)
   if (property !== undefined && !Object.hasOwn(Read.prototype, name))
     Object.defineProperty(Read.prototype, name, property)
 }
+
+Object.defineProperty(Read.prototype, "_op", { value: "Sync" })
 
 /** Counts an operation as the run loop does, and says whether the fiber may go on without a turn of it. */
 const grants = (fiber: Running): boolean => {

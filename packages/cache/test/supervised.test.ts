@@ -3,7 +3,7 @@ import { Cache } from "@effecto/cache"
 import * as Supervised from "@effecto/core/Supervised"
 import * as SupervisionTree from "@effecto/core/SupervisionTree"
 import * as TestSupervision from "@effecto/core/TestSupervision"
-import { Context, Deferred, Effect, Fiber, Layer, Option } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, Layer, Option } from "effect"
 
 class Numbers extends Context.Tag("test/Numbers")<Numbers, Cache.Cache<string, number>>() {}
 
@@ -90,6 +90,46 @@ describe("a supervised cache", () => {
   })
 
   const restart = Effect.zipRight(TestSupervision.crash("app/numbers"), TestSupervision.awaitRestart("app/numbers"))
+
+  it.effect(
+    "is read by a supervised service as by anybody else: in what it answers at once, in its members, and when it misses",
+    () => {
+      interface Reader {
+        readonly twice: (key: string) => Effect.Effect<ReadonlyArray<number>, unknown>
+        readonly first: Effect.Effect<number, unknown>
+        readonly both: Effect.Effect<ReadonlyArray<number>, unknown>
+      }
+      const Readers = Context.GenericTag<Reader>("test/Readers")
+      const asked: Array<string> = []
+      const readers = Layer.scoped(
+        Readers,
+        Effect.map(
+          Cache.make<string, number>({
+            name: "own",
+            idle: "10 minutes",
+            lookup: (key) => Effect.sync(() => Option.some(asked.push(key)))
+          }),
+          (cache): Reader => ({
+            twice: (key) =>
+              Effect.flatMap(cache.fetch(key), (one) => Effect.map(cache.fetch(key), (other) => [one, other])),
+            first: cache.fetch("first"),
+            both: Effect.all([cache.fetch("first"), cache.fetch("second")])
+          })
+        )
+      ).pipe(Supervised.layer({ id: "readers" }), SupervisionTree.layer({ name: "app" }))
+      return Effect.gen(function* () {
+        const reader = yield* Readers
+        expect(yield* reader.twice("a")).toEqual([1, 1])
+        expect(yield* Effect.map(reader.first, (value) => value)).toBe(2)
+        expect([yield* reader.first, yield* reader.both, yield* reader.both]).toEqual([2, [2, 3], [2, 3]])
+        expect(yield* Effect.uninterruptible(Effect.exit(reader.twice("b")))).toEqual(Exit.succeed([4, 4]))
+        yield* TestSupervision.crash("app/readers")
+        // Both wait for the next instance, and its cache is empty.
+        const answers = yield* Effect.all([reader.first, reader.twice("a")], { concurrency: "unbounded" })
+        expect(new Set(answers.flat())).toEqual(new Set([5, 6]))
+      }).pipe(SupervisionTree.provide(readers))
+    }
+  )
 
   it.effect("evicts from the next instance what a write wrote that was under way during the restart", () => {
     let row = 1

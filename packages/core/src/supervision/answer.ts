@@ -11,7 +11,7 @@ import { isDetached, isMarked } from "./detached.js"
 import { CallTypeId, run, runNow } from "./guard.js"
 import type { Instance, Slot } from "./instance.js"
 import { type AnyEffect, type AnyStream, isFunction, isObject, isStream, kindOf } from "./kind.js"
-import { type AnyFiber, answerOf, grants, primitive, succeeded, taken, thrown } from "./steps.js"
+import { type AnyFiber, answerOf, grants, operationOf, primitive, succeeded, taken, thrown } from "./steps.js"
 
 /** Reaches a value inside an instance. */
 export type Reach = (instance: Instance) => unknown
@@ -120,7 +120,7 @@ for (const name of Reflect.ownKeys(Effectable.CommitPrototype)) {
 }
 Object.defineProperty(LazyCall.prototype, CallTypeId, { value: CallTypeId })
 
-const isSync = (effect: AnyEffect): boolean => primitive(effect)._op === "Sync"
+const isSync = (effect: AnyEffect): boolean => operationOf(primitive(effect)) === "Sync"
 
 /** An Effect that is a member of a service: it is looked up when the run loop asks what it is, and not again when that does it. */
 class MemberCall extends LazyCall {

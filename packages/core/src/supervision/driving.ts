@@ -16,7 +16,17 @@ import * as RuntimeFlags from "effect/RuntimeFlags"
 import type * as RuntimeFlagsPatch from "effect/RuntimeFlagsPatch"
 import { yieldWrapGet } from "effect/Utils"
 import type { AnyEffect } from "./kind.js"
-import { type AnyFiber, answerOf, effectOf, grants, isTraced, type Primitive, primitive, thrown } from "./steps.js"
+import {
+  type AnyFiber,
+  answerOf,
+  effectOf,
+  grants,
+  isTraced,
+  operationOf,
+  type Primitive,
+  primitive,
+  thrown
+} from "./steps.js"
 
 interface Revert {
   readonly _op: "RevertFlags"
@@ -68,7 +78,7 @@ const drive = (fiber: AnyFiber, effect: Primitive, base = (fiber as unknown as R
     if (running._queue.length > 0 || isTraced(fiber) || !grants(fiber)) return step
     let value: unknown
     try {
-      switch (step._op) {
+      switch (operationOf(step)) {
         case "Success":
           value = step.effect_instruction_i0
           break

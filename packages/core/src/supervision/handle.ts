@@ -212,6 +212,8 @@ const objectNode = (
     return property === "commit" ? commit : property === Symbol.iterator ? iterator : undefined
   }
   const read = (property: PropertyKey): unknown => {
+    // To the run loop as well, whatever the Effect behind it is to that.
+    if (property === "_op" && lazy !== undefined) return "Commit"
     const value = member(property)()
     return special(property, value) ?? value
   }
@@ -231,7 +233,7 @@ const objectNode = (
   for (const property of Reflect.ownKeys(sample)) {
     const { enumerable = false, value } = Reflect.getOwnPropertyDescriptor(sample, property) ?? {}
     Object.defineProperty(self, property, {
-      get: special(property, value) === undefined ? member(property) : () => read(property),
+      get: property !== "_op" && special(property, value) === undefined ? member(property) : () => read(property),
       set: (to) => Reflect.set(latest(), property, to),
       enumerable
     })

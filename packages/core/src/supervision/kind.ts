@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import { real } from "./lineage.js"
+import { operationOf, primitive } from "./steps.js"
 
 export type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 export type AnyStream = Stream.Stream<unknown, unknown, unknown>
@@ -80,12 +81,8 @@ const isClass = (given: AnyFunction): boolean => {
   return Object.getPrototypeOf(prototype) === Object.prototype && Reflect.ownKeys(prototype).length > 1
 }
 
-const opOf = (effect: AnyEffect): unknown =>
-  // The operation name is not in the public types; every Effect of version 3 has one, and it is only compared.
-  (effect as unknown as { readonly _op?: unknown })._op
-
 const effectKindOf = (effect: AnyEffect): Kind => {
-  switch (opOf(effect)) {
+  switch (operationOf(primitive(effect))) {
     case "Success":
     case "Failure":
       return "answer"

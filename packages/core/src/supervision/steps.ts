@@ -119,6 +119,12 @@ export const thrown = (error: unknown): AnyEffect =>
 
 // Both directions: an Effect of version 3 is a primitive, or has the `_op` of one.
 export const primitive = (effect: AnyEffect): Primitive => effect as unknown as Primitive
+/**
+ * What a step is to anybody but the run loop. Some that have a `commit` are a `Sync` to that alone: what stands for an Effect that may be one, and a cache's read,
+ * which puts what follows on a miss onto the run loop's own stack.
+ */
+export const operationOf = ({ _op, commit }: Primitive): string =>
+  _op === "Sync" && commit !== undefined ? "Commit" : _op
 export const effectOf = (step: Primitive): AnyEffect => step as unknown as AnyEffect
 
 const template = Effect.succeed(undefined)
@@ -200,7 +206,7 @@ const goOn = <Where>(
     try {
       // Done when there is a value; otherwise `step` is the next one.
       steps: while (true) {
-        switch (step._op) {
+        switch (operationOf(step)) {
           case "Success":
             value = step.effect_instruction_i0
             break steps
