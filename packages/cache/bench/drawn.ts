@@ -8,7 +8,7 @@ export const variants: ReadonlyArray<string> = ["zipf", "uniform"].flatMap((law)
   [1_000, 100_000, 1_000_000].map((entries) => `${law} ${entries}`)
 )
 
-interface Drawn<Filled> {
+export interface Drawn<Filled> {
   readonly filled: Filled
   readonly keys: ReadonlyArray<number>
   readonly names: ReadonlyArray<string>

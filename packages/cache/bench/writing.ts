@@ -14,7 +14,7 @@ export const variants: ReadonlyArray<string> = [ALONE, TOGETHER]
 
 const WRITES = 50
 
-interface Writing {
+export interface Writing {
   readonly runtime: ManagedRuntime.ManagedRuntime<Repo.Repo, unknown>
   readonly program: Effect.Effect<number, unknown, Repo.Repo>
 }
