@@ -16,7 +16,11 @@ describe("layer and make", () => {
       Layer.Layer<ChangeFeed.ChangeFeed, StatementError | ChangeFeed.FeedDeaf | ChangeFeed.FeedLost, Repo.Repo>
     >()
     expect(ChangeFeed.make({ probe: "1 second", backoff: Schedule.forever })).type.toBe<
-      Effect.Effect<ChangeFeed.Service, StatementError | ChangeFeed.FeedDeaf | ChangeFeed.FeedLost, Repo.Repo | Scope.Scope>
+      Effect.Effect<
+        ChangeFeed.Service,
+        StatementError | ChangeFeed.FeedDeaf | ChangeFeed.FeedLost,
+        Repo.Repo | Scope.Scope
+      >
     >()
   })
 
