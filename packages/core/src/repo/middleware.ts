@@ -115,7 +115,8 @@ const following = (repo: Service, over: (service: Service) => Service): Service 
       Effect.suspend(() => (slot.current === undefined ? Effect.flatMap(slot.awaitUp, use) : use()))
     const through =
       name === "stream"
-        ? (...args: ReadonlyArray<unknown>) => Stream.unwrap(ready(() => Effect.sync(() => call(args))))
+        ? (...args: ReadonlyArray<unknown>) =>
+            Stream.unwrap(ready(() => Effect.suspend(() => Effect.succeed(call(args)))))
         : (...args: ReadonlyArray<unknown>) => ready(() => call(args))
     return [name, name === "announcer" ? repo.announcer : through]
   })
