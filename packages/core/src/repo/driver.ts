@@ -15,7 +15,8 @@ import { type SqlConnection, SqlError } from "@effect/sql"
 import { Effect, Exit, Predicate } from "effect"
 import { type Call, type CallWire, Command, callOf, type Done, type Reader } from "./call.js"
 import { maximalParameters } from "./messages.js"
-import { type Statement, toDriver } from "./prepared.js"
+import { type Aside, type Company, Pipeline } from "./pipeline.js"
+import { type Statement, statementFor, toDriver } from "./prepared.js"
 
 type Listener = (event: "connect" | "sslconnect" | "error" | "end" | "readyForQuery", listener: () => void) => void
 
@@ -39,7 +40,7 @@ interface Driver {
   readonly processID: number | null
   readonly secretKey: unknown
   query(statement: unknown, parameters: ReadonlyArray<unknown>, done: Done): void
-  query(call: Call | Command): void
+  query(call: Call | Command | Pipeline): void
   /** What reads a column's values. */
   getTypeParser?: Reader
   /** Several statements at once, of which only its own queries are to be. */
@@ -168,6 +169,8 @@ const takesCalls = (driver: Driver): driver is Driver & { readonly getTypeParser
 
 /** A statement that was handed to a driver. */
 export class Running {
+  isOver = false
+  /** Until somebody waits for it. */
   private exit: Exit.Exit<unknown, SqlError.SqlError> | undefined = undefined
   private wake: ((exit: Exit.Exit<unknown, SqlError.SqlError>) => void) | undefined = undefined
   private ended: (() => void) | undefined = undefined
@@ -181,8 +184,11 @@ export class Running {
     const timer = limit === undefined ? undefined : setTimeout(() => abort(driver), limit)
     const over = (exit: Exit.Exit<unknown, SqlError.SqlError>) => {
       if (timer !== undefined) clearTimeout(timer)
-      this.exit = exit
-      this.wake?.(exit)
+      this.isOver = true
+      // Not kept where it is handed on: see the top of this file.
+      if (this.wake === undefined) this.exit = exit
+      else this.wake(exit)
+      this.wake = undefined
       this.ended?.()
     }
     try {
@@ -200,22 +206,20 @@ export class Running {
     }
   }
 
-  get isOver(): boolean {
-    return this.exit !== undefined
-  }
-
   /** To be waited for once. */
   get answer(): Effect.Effect<unknown, SqlError.SqlError> {
     return Effect.async((resume) => {
-      if (this.exit === undefined) this.wake = resume
-      else resume(this.exit)
+      const { exit } = this
+      this.exit = undefined
+      if (exit === undefined) this.wake = resume
+      else resume(exit)
     })
   }
 
   /** Nobody waits for it any more; done when it has ended. */
   get stopped(): Effect.Effect<void> {
     return Effect.suspend(() =>
-      this.exit === undefined
+      !this.isOver
         ? stop(this.driver, (listener) => {
             this.ended = listener
           })
@@ -259,40 +263,59 @@ const namedFor = (driver: Driver, statement: Statement): Statement => {
   return there === undefined || there === text ? statement : { ...statement, name: undefined }
 }
 
+const asideFor =
+  (driver: Driver) =>
+  ({ parameters, statement }: Aside): Aside => ({ parameters, statement: namedFor(driver, statement) })
+
 /** How one of our own statements gets into a driver's queue. */
 const handing =
-  (driver: Driver, given: Statement, parameters: ReadonlyArray<unknown>) =>
-  (done: Done): void => {
+  (driver: Driver, given: Statement, parameters: ReadonlyArray<unknown>, company?: Company) =>
+  (told: Done): void => {
+    const done: Done =
+      company === undefined
+        ? told
+        : (error, result) => {
+            company.told(error)
+            told(error, result)
+          }
     const statement = namedFor(driver, given)
     if (parameters.length > maximalParameters) {
-      done(tooMany(parameters.length))
+      told(tooMany(parameters.length))
       return
     }
     const call =
       statement.asLists && takesCalls(driver)
         ? callOf(statement, parameters, (type, format) => driver.getTypeParser(type, format), done)
         : undefined
-    if (call === undefined) driver.query(toDriver(statement), parameters, done)
-    else driver.query(call)
+    if (call === undefined) {
+      if (company === undefined) driver.query(toDriver(statement), parameters, done)
+      else told(company.refused())
+    } else driver.query(company === undefined ? call : new Pipeline(call, [], company.behind.map(asideFor(driver))))
   }
 
 /** One of our own statements on a connection that was taken from the pool. */
 export const run = (
   connection: Runs,
   statement: Statement,
-  parameters: ReadonlyArray<unknown>
+  parameters: ReadonlyArray<unknown>,
+  company?: Company
 ): Effect.Effect<unknown, SqlError.SqlError> => {
   const driver = driverOf(connection)
   return driver === undefined
     ? connection.executeRaw(toDriver(statement), parameters)
-    : sending(driver, handing(driver, statement, parameters))
+    : sending(driver, handing(driver, statement, parameters, company))
 }
 
 /** The same at once, in an uninterruptible region, on a connection that {@link isDriven}. */
-export const running = (connection: Runs, statement: Statement, parameters: ReadonlyArray<unknown>): Running => {
+export const running = (
+  connection: Runs,
+  statement: Statement,
+  parameters: ReadonlyArray<unknown>,
+  company?: Company
+): Running => {
   const driver = driverOf(connection)
   if (driver === undefined) throw new Error("a connection that is not pg's cannot run a statement at once")
-  return new Running(driver, handing(driver, statement, parameters))
+  return new Running(driver, handing(driver, statement, parameters, company))
 }
 
 /** What begins and ends transactions: a text, of one or more statements without rows. */
@@ -306,6 +329,40 @@ export const command = (
   return takesCalls(driver)
     ? sending(driver, (done) => driver.query(new Command(text, done)), limit)
     : send(driver, text, [], limit)
+}
+
+/** What was to be sent before a COMMIT has failed: nothing was committed, and the transaction is still open. */
+export class NotCommitted {
+  constructor(readonly error: SqlError.SqlError) {}
+}
+
+const notCommitted = Effect.mapError((error: SqlError.SqlError) => new NotCommitted(error))
+
+/** COMMIT, and with it what is to be done before, in one round trip where the driver can. */
+export const commitWith = (
+  connection: Runs,
+  before: ReadonlyArray<Aside>
+): Effect.Effect<unknown, SqlError.SqlError | NotCommitted> => {
+  const driver = driverOf(connection)
+  if (driver === undefined || !takesCalls(driver))
+    return Effect.zipRight(
+      notCommitted(
+        Effect.forEach(before, ({ parameters, statement }) => run(connection, statement, parameters), { discard: true })
+      ),
+      command(connection, "commit", undefined)
+    )
+  return Effect.suspend(() => {
+    let pipeline: Pipeline | undefined
+    const hand = (done: Done) => {
+      const commit = callOf(statementFor("commit", false, true), [], driver.getTypeParser.bind(driver), done)
+      // Sound: it has no parameters that only the driver could write.
+      pipeline = new Pipeline(commit as Call, before.map(asideFor(driver)), [])
+      driver.query(pipeline)
+    }
+    return Effect.mapError(sending(driver, hand), (error) =>
+      pipeline?.isBefore === true ? new NotCommitted(error) : error
+    )
+  })
 }
 
 /**
