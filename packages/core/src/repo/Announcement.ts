@@ -6,23 +6,23 @@
  * with {@link touch}; so do those that change other tables by a trigger or `on delete cascade`.
  *
  * ```text
- *   writes ─▶ what this transaction changed ─▶ beforeCommit, in the transaction ─▶ COMMIT ─▶ listeners ─▶ afterCommit ─▶ the result of transact
+ *   writes ─▶ what this transaction changed ─▶ beforeCommit, in the transaction ─▶ withCommit, COMMIT ─▶ listeners ─▶ afterCommit ─▶ the result of transact
  * ```
  *
- * It is *not* durable, and knows nothing of other processes: `beforeCommit` is where a `pg_notify` for those goes.
+ * It is *not* durable, and knows nothing of other processes: `withCommit` is where a `pg_notify` for those goes.
  *
  * @since 0.1.0
  */
 import type { SqlError } from "@effect/sql"
 import { Context, Effect, type Scope } from "effect"
-import type { Announcer, Change, Guard, Listener, OnEnd } from "./changes.js"
+import type { Announcer, Change, Guard, Listener, OnEnd, WithCommit } from "./changes.js"
 import { currentFrame, type Frame } from "./frame.js"
 import type { StatementError } from "./RepoError.js"
 import { Repo } from "./repository.js"
 import type * as Table from "./Table.js"
 import type { TransactError } from "./transact.js"
 
-export type { Announcement, Change, Guard, Listener, OnEnd } from "./changes.js"
+export type { Announcement, Change, CommitStatement, Guard, Listener, OnEnd, WithCommit } from "./changes.js"
 
 /**
  * Has a function told of every change of the Repo's database that was committed, or may have been, for the length of a scope. It runs synchronously, in
@@ -90,6 +90,27 @@ export const beforeCommit = <R>(
           ),
           (end) => Effect.sync(end)
         )
+      )
+    )
+  )
+
+/**
+ * Has a statement sent together with the COMMIT of every transaction that changed something, for the length of a scope: both go with one round trip, and
+ * nothing is committed when it fails. A write outside of any transaction is sent together with it, as one transaction of the two, where the keys of what it writes are known
+ * beforehand; otherwise it gets a transaction of its own.
+ *
+ * What a write by itself would change may then be nothing: a row that is not there. In a `Repo.sandbox` nothing is sent, because nothing is committed there. Inside of a
+ * `withTransaction` of @effect/sql's own client, whose end we are not asked before, it is sent behind each write.
+ *
+ * @since 0.1.0
+ * @category listening
+ */
+export const withCommit = (make: WithCommit): Effect.Effect<void, never, Repo | Scope.Scope> =>
+  Effect.flatMap(Repo, (repo) =>
+    Effect.asVoid(
+      Effect.acquireRelease(
+        Effect.sync(() => repo.announcer.accompany(make)),
+        (end) => Effect.sync(end)
       )
     )
   )

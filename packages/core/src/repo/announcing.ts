@@ -1,11 +1,15 @@
 /** The one place where a write is announced: when its transaction has been committed, or at once where there is none. */
 import { Cause, Effect, Exit, Option } from "effect"
-import { type Changed, Changes } from "./changes.js"
+import { type Changed, Changes, type OnEnd } from "./changes.js"
 import { type Database, foreignConnection } from "./database.js"
+import { commitFailure } from "./ending.js"
 import { foreignTransaction } from "./foreign.js"
-import { frameOf } from "./frame.js"
+import { frameOf, type Outcome } from "./frame.js"
+import { parameterTexts } from "./messages.js"
+import { type Aside, asideOf, type Company } from "./pipeline.js"
 import { type CommitFailed, DbError, type StatementError } from "./RepoError.js"
 import { statementError } from "./sqlstate.js"
+import { transactionSource } from "./statementlog.js"
 import { transactFor } from "./transact.js"
 
 /** The keys of what was written; `"all"` where they are not known. */
@@ -38,9 +42,46 @@ export const before = (known: Keys): Keys => {
   return keys.every(hasOneSpelling) ? keys : "all"
 }
 
+/** What is sent together with a write that is a transaction by itself, and what became of both. */
+class Escort implements Company {
+  readonly behind: ReadonlyArray<Aside>
+  private readonly ends: Array<(outcome: Outcome) => void> = []
+  /** Until it was sent, nothing was done. */
+  outcome: Outcome = "rolledBack"
+  isRefused = false
+
+  constructor({ announcer, options }: Database, changes: Changes) {
+    this.behind = announcer
+      .commitStatements(changes, (listener) => this.ends.push(listener))
+      .map((statement) => asideOf(statement, options.prepare))
+  }
+
+  readonly told = (error: Error | null | undefined): void => {
+    this.outcome = error ? commitFailure(error).outcome : "committed"
+  }
+
+  readonly refused = (): Error => {
+    this.isRefused = true
+    return new Error("the driver cannot send statements together")
+  }
+
+  /** The write is over, and is not tried again. */
+  end(): void {
+    for (const end of this.ends.splice(0)) end(this.outcome)
+  }
+}
+
+/** Whether what a write needs to be escorted is known before it is sent. */
+const isEscorted = (database: Database, keys: Keys, parameters: ReadonlyArray<unknown> | undefined): boolean =>
+  keys !== "all" &&
+  parameters !== undefined &&
+  // What only `pg` can write goes by itself.
+  database.options.lists &&
+  parameterTexts(parameters) !== undefined
+
 /**
  * A statement that writes. `known` are the keys it is about, where they are known beforehand; `keysOf` reads them from its result. Free while nobody
- * listens.
+ * listens. With its `parameters` it says that it can be sent together with what it is given.
  */
 export const announced = <A, E, F>(
   database: Database,
@@ -48,15 +89,27 @@ export const announced = <A, E, F>(
   known: Keys,
   keysOf: (result: A) => Keys,
   commitFailed: (failure: CommitFailed) => F,
-  statement: Effect.Effect<A, E>
+  statement: (company?: Company) => Effect.Effect<A, E>,
+  parameters?: ReadonlyArray<unknown>
 ): Effect.Effect<A, E | F | StatementError> =>
   Effect.withFiberRuntime((fiber) => {
     const { announcer, client } = database
-    if (!announcer.isHeard) return statement
+    if (!announcer.isHeard) return statement()
     const frame = frameOf(fiber.currentContext, client)
     const connection = frame === undefined ? foreignConnection(fiber.currentContext) : undefined
-    if (frame === undefined && connection === undefined && announcer.needsTransaction)
-      return transactFor(database, announced(database, table, known, keysOf, commitFailed, statement), commitFailed)
+    const isAlone = frame === undefined && connection === undefined
+    // What is done in a sandbox is not committed.
+    const accompanies = isAlone && announcer.accompanies && database.ground === undefined
+    const inTransaction = () =>
+      transactFor(database, announced(database, table, known, keysOf, commitFailed, statement), commitFailed)
+    let escort: Escort | undefined
+    if ((isAlone && announcer.needsTransaction) || accompanies) {
+      const keys = before(known)
+      if (announcer.needsTransaction || !isEscorted(database, keys, parameters)) return inTransaction()
+      const changes = new Changes()
+      changes.add(table, keys)
+      escort = new Escort(database, changes)
+    }
     const foreign = connection && foreignTransaction(connection, announcer)
     const tell = (outcome: "committed" | "unknown", keys: Keys): Effect.Effect<void> => {
       if (frame?.note(table, keys) === true || foreign?.note(table, keys) === true) return Effect.void
@@ -65,23 +118,35 @@ export const announced = <A, E, F>(
     }
     /** What is to be done before a COMMIT that we are not asked for is done behind each write. */
     const join = (keys: Keys): Effect.Effect<void, StatementError> => {
-      if (connection === undefined || !announcer.needsTransaction) return Effect.void
+      if (connection === undefined || !(announcer.needsTransaction || announcer.accompanies)) return Effect.void
       const changes = new Changes()
       changes.add(table, keys)
+      const onEnd: OnEnd = foreign?.onEnd ?? ((listener) => listener("unknown"))
       return Effect.mapError(
-        announcer.beforeCommit(changes, foreign?.onEnd ?? ((listener) => listener("unknown"))) ?? Effect.void,
+        Effect.zipRight(
+          announcer.beforeCommit(changes, onEnd) ?? Effect.void,
+          Effect.suspend(() =>
+            Effect.forEach(
+              announcer.commitStatements(changes, onEnd),
+              ({ parameters, text }) => database.query(text, parameters, transactionSource),
+              { discard: true }
+            )
+          )
+        ),
         (error) => statementError(error, `announce what was changed in ${table.name}`)
       )
     }
     const write = (restore: <B, G>(effect: Effect.Effect<B, G>) => Effect.Effect<B, G>) =>
-      Effect.flatMap(Effect.exit(restore(statement)), (exit): Effect.Effect<A, E | StatementError> => {
+      Effect.flatMap(Effect.exit(restore(statement(escort))), (exit): Effect.Effect<A, E | F | StatementError> => {
+        escort?.end()
+        if (escort?.isRefused === true) return restore(inTransaction())
         if (Exit.isSuccess(exit)) {
           const keys = keysOf(exit.value)
           const told = tell("committed", keys)
           return Effect.zipRight(connection === undefined ? told : Effect.zipRight(told, join(keys)), exit)
         }
-        const outcome = outcomeOf(exit.cause)
-        if (outcome === undefined) return exit
+        const outcome = escort === undefined ? outcomeOf(exit.cause) : escort.outcome
+        if (outcome === undefined || outcome === "rolledBack") return exit
         const keys = before(known)
         return Effect.zipRight(Effect.zipRight(tell(outcome, keys), Effect.ignore(join(keys))), exit)
       })

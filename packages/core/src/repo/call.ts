@@ -101,18 +101,23 @@ export class Call extends Submitted {
   }
 
   submit(wire: CallWire): Error | null {
+    return this.write(wire, this.messages(wire))
+  }
+
+  /** What is sent for it, and whether anything is sent behind it. */
+  messages(wire: CallWire, isLast = true): Buffer {
     const { name, parameters, text } = this
     this.wire = wire
     this.reads = name === undefined ? undefined : known.get(wire)?.get(name)
     const isParsed = name !== undefined && wire.parsedStatements[name] !== undefined
-    return this.write(
-      wire,
-      statementMessages({
+    return statementMessages(
+      {
         name: name ?? "",
         text: isParsed ? undefined : text,
         parameters,
         describes: this.reads === undefined || !isParsed
-      })
+      },
+      isLast
     )
   }
 

@@ -130,6 +130,25 @@ export type Listener = (announcement: Announcement) => void
  */
 export type OnEnd = (listener: (outcome: Outcome) => void) => void
 
+/**
+ * A statement that is sent together with a COMMIT. Its rows nobody reads.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CommitStatement {
+  readonly text: string
+  readonly parameters: ReadonlyArray<string>
+}
+
+/**
+ * Makes a statement that is sent together with the COMMIT of a transaction that has changed something: synchronously, and it must not throw.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type WithCommit = (changes: ReadonlyArray<Change>, onEnd: OnEnd) => CommitStatement
+
 /** Runs inside of a transaction that has changes, right before its COMMIT; its failure rolls the transaction back. */
 export type BeforeCommit = (changes: ReadonlyArray<Change>, onEnd: OnEnd) => Effect.Effect<void, unknown>
 
@@ -146,6 +165,7 @@ export type Guard = (change: Change) => () => void
 export class Announcer {
   private readonly listeners = new Set<Listener>()
   private readonly beforeCommits = new Set<BeforeCommit>()
+  private readonly withCommits = new Set<WithCommit>()
   private readonly guards = new Set<Guard>()
   private readonly renewals = new Set<() => void>()
 
@@ -176,12 +196,17 @@ export class Announcer {
 
   /** Whether anybody wants to know. */
   get isHeard(): boolean {
-    return this.listeners.size > 0 || this.beforeCommits.size > 0 || this.guards.size > 0
+    return this.listeners.size > 0 || this.beforeCommits.size > 0 || this.withCommits.size > 0 || this.guards.size > 0
   }
 
   /** Whether even a single statement needs a transaction, because something is to be done in it. */
   get needsTransaction(): boolean {
     return this.beforeCommits.size > 0
+  }
+
+  /** Whether statements are to be sent with what is committed. */
+  get accompanies(): boolean {
+    return this.withCommits.size > 0
   }
 
   /** Gives back how to end it. The same function may be added twice. */
@@ -221,6 +246,19 @@ export class Announcer {
     if (this.beforeCommits.size === 0 || changes.isEmpty) return undefined
     const list = changes.list()
     return Effect.forEach([...this.beforeCommits], (run) => run(list, onEnd), { discard: true })
+  }
+
+  accompany(withCommit: WithCommit): () => void {
+    const own: WithCommit = (changes, onEnd) => withCommit(changes, onEnd)
+    this.withCommits.add(own)
+    return () => this.withCommits.delete(own)
+  }
+
+  /** What is to be sent together with the COMMIT of these changes. */
+  commitStatements(changes: Changes, onEnd: OnEnd): ReadonlyArray<CommitStatement> {
+    if (this.withCommits.size === 0 || changes.isEmpty) return []
+    const list = changes.list()
+    return Array.from(this.withCommits, (make) => make(list, onEnd))
   }
 
   /** Tells of what a transaction changed. Synchronous but for the log of what went wrong. */

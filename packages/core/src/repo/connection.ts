@@ -9,6 +9,7 @@ import type { Frame } from "./frame.js"
 import { hookState } from "./hookstate.js"
 import { settling } from "./lending.js"
 import { mayWrite } from "./maywrite.js"
+import type { Company } from "./pipeline.js"
 import { statementFor } from "./prepared.js"
 import { DbError, TransactionClosed } from "./RepoError.js"
 import { controls } from "./sqltext.js"
@@ -154,14 +155,15 @@ export abstract class Channel implements SqlConnection.Connection {
     text: string,
     parameters: ReadonlyArray<unknown>,
     about: Source,
-    prepared: boolean
+    prepared: boolean,
+    company: Company | undefined
   ): Effect.Effect<unknown, SqlError.SqlError> | undefined {
     if (isLogged(fiber) || !Cause.isEmpty(fiber.getFiberRef(FiberRef.interruptedCause))) return undefined
     const turn = this.turn()
     if (turn === undefined) return undefined
     const begun = performance.now()
     this.sends(fiber, text, about)
-    const call = running(turn.connection, statementFor(text, prepared && this.mayPrepare(), true), parameters)
+    const call = running(turn.connection, statementFor(text, prepared && this.mayPrepare(), true), parameters, company)
     count(about)
     note(fiber, "queue", 0)
     return Effect.matchCauseEffect(restore(call.answer), {
@@ -185,37 +187,37 @@ export abstract class Channel implements SqlConnection.Connection {
     parameters: ReadonlyArray<unknown>,
     about: Source,
     prepared: boolean,
-    asLists: boolean
+    asLists: boolean,
+    company?: Company
   ): Effect.Effect<unknown, SqlError.SqlError> {
-    return this.watched(
-      (connection) =>
-        run(connection, statementFor(text, prepared && this.mayPrepare(), asLists && this.options.lists), parameters),
-      text,
-      parameters,
-      about
-    )
+    const statement = () => statementFor(text, prepared && this.mayPrepare(), asLists && this.options.lists)
+    return this.watched((connection) => run(connection, statement(), parameters, company), text, parameters, about)
   }
 
-  /** One statement, with the driver's own answer; `prepared` when its text comes again and again, `asLists` where rows may be lists of values. */
+  /**
+   * One statement, with the driver's own answer; `prepared` when its text comes again and again, `asLists` where rows may be lists of values. `company` only for
+   * one that is no part of a transaction.
+   */
   query(
     text: string,
     parameters: ReadonlyArray<unknown>,
     about: Source,
     prepared = false,
-    asLists = false
+    asLists = false,
+    company?: Company
   ): Effect.Effect<Answer, SqlError.SqlError> {
     if (about.standing !== undefined) {
       const filled = filledIn(text, parameters, about.standing)
       if (filled.cannot) return unnarrowed
-      return this.query(filled.text, filled.parameters, { ...about, standing: undefined }, prepared, asLists)
+      return this.query(filled.text, filled.parameters, { ...about, standing: undefined }, prepared, asLists, company)
     }
     const lists = asLists && this.options.lists
     const answer = lists
       ? Effect.withFiberRuntime<unknown, SqlError.SqlError>((fiber) =>
           Effect.uninterruptibleMask(
             (restore) =>
-              this.atOnce(fiber, restore, text, parameters, about, prepared) ??
-              restore(this.slowly(text, parameters, about, prepared, true))
+              this.atOnce(fiber, restore, text, parameters, about, prepared, company) ??
+              restore(this.slowly(text, parameters, about, prepared, true, company))
           )
         )
       : this.slowly(text, parameters, about, prepared, false)

@@ -13,6 +13,7 @@ import { type Frame, frameOf } from "./frame.js"
 import { cleaned, Held, heldOf, heldTag } from "./held.js"
 import { Lending, type Reserved, type Restore } from "./lending.js"
 import type { Password } from "./ownconnection.js"
+import type { Company } from "./pipeline.js"
 import { forgetPrepared, isStale } from "./prepared.js"
 import type { Source } from "./statementlog.js"
 import type { TransactionDefaults } from "./transact.js"
@@ -181,15 +182,16 @@ export class Database {
     parameters: ReadonlyArray<unknown>,
     about: Source,
     prepared = false,
-    asLists = false
+    asLists = false,
+    company?: Company
   ): Effect.Effect<Answer, SqlError.SqlError> {
     const once = Effect.withFiberRuntime<Answer, SqlError.SqlError>((fiber) => {
       const known = this.knownChannel(fiber.currentContext)
       return known === undefined
         ? Effect.scoped(
-            Effect.flatMap(this.pool, (channel) => channel.query(text, parameters, about, prepared, asLists))
+            Effect.flatMap(this.pool, (channel) => channel.query(text, parameters, about, prepared, asLists, company))
           )
-        : known.query(text, parameters, about, prepared, asLists)
+        : known.query(text, parameters, about, prepared, asLists, company)
     })
     if (!prepared || !this.options.prepare) return once
     return Effect.catchAll(once, (error) => {

@@ -8,9 +8,10 @@ import type { SqlConnection } from "@effect/sql"
 import { Effect, Exit } from "effect"
 import type { OnEnd } from "./changes.js"
 import type { Answer } from "./connection.js"
-import { command, discard, outsideReason } from "./driver.js"
+import { command, commitWith, discard, NotCommitted, outsideReason } from "./driver.js"
 import type { Frame, Outcome, Registration } from "./frame.js"
 import type { Restore } from "./lending.js"
+import { asideOf } from "./pipeline.js"
 import {
   CommitFailed,
   SerializationFailure,
@@ -19,7 +20,7 @@ import {
   TransactionClosed
 } from "./RepoError.js"
 import { answerOf, classified, isConnectionProblem, statementError, wasNeverSent } from "./sqlstate.js"
-import { observed, transactionSource } from "./statementlog.js"
+import { count, observed, transactionSource } from "./statementlog.js"
 
 /** Ending a frame is not interruptible, waiting for its turn included. */
 export const stay: Restore = (self) => self
@@ -37,7 +38,7 @@ export const rolledBack = (reason: string, code?: string, cause?: unknown) =>
   new CommitFailed({ code, outcome: "rolledBack", reason, cause })
 
 /** What became of COMMIT: nothing to report, or why not. */
-export type Ending = { readonly outcome: Outcome; readonly failure: CommitFailed | SerializationFailure | undefined }
+export type Ending = { readonly outcome: Outcome; readonly failure: CommitFailed | StatementError | undefined }
 
 export const commitFailure = (error: unknown): Ending => {
   const answer = answerOf(error)
@@ -99,13 +100,50 @@ export const endedByItself = (): Ending => ({
   failure: new CommitFailed({ code: undefined, outcome: "unknown", reason: outsideReason, cause: undefined })
 })
 
+/** COMMIT, and with it what it was to be accompanied by. */
+const committed = (frame: Frame, ends: Array<(outcome: Outcome) => void>): Effect.Effect<Ending> =>
+  Effect.suspend(() => {
+    const { connection, database } = frame.session
+    // Now, and not when the effect was done: what was on its way then has been noted since.
+    const statements = database.announcer.commitStatements(frame.changes, (listener) => ends.push(listener))
+    if (statements.length === 0) return Effect.map(control(connection, "commit", undefined), ended)
+    const before = statements.map((statement) => asideOf(statement, database.options.prepare))
+    for (const _ of before) count(transactionSource)
+    const text = [...statements.map(({ text }) => text), "commit"].join("; ")
+    return Effect.map(observed(commitWith(connection, before), transactionSource, text, undefined), ended)
+  }).pipe(
+    Effect.catchAll((error) => {
+      if (!(error instanceof NotCommitted)) return Effect.succeed(commitFailure(error))
+      const answer = answerOf(error.error)
+      if (answer instanceof ServerAnswer && (answer.code === undefined || isConnectionProblem(answer)))
+        return Effect.succeed(commitFailure(error.error))
+      const failure = statementError(error.error, announcement)
+      return Effect.map(
+        rollback(frame),
+        // What was swallowed before is that transaction's failure.
+        (): Ending =>
+          failure._tag === "DbError" && failure.kind === "aborted"
+            ? { outcome: "rolledBack", failure: rolledBack(swallowed, "25P02", answer) }
+            : { outcome: "rolledBack", failure }
+      )
+    })
+  )
+
+const announcement = "announce what this transaction changed"
+
 /** COMMIT has no limit: deferred constraints and other servers that have to confirm may take their time. */
 export const commit = (frame: Frame): Effect.Effect<Ending> =>
-  Effect.zipRight(dropOpenChild(frame), Effect.map(control(frame.session.connection, "commit", undefined), ended)).pipe(
-    Effect.catchAll((error) => Effect.succeed(commitFailure(error))),
-    // A refusal has ended the transaction. Of a connection whose COMMIT had no answer, nothing is known.
-    Effect.tap((ending) => (ending.outcome === "unknown" ? discard(frame.session.connection) : Effect.void))
-  )
+  Effect.suspend(() => {
+    const ends: Array<(outcome: Outcome) => void> = []
+    return Effect.zipRight(dropOpenChild(frame), committed(frame, ends)).pipe(
+      Effect.catchAll((error) => Effect.succeed(commitFailure(error))),
+      // A refusal has ended the transaction. Of a connection whose COMMIT had no answer, nothing is known.
+      Effect.tap(({ outcome }) => {
+        for (const end of ends) end(outcome)
+        return outcome === "unknown" ? discard(frame.session.connection) : Effect.void
+      })
+    )
+  })
 
 export const rollback = (frame: Frame): Effect.Effect<Ending> =>
   Effect.as(
@@ -138,7 +176,7 @@ export const announcing = <A, E, R>(
     Effect.catchAll(
       frame.session.database.announcer.beforeCommit(frame.changes, endOf(frame)) ?? Effect.void,
       (error) => {
-        const failure = statementError(error, "announce what this transaction changed")
+        const failure = statementError(error, announcement)
         // What was swallowed before is for COMMIT to say.
         return failure._tag === "DbError" && failure.kind === "aborted" ? Effect.void : Effect.fail(failure)
       }

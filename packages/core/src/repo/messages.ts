@@ -120,8 +120,11 @@ export interface Sent {
   readonly describes: boolean
 }
 
-/** A statement, prepared before or with it: parse, bind, describe, execute and sync. All parameters and values are text. */
-export const statementMessages = ({ describes, name, parameters, text }: Sent): Buffer => {
+/**
+ * A statement, prepared before or with it: parse, bind, describe, execute and sync. All parameters and values are text. One that is not the last of several leaves
+ * out the sync: up to that they are one transaction, and none is run behind one that failed.
+ */
+export const statementMessages = ({ describes, name, parameters, text }: Sent, isLast = true): Buffer => {
   const nameLength = Buffer.byteLength(name)
   const textLength = text === undefined ? 0 : Buffer.byteLength(text)
   const parseLength = 4 + nameLength + 1 + textLength + 1 + 2
@@ -137,7 +140,7 @@ export const statementMessages = ({ describes, name, parameters, text }: Sent): 
       (1 + bindLength) +
       (describes ? 1 + describeLength : 0) +
       (1 + executeLength) +
-      empty
+      (isLast ? empty : 0)
   )
   if (text !== undefined) {
     writer.message(kinds.parse, parseLength)
@@ -168,7 +171,7 @@ export const statementMessages = ({ describes, name, parameters, text }: Sent): 
   writer.message(kinds.execute, executeLength)
   writer.int8(0)
   writer.int32(0)
-  writer.message(kinds.sync, 4)
+  if (isLast) writer.message(kinds.sync, 4)
   return writer.bytes
 }
 

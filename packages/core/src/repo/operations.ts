@@ -322,7 +322,14 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
     touch: (table: Any, keys?: ReadonlyArray<unknown>) => {
       const self = implementationOf(table)
       const touched = keys ?? "all"
-      return announced(database, self, touched, () => before(touched), Function.identity, Effect.void)
+      return announced(
+        database,
+        self,
+        touched,
+        () => before(touched),
+        Function.identity,
+        () => Effect.void
+      )
     },
 
     transact: (self: Effect.Effect<unknown, unknown, unknown>, options = {}) =>

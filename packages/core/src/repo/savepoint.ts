@@ -8,6 +8,7 @@ import {
   commitFailure,
   control,
   dropOpenChild,
+  type Ending,
   endedByItself,
   limit,
   over,
@@ -21,7 +22,7 @@ import { inside } from "./framecontext.js"
 import type { Guarded } from "./hookstate.js"
 import type { Restore } from "./lending.js"
 import { formerLimitsText, type Limits, nestedLimitsText } from "./limits.js"
-import { type CommitFailed, type SerializationFailure, ServerAnswer, TransactionClosed } from "./RepoError.js"
+import { ServerAnswer, TransactionClosed } from "./RepoError.js"
 import { answerOf, statementError } from "./sqlstate.js"
 import { observed, transactionSource } from "./statementlog.js"
 import type { TransactError } from "./transact.js"
@@ -99,7 +100,7 @@ export const savepoint = <A, E, R>(
       })
     )
   )
-  const keep: Effect.Effect<CommitFailed | SerializationFailure | undefined> = dropOpenChild(frame).pipe(
+  const keep: Effect.Effect<Ending["failure"]> = dropOpenChild(frame).pipe(
     Effect.zipRight(isOutermost ? control(session.connection, lookAtConstraints, undefined) : Effect.void),
     Effect.flatMap(() => control(session.connection, `${former}release savepoint ${name}`, limit)),
     Effect.map(() => {
@@ -121,7 +122,7 @@ export const savepoint = <A, E, R>(
       Effect.exit(inside(frame, context, restore(isOutermost ? announcing(frame, self) : self))),
       (exit) => {
         frame.end()
-        const ending: Effect.Effect<CommitFailed | SerializationFailure | undefined> = Effect.suspend(() => {
+        const ending: Effect.Effect<Ending["failure"]> = Effect.suspend(() => {
           if (frame.isAbandoned) {
             leave(false)
             return Effect.succeed(rolledBack("the transaction around it ended before it did"))

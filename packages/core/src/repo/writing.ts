@@ -6,6 +6,7 @@ import { type Database, foreignConnection } from "./database.js"
 import { Later, Mismatch } from "./fieldplan.js"
 import { frameOf } from "./frame.js"
 import { type Conflict, conflictText } from "./onconflict.js"
+import type { Company } from "./pipeline.js"
 import { DbError, type InvalidInput, type NotFound, StaleRow, type StatementError } from "./RepoError.js"
 import { isRow, keyOf, notFound, versionOf } from "./rowkey.js"
 import { statementError } from "./sqlstate.js"
@@ -117,17 +118,19 @@ export class Writing {
     keys: ReadonlyArray<unknown> | "all",
     prepared = true
   ): Effect.Effect<ReadonlyArray<object>, WriteFailure> {
-    const statement: Effect.Effect<ReadonlyArray<object>, WriteFailure> = Effect.matchEffect(
-      this.database.query(text, parameters, table.plan.source, prepared, true),
-      { onFailure: this.failing(table, verb), onSuccess: (answer) => decoded(table, answer, done[verb]) }
-    )
+    const statement = (company?: Company): Effect.Effect<ReadonlyArray<object>, WriteFailure> =>
+      Effect.matchEffect(this.database.query(text, parameters, table.plan.source, prepared, true, company), {
+        onFailure: this.failing(table, verb),
+        onSuccess: (answer) => decoded(table, answer, done[verb])
+      })
     return announced(
       this.database,
       table,
       keys,
       (rows) => rows.map((row) => keyOf(table, row)),
       (failure) => commitError(table, verb, failure),
-      statement
+      statement,
+      parameters
     )
   }
 
@@ -148,7 +151,7 @@ export class Writing {
       "all",
       (count) => (count === 0 ? [] : "all"),
       (failure) => commitError(table, verb, failure),
-      statement
+      () => statement
     )
   }
 

@@ -1,0 +1,290 @@
+/** What is sent together with a COMMIT, or with a write that is a transaction by itself: both or none. */
+import { Model, SqlClient } from "@effect/sql"
+import { PgClient } from "@effect/sql-pg"
+import { describe, expect, layer } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Layer, Option, Schema } from "effect"
+import * as Announcement from "../../src/repo/Announcement.js"
+import * as Repo from "../../src/repo/Repo.js"
+import * as Table from "../../src/repo/Table.js"
+import * as Transaction from "../../src/repo/Transaction.js"
+import { logged, TestRepo } from "./people.js"
+
+class Room extends Model.Class<Room>("Room")({
+  id: Model.GeneratedByApp(Schema.Number),
+  name: Schema.String
+}) {}
+const Rooms = Table.make(Room, { name: "rooms", key: "id", constraints: { rooms_name_key: Table.unique("name") } })
+
+class Word extends Model.Class<Word>("Word")({
+  text: Model.GeneratedByApp(Schema.String),
+  at: Schema.DateFromSelf
+}) {}
+const Words = Table.make(Word, { name: "words", key: "text" })
+
+const fixture = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  yield* sql`drop table if exists rooms, words, told cascade`
+  yield* sql`create table rooms (id int primary key, name text not null constraint rooms_name_key unique deferrable initially immediate, written bigint)`
+  yield* sql`create table words (text text primary key, at timestamptz not null)`
+  yield* sql`create table told (n serial, keys text not null, transaction bigint not null)`
+  yield* sql`create or replace function stamp() returns trigger language plpgsql as 'begin new.written := txid_current(); return new; end'`
+  yield* sql`create trigger stamp before insert or update on rooms for each row execute function stamp()`
+  yield* sql`insert into rooms values (1, 'a'), (2, 'b')`
+  return sql
+})
+
+const INSERT = "insert into told (keys, transaction) values ($1, txid_current())"
+
+/** Writes into a table, with each commit, what it is about. */
+const telling = (text = INSERT, made?: (keys: string) => ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    const events: Array<string> = []
+    yield* Announcement.withCommit((changes, onEnd) => {
+      const keys = changes.map(({ keys, table }) => `${table} ${keys === "all" ? keys : keys.join()}`).join("; ")
+      onEnd((outcome) => events.push(`${keys}: ${outcome}`))
+      return { text, parameters: made === undefined ? [keys] : made(keys) }
+    })
+    yield* Announcement.listen(({ changes, outcome }) =>
+      events.push(`heard ${outcome} ${changes.map(({ keys, table }) => `${table} ${keys}`).join("; ")}`)
+    )
+    return events
+  })
+
+const told = Effect.flatMap(SqlClient.SqlClient, (sql) =>
+  Effect.map(sql<{ keys: string }>`select keys from told order by n`, (rows) => rows.map(({ keys }) => keys))
+)
+const names = Effect.map(Repo.all(Rooms), (rows) =>
+  rows
+    .map(({ id, name }) => `${id} ${name}`)
+    .sort()
+    .join()
+)
+
+describe("Announcement.withCommit", () => {
+  layer(TestRepo, { excludeTestServices: true })((it) => {
+    it.scoped("sends it with a write by itself, as one transaction and without begin and commit", () =>
+      Effect.gen(function* () {
+        const sql = yield* fixture
+        const events = yield* telling()
+        for (const name of ["x", "y"]) yield* Repo.update(Rooms, 1, { name })
+        const { lines } = yield* logged(Repo.delete(Rooms, 2))
+        expect(lines.filter((line) => /begin|commit/.test(line))).toEqual([])
+        expect(yield* told).toEqual(["rooms 1", "rooms 1", "rooms 2"])
+        expect(events).toEqual([
+          "rooms 1: committed",
+          "heard committed rooms 1",
+          "rooms 1: committed",
+          "heard committed rooms 1",
+          "rooms 2: committed",
+          "heard committed rooms 2"
+        ])
+        expect(yield* sql`select 1 from rooms join told on told.transaction = rooms.written where told.n = 2`).toEqual([
+          { "?column?": 1 }
+        ])
+        // Nothing was there to be changed: it is told all the same, and by nobody here.
+        expect(yield* Effect.flip(Repo.update(Rooms, 9, { name: "z" }))).toMatchObject({ _tag: "NotFound" })
+        expect(events.slice(6)).toEqual(["rooms 9: committed"])
+      })
+    )
+
+    it.scoped("sends it with the COMMIT of a write whose keys are not known before, and of a transaction", () =>
+      Effect.gen(function* () {
+        const sql = yield* fixture
+        const events = yield* telling()
+        yield* Repo.insert(Rooms, { id: 3, name: "c" })
+        yield* Repo.insert(Words, { text: "word", at: new Date(0) })
+        yield* Repo.update(Words, "word", { at: new Date(5) })
+        yield* Repo.transact(
+          Effect.zipRight(Repo.update(Rooms, 1, { name: "x" }), Repo.update(Rooms, 2, { name: "y" }))
+        )
+        yield* Repo.transact(Repo.fetch(Rooms, 1))
+        yield* Repo.updateAll(Rooms, { id: 99 }, { name: "nobody" })
+        yield* Announcement.touch(Rooms, [7])
+        expect(yield* told).toEqual(["rooms 3", "words word", "words word", "rooms 1,2", "rooms 7"])
+        expect(events.filter((event) => !event.endsWith("committed") && !event.startsWith("heard"))).toEqual([])
+        const [found] = yield* sql`select count(*)::int as n from rooms join told on told.transaction = rooms.written`
+        expect(found).toEqual({ n: 3 })
+      })
+    )
+
+    it.scoped("writes nothing when it fails, with a write by itself or in a transaction", () =>
+      Effect.gen(function* () {
+        yield* fixture
+        const events = yield* telling("select 1 / $1::int", () => ["0"])
+        const ends: Array<string> = []
+        expect(yield* Effect.flip(Repo.update(Rooms, 1, { name: "x" }))).toMatchObject({
+          _tag: "DbError",
+          code: "22012"
+        })
+        expect(yield* Effect.flip(Repo.insert(Rooms, { id: 3, name: "c" }))).toMatchObject({ code: "22012" })
+        const inTransaction = Effect.gen(function* () {
+          yield* Transaction.afterRollback(Effect.sync(() => ends.push("rolled back")))
+          yield* Transaction.afterCommit(Effect.sync(() => ends.push("committed")))
+          yield* Repo.update(Rooms, 1, { name: "x" })
+        })
+        const failure = yield* Effect.flip(Repo.transact(inTransaction))
+        expect(failure).toMatchObject({ _tag: "DbError", code: "22012" })
+        expect(failure.message).toMatch(/announce what this transaction changed/)
+        expect(ends).toEqual(["rolled back"])
+        expect(events).toEqual(["rooms 1: rolledBack", "rooms 3: rolledBack", "rooms 1: rolledBack"])
+        expect(yield* names).toBe("1 a,2 b")
+      })
+    )
+
+    it.scoped("tells nobody of a write that failed, however often, and goes on", () =>
+      Effect.gen(function* () {
+        const sql = yield* fixture
+        const events = yield* telling()
+        for (let n = 0; n < 3; n += 1)
+          expect(yield* Effect.flip(Repo.update(Rooms, 1, { name: "b" }))).toMatchObject({ _tag: "UniqueViolation" })
+        expect(events.splice(0)).toEqual(["rooms 1: rolledBack", "rooms 1: rolledBack", "rooms 1: rolledBack"])
+        // Only when both are through.
+        yield* sql`alter table rooms drop constraint rooms_name_key, add constraint rooms_name_key unique (name) deferrable initially deferred`
+        expect(yield* Effect.flip(Repo.update(Rooms, 1, { name: "b" }))).toMatchObject({ _tag: "UniqueViolation" })
+        expect(events.splice(0)).toEqual(["rooms 1: rolledBack"])
+        expect(yield* Effect.flip(Repo.transact(Repo.update(Rooms, 1, { name: "b" })))).toMatchObject({
+          _tag: "CommitFailed",
+          outcome: "rolledBack"
+        })
+        expect(events.splice(0)).toEqual(["rooms 1: rolledBack"])
+        yield* Repo.update(Rooms, 1, { name: "c" })
+        expect(events).toEqual(["rooms 1: committed", "heard committed rooms 1"])
+        expect(yield* told).toEqual(["rooms 1"])
+      })
+    )
+
+    it.scoped("says of a transaction whose failure was swallowed what COMMIT would have said", () =>
+      Effect.gen(function* () {
+        const sql = yield* fixture
+        const events = yield* telling()
+        const failure = yield* Effect.flip(
+          Repo.transact(Effect.zipRight(Repo.update(Rooms, 1, { name: "x" }), Effect.ignore(sql`select 1 / 0`)))
+        )
+        expect(failure).toMatchObject({ _tag: "CommitFailed", outcome: "rolledBack", code: "25P02" })
+        expect(events).toEqual(["rooms 1: rolledBack"])
+        expect(yield* names).toBe("1 a,2 b")
+      })
+    )
+
+    it.scoped("knows that a write which was interrupted while it waited has done nothing", () =>
+      Effect.gen(function* () {
+        const sql = yield* fixture
+        const events = yield* telling()
+        const isLocked = yield* Deferred.make<void>()
+        const go = yield* Deferred.make<void>()
+        const holder = yield* Effect.fork(
+          Repo.transact(
+            Effect.zipRight(
+              sql`select 1 from rooms where id = 1 for update`,
+              Effect.zipRight(Deferred.succeed(isLocked, undefined), Deferred.await(go))
+            )
+          )
+        )
+        yield* Deferred.await(isLocked)
+        const writer = yield* Effect.fork(Repo.update(Rooms, 1, { name: "x" }))
+        yield* sql`select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`.pipe(
+          Effect.repeat({ until: (rows) => rows.length > 0 })
+        )
+        yield* Fiber.interrupt(writer)
+        expect(events).toEqual(["rooms 1: rolledBack"])
+        yield* Deferred.succeed(go, undefined)
+        yield* Fiber.join(holder)
+        expect(yield* names).toBe("1 a,2 b")
+      })
+    )
+
+    it.scoped("does not know of a write whose connection ended", () =>
+      Effect.gen(function* () {
+        const sql = yield* fixture
+        const events = yield* telling()
+        yield* sql`create or replace function stamp() returns trigger language plpgsql as 'begin perform pg_terminate_backend(pg_backend_pid()); return new; end'`
+        expect(yield* Effect.flip(Repo.update(Rooms, 1, { name: "x" }))).toMatchObject({ kind: "connection" })
+        expect(events).toEqual(["rooms 1: unknown", "heard unknown rooms 1"])
+      })
+    )
+
+    it.scoped("tells of a write that was on its way when the effect of its transaction ended", () =>
+      Effect.gen(function* () {
+        const sql = yield* fixture
+        yield* telling()
+        yield* sql`create or replace function stamp() returns trigger language plpgsql as 'begin perform pg_sleep(0.2); return new; end'`
+        yield* Repo.transact(
+          Effect.gen(function* () {
+            yield* Effect.forkDaemon(Repo.update(Rooms, 2, { name: "late" }))
+            yield* Effect.yieldNow()
+            yield* Effect.yieldNow()
+            yield* Announcement.touch(Rooms, [1])
+          })
+        )
+        expect(yield* names).toBe("1 a,2 late")
+        expect(yield* told).toEqual(["rooms 1,2"])
+      })
+    )
+
+    it.scoped("goes by the connection of a session, and without prepared statements", () =>
+      Effect.gen(function* () {
+        yield* fixture
+        yield* telling()
+        yield* Repo.session(Repo.update(Rooms, 1, { name: "s" }))
+        const unprepared = yield* Layer.build(
+          Repo.layer({ prepare: false }).pipe(
+            Layer.provide(Layer.succeed(SqlClient.SqlClient, yield* PgClient.PgClient))
+          )
+        )
+        for (const name of ["t", "u"])
+          yield* Effect.provide(
+            Effect.zipRight(
+              Repo.update(Rooms, 1, { name }),
+              Repo.transact(Repo.update(Rooms, 2, { name: `${name}2` }))
+            ),
+            unprepared
+          )
+        expect(yield* names).toBe("1 u,2 u2")
+        expect(yield* told).toEqual(["rooms 1", "rooms 1", "rooms 2", "rooms 1", "rooms 2"])
+      })
+    )
+
+    it.scoped("sends nothing from a sandbox, whose work is observed all the same", () =>
+      Effect.gen(function* () {
+        yield* fixture
+        const events = yield* telling()
+        yield* Effect.zipRight(
+          Repo.update(Rooms, 1, { name: "x" }),
+          Repo.transact(Repo.update(Rooms, 2, { name: "y" }))
+        ).pipe(Effect.provide(Repo.sandbox))
+        expect(events.filter((event) => !event.startsWith("heard"))).toEqual([])
+        expect(yield* told).toEqual([])
+      })
+    )
+
+    it.scoped("is sent behind each write inside of a transaction that is not ours", () =>
+      Effect.gen(function* () {
+        yield* fixture
+        const events = yield* telling()
+        const client = yield* PgClient.PgClient
+        yield* client.withTransaction(Repo.update(Rooms, 1, { name: "x" }))
+        expect(yield* told).toEqual(["rooms 1"])
+        expect(events.filter((event) => !event.startsWith("heard"))).toEqual(["rooms 1: committed"])
+      })
+    )
+
+    it.scoped("comes behind what runs before the commit, which is a transaction's own", () =>
+      Effect.gen(function* () {
+        yield* fixture
+        yield* telling()
+        yield* Announcement.beforeCommit(() => Announcement.touch(Rooms, [8]))
+        yield* Repo.update(Rooms, 1, { name: "x" })
+        expect(yield* told).toEqual(["rooms 1,8"])
+        const exit = yield* Effect.exit(
+          Effect.scoped(
+            Announcement.withCommit(() => ({ text: "nonsense", parameters: [] })).pipe(
+              Effect.zipRight(Repo.update(Rooms, 1, { name: "y" }))
+            )
+          )
+        )
+        expect(Exit.isFailure(exit)).toBe(true)
+        expect(Option.getOrUndefined(yield* Repo.get(Rooms, 1))?.name).toBe("x")
+      })
+    )
+  })
+})
