@@ -184,7 +184,7 @@ export class Frame implements TransactionState {
     return false
   }
 
-  /** From now on a fiber's statements here are those of a write between hooks, or again its own. One that is interrupted meanwhile has only finalizers left to run. */
+  /** From now on a fiber's statements here are those of a write between hooks, or again its own: also when it is interrupted meanwhile. */
   writesBy(fiber: object, guarded: Guarded | undefined): void {
     if (guarded === undefined) this.writers?.delete(fiber)
     else {

@@ -373,30 +373,32 @@ export const together = <A, E, F>(
       frame.finish(guarded)
       return result
     }
-    const rest = (prepared: unknown): Effect.Effect<A, E> => {
-      const hasWritten = frame.hasWritten(guarded)
-      const statement = write.statement(prepared)
-      // A FiberRef is the dearest way to say whose statement it is, which only several need.
-      if (write.isOneStatement) frame.writesBy(fiber, guarded)
-      return Effect.matchCauseEffect(
-        write.isOneStatement ? statement : Effect.locally(statement, hookState, { ...state, guarded }),
-        {
-          onFailure: (cause) => {
-            frame.writesBy(fiber, undefined)
-            const failure = Cause.failureOption(cause)
-            if (!hasWritten && Option.isSome(failure) && !isWritten(failure.value)) frame.finish(guarded)
-            return Effect.failCause(cause)
-          },
-          onSuccess: (row) => {
-            frame.writesBy(fiber, undefined)
-            const after = write.after(fiber, row, prepared, guarded)
-            return Exit.isExit(after) && Exit.isSuccess(after)
-              ? Effect.succeed(finish(after.value as A))
-              : Effect.map(after, finish)
+    // Uninterruptible around the statement: whoever is interrupted while it waits for its turn would leave its finalizers as writers of this one.
+    const rest = (prepared: unknown): Effect.Effect<A, E> =>
+      Effect.uninterruptibleMask((restore) => {
+        const hasWritten = frame.hasWritten(guarded)
+        const statement = restore(write.statement(prepared))
+        // A FiberRef is the dearest way to say whose statement it is, which only several need.
+        if (write.isOneStatement) frame.writesBy(fiber, guarded)
+        return Effect.matchCauseEffect(
+          write.isOneStatement ? statement : Effect.locally(statement, hookState, { ...state, guarded }),
+          {
+            onFailure: (cause) => {
+              frame.writesBy(fiber, undefined)
+              const failure = Cause.failureOption(cause)
+              if (!hasWritten && Option.isSome(failure) && !isWritten(failure.value)) frame.finish(guarded)
+              return Effect.failCause(cause)
+            },
+            onSuccess: (row) => {
+              frame.writesBy(fiber, undefined)
+              const after = write.after(fiber, row, prepared, guarded)
+              return Exit.isExit(after) && Exit.isSuccess(after)
+                ? Effect.succeed(finish(after.value as A))
+                : restore(Effect.map(after, finish))
+            }
           }
-        }
-      )
-    }
+        )
+      })
     const before = write.before(fiber, guarded)
     return Exit.isExit(before) && Exit.isSuccess(before) ? rest(before.value) : Effect.flatMap(before, rest)
   })

@@ -99,6 +99,33 @@ describe("a write between hooks", () => {
       })
     )
 
+    it.effect("that is interrupted while it waits for its turn lets its finalizers write for themselves", () =>
+      Effect.gen(function* () {
+        yield* freshTables
+        const Hooked = People.pipe(Table.hooks({ afterInsert: (row) => Effect.succeed(row) }))
+        yield* Repo.transact(
+          Effect.gen(function* () {
+            const open = yield* Deferred.make<void>()
+            const end = yield* Deferred.make<void>()
+            const sibling = yield* Effect.fork(
+              Repo.transact(Effect.zipRight(Deferred.succeed(open, undefined), Deferred.await(end)))
+            )
+            yield* Deferred.await(open)
+            const waiting = yield* Effect.fork(
+              Effect.onInterrupt(Repo.insert(Hooked, row), () => Effect.ignore(Repo.insert(People, bob)))
+            )
+            yield* Effect.yieldNow()
+            yield* Fiber.interruptFork(waiting)
+            yield* Effect.yieldNow()
+            yield* Deferred.succeed(end, undefined)
+            yield* Fiber.join(sibling)
+            yield* Fiber.await(waiting)
+          })
+        )
+        expect(yield* names).toEqual(["Bob"])
+      })
+    )
+
     for (const [where, inside] of [
       ["transaction", <A, E, R>(self: Effect.Effect<A, E, R>) => self],
       ["savepoint", <A, E, R>(self: Effect.Effect<A, E, R>) => Repo.transact(self)]
