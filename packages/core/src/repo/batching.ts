@@ -6,7 +6,7 @@
  *   get ─┘
  *
  * Collected together is what reads the same columns of the same table in the same place: in one transaction, in one session, or outside of all. Everybody
- * decodes and hooks their own row; a failure of the statement is everybody's, unless it is about the value of a key: outside of a transaction, which
+ * hooks their own row; a failure of the statement is everybody's, unless it is about the value of a key: outside of a transaction, which
  * that would abort, everybody asks again alone. Who is interrupted leaves the others alone, and the last one stops the statement.
  *
  * Which row is whose is told by the key as it is stored. Whole numbers are one when they are equal. Text may be one for the database and not here (a uuid
@@ -17,12 +17,12 @@ import { Cause, Effect, type Exit, Fiber, FiberRef, Option, Runtime } from "effe
 import { type Database, foreignConnection } from "./database.js"
 import { Frame, frameOf } from "./frame.js"
 import { type Held, heldOf } from "./held.js"
-import type { StatementError } from "./RepoError.js"
+import { DbError, type StatementError } from "./RepoError.js"
 import { type Stored, shapeOf } from "./rowdecoder.js"
 import { statementError } from "./sqlstate.js"
+import { timedDecoding } from "./statementtimes.js"
 import type { TableImplementation } from "./tableimplementation.js"
 import type { Reads, TablePlan } from "./tableplan.js"
-import { decodedIn } from "./writing.js"
 
 const isBatching = FiberRef.unsafeMake(false, { join: (parent) => parent })
 
@@ -67,7 +67,22 @@ const isBatching = FiberRef.unsafeMake(false, { join: (parent) => parent })
 export const withBatching = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.locally(self, isBatching, true)
 
-type Row = Stored
+/** A row that was found: made with all others, for the first who asks for it by the same plan. Whoever else does gets an instance of their own. */
+class Row {
+  constructor(
+    private readonly plan: TablePlan,
+    private readonly stored: Stored,
+    private made: object | undefined
+  ) {}
+
+  /** Two models may be read by the same text. */
+  take(plan: TablePlan): ReadonlyArray<object> | DbError {
+    const { made } = this
+    if (made === undefined || plan !== this.plan) return plan.decode([this.stored])
+    this.made = undefined
+    return [made]
+  }
+}
 
 /** What a key finds: a row, none, or that nobody knows. */
 type Found = Row | "none" | "unknown"
@@ -75,6 +90,8 @@ type Found = Row | "none" | "unknown"
 type Find = (key: unknown) => Found
 
 type Finds = Exit.Exit<Find, SqlError.SqlError>
+
+type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
 /** Somebody who waits. */
 type Receive = (finds: Finds) => void
@@ -97,17 +114,33 @@ const outside = {}
 
 type Where = Frame | Held | typeof outside
 
-const finder = (plan: TablePlan, rows: ReadonlyArray<Row>) => {
+/** Nothing where one of them does not fit its model: that is the failure, or the defect, of those who ask for it. */
+const madeOf = (plan: TablePlan, rows: ReadonlyArray<Stored>): ReadonlyArray<object> => {
+  try {
+    const decoded = plan.decode(rows)
+    return decoded instanceof DbError ? [] : decoded
+  } catch {
+    return []
+  }
+}
+
+const finder = (fiber: AnyFiber, plan: TablePlan, rows: ReadonlyArray<Stored>): Find => {
   const byKey = new Map<unknown, Row>()
   let isWhole = true
   const shape = shapeOf(rows)
-  for (const row of rows) {
-    const key = plan.storedKey(row, shape)
+  const made = timedDecoding(fiber, () => madeOf(plan, rows))
+  for (const [at, stored] of rows.entries()) {
+    const key = plan.storedKey(stored, shape)
     if (key === undefined) isWhole = false
-    else byKey.set(key, row)
+    else byKey.set(key, new Row(plan, stored, made[at]))
   }
-  return (key: unknown): Found =>
+  return (key) =>
     byKey.get(key) ?? (isWhole && (Number.isSafeInteger(key) || typeof key === "bigint") ? "none" : "unknown")
+}
+
+const taken = (row: Row, plan: TablePlan): Rows => {
+  const rows = row.take(plan)
+  return rows instanceof DbError ? Effect.fail(rows) : Effect.succeed(rows)
 }
 
 export class Batching {
@@ -117,7 +150,7 @@ export class Batching {
   constructor(private readonly database: Database) {}
 
   /** Whether a fiber asks for its gets to be batched, and this one can be. */
-  takes(fiber: Fiber.RuntimeFiber<unknown, unknown>, table: TableImplementation, key: ReadonlyArray<unknown>): boolean {
+  takes(fiber: AnyFiber, table: TableImplementation, key: ReadonlyArray<unknown>): boolean {
     const [only, ...others] = key
     return (
       fiber.getFiberRef(isBatching) &&
@@ -130,13 +163,7 @@ export class Batching {
   }
 
   /** The row of a key, if there is one, for the fiber that asks; `alone` is how it asks otherwise. */
-  get(
-    fiber: Fiber.RuntimeFiber<unknown, unknown>,
-    table: TableImplementation,
-    reads: Reads,
-    key: unknown,
-    alone: () => Rows
-  ): Rows {
+  get(fiber: AnyFiber, table: TableImplementation, reads: Reads, key: unknown, alone: () => Rows): Rows {
     const { client } = this.database
     const where = frameOf(fiber.currentContext, client) ?? heldOf(fiber.currentContext, client) ?? outside
     const batch = this.join(fiber, where, table.plan, reads.anyText, key)
@@ -158,19 +185,13 @@ export class Batching {
         onSuccess: (find) => {
           const found = find(key)
           if (found === "unknown") return restore(alone())
-          return found === "none" ? Effect.succeed([]) : decodedIn(fiber, table, [found])
+          return found === "none" ? Effect.succeed([]) : taken(found, table.plan)
         }
       })
     )
   }
 
-  private join(
-    fiber: Fiber.RuntimeFiber<unknown, unknown>,
-    where: Where,
-    plan: TablePlan,
-    text: string,
-    key: unknown
-  ): Batch {
+  private join(fiber: AnyFiber, where: Where, plan: TablePlan, text: string, key: unknown): Batch {
     let here = this.open.get(where)
     if (here === undefined) {
       here = new Map()
@@ -193,8 +214,9 @@ export class Batching {
       here.delete(text)
       if (here.size === 0) this.open.delete(where)
       if (batch.waiting.length === 0) return
-      const statement = Effect.map(this.database.query(text, [[...batch.keys]], plan.source, true, true), ({ rows }) =>
-        finder(plan, rows)
+      const rows = this.database.query(text, [[...batch.keys]], plan.source, true, true)
+      const statement = Effect.flatMap(rows, ({ rows }) =>
+        Effect.withFiberRuntime((own) => Effect.succeed(finder(own, plan, rows)))
       )
       batch.fiber = Runtime.runFork(runtime)(statement)
       batch.fiber.addObserver((finds) => {

@@ -11,6 +11,9 @@ import { pool } from "./pools.js"
 class Item extends Model.Class<Item>("Item")({ id: Schema.Number, name: Schema.String }) {}
 const Items = Table.make(Item, { name: "items", key: "id" })
 
+class Article extends Model.Class<Article>("Article")({ id: Schema.Number, name: Schema.String }) {}
+const Articles = Table.make(Article, { name: "items", key: "id" })
+
 class Thing extends Model.Class<Thing>("Thing")({ id: Schema.String, name: Schema.String }) {}
 const Things = Table.make(Thing, { name: "things", key: "id" })
 
@@ -57,6 +60,15 @@ describe("get with batching", () => {
         expect(rows[0]).toEqual(rows[1])
         expect(rows[0]).not.toBe(rows[1])
         expect(rows[0]).toBeInstanceOf(Item)
+      })
+    )
+
+    it.effect("gives everybody an instance of the model that they asked by, where two are read by one text", () =>
+      Effect.gen(function* () {
+        const both = Effect.all([Repo.fetch(Items, 7), Repo.fetch(Articles, 7), Repo.fetch(Articles, 8)], atOnce)
+        const { lines, result } = yield* logged(withBatching(both))
+        expect(result.map(({ constructor }) => constructor)).toEqual([Item, Article, Article])
+        expect(lines).toEqual([many])
       })
     )
 
