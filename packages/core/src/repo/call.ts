@@ -5,7 +5,7 @@
  * what reads their values. PostgreSQL refuses to run a prepared statement whose columns have become others, so what was known stays true.
  */
 import { parameterTexts, queryMessage, statementMessages } from "./messages.js"
-import type { Statement } from "./prepared.js"
+import { failedReused, type Statement } from "./prepared.js"
 
 /** `pg`'s Connection, as far as a statement uses it. */
 export interface CallWire {
@@ -88,6 +88,8 @@ export class Call extends Submitted {
   readonly text: string
   private reads: ReadonlyArray<Read> | undefined
   private wire: CallWire | undefined
+  /** Whether it had been prepared before. */
+  private isReused = false
 
   constructor(
     statement: Statement,
@@ -110,6 +112,7 @@ export class Call extends Submitted {
     this.wire = wire
     this.reads = name === undefined ? undefined : known.get(wire)?.get(name)
     const isParsed = name !== undefined && wire.parsedStatements[name] !== undefined
+    this.isReused = isParsed
     return statementMessages(
       {
         name: name ?? "",
@@ -144,6 +147,11 @@ export class Call extends Submitted {
     } catch (problem) {
       this.problem = problem ?? new Error("a value could not be read")
     }
+  }
+
+  override handleError(error: Error): void {
+    if (this.isReused) failedReused(error, this.text)
+    super.handleError(error)
   }
 
   override handleReadyForQuery(): void {

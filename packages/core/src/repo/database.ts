@@ -14,7 +14,7 @@ import { cleaned, Held, heldOf, heldTag } from "./held.js"
 import { Lending, type Reserved, type Restore } from "./lending.js"
 import type { Password } from "./ownconnection.js"
 import type { Company } from "./pipeline.js"
-import { forgetPrepared, isStale } from "./prepared.js"
+import { forgetPrepared, isStale, perhapsOutdated, renamed } from "./prepared.js"
 import type { Source } from "./statementlog.js"
 import type { TransactionDefaults } from "./transact.js"
 
@@ -185,25 +185,29 @@ export class Database {
     asLists = false,
     company?: Company
   ): Effect.Effect<Answer, SqlError.SqlError> {
-    const once = Effect.withFiberRuntime<Answer, SqlError.SqlError>((fiber) => {
-      const known = this.knownChannel(fiber.currentContext)
-      return known === undefined
-        ? Effect.scoped(
-            Effect.flatMap(this.pool, (channel) => channel.query(text, parameters, about, prepared, asLists, company))
-          )
-        : known.query(text, parameters, about, prepared, asLists, company)
-    })
-    if (!prepared || !this.options.prepare) return once
-    return Effect.catchAll(once, (error) => {
+    const once = (named: boolean) =>
+      Effect.withFiberRuntime<Answer, SqlError.SqlError>((fiber) => {
+        const known = this.knownChannel(fiber.currentContext)
+        return known === undefined
+          ? Effect.scoped(
+              Effect.flatMap(this.pool, (channel) => channel.query(text, parameters, about, named, asLists, company))
+            )
+          : known.query(text, parameters, about, named, asLists, company)
+      })
+    if (!prepared || !this.options.prepare) return once(false)
+    return Effect.catchAll(once(true), (error) => {
       const cause: { readonly code?: unknown; readonly message?: unknown } = Object(error.cause)
-      if (!isStale(cause.code, cause.message)) return Effect.fail(error)
-      forgetPrepared()
-      // PostgreSQL refused before it did anything. Inside of a transaction the refusal has aborted that.
-      return Effect.withFiberRuntime(({ currentContext }) =>
-        frameOf(currentContext, this.client) === undefined && foreignConnection(currentContext) === undefined
-          ? once
-          : Effect.fail(error)
-      )
+      const isRefused = isStale(cause.code, cause.message)
+      const outdated = isRefused ? undefined : perhapsOutdated(cause)
+      if (!isRefused && outdated === undefined) return Effect.fail(error)
+      if (isRefused) forgetPrepared()
+      // Nothing of it was kept. Inside of a transaction the failure has aborted that.
+      return Effect.withFiberRuntime(({ currentContext }) => {
+        if (frameOf(currentContext, this.client) === undefined && foreignConnection(currentContext) === undefined)
+          return isRefused ? once(true) : Effect.tap(once(false), () => Effect.sync(forgetPrepared))
+        if (outdated !== undefined) renamed(outdated)
+        return Effect.fail(error)
+      })
     })
   }
 }

@@ -16,7 +16,7 @@ import { Effect, Exit, Predicate } from "effect"
 import { type Call, type CallWire, Command, callOf, type Done, type Reader } from "./call.js"
 import { maximalParameters } from "./messages.js"
 import { type Aside, type Company, Pipeline } from "./pipeline.js"
-import { type Statement, statementFor, toDriver } from "./prepared.js"
+import { failedReused, type Statement, statementFor, toDriver } from "./prepared.js"
 
 type Listener = (event: "connect" | "sslconnect" | "error" | "end" | "readyForQuery", listener: () => void) => void
 
@@ -263,6 +263,15 @@ const namedFor = (driver: Driver, statement: Statement): Statement => {
   return there === undefined || there === text ? statement : { ...statement, name: undefined }
 }
 
+/** What {@link Call} does by itself where its statement had been prepared before. */
+const noting = (driver: Driver, { name, text }: Statement, done: Done): Done =>
+  name === undefined || driver.connection.parsedStatements?.[name] === undefined
+    ? done
+    : (error, result) => {
+        if (error) failedReused(error, text)
+        done(error, result)
+      }
+
 const asideFor =
   (driver: Driver) =>
   ({ parameters, statement }: Aside): Aside => ({ parameters, statement: namedFor(driver, statement) })
@@ -288,7 +297,7 @@ const handing =
         ? callOf(statement, parameters, (type, format) => driver.getTypeParser(type, format), done)
         : undefined
     if (call === undefined) {
-      if (company === undefined) driver.query(toDriver(statement), parameters, done)
+      if (company === undefined) driver.query(toDriver(statement), parameters, noting(driver, statement, done))
       else told(company.refused())
     } else driver.query(company === undefined ? call : new Pipeline(call, [], company.behind.map(asideFor(driver))))
   }

@@ -45,8 +45,43 @@ export const toDriver = ({ asLists, name, text }: Statement): string =>
 export const forgetPrepared = (): void => {
   generation += 1
   names.clear()
+  renamings.clear()
 }
 
 /** What PostgreSQL says then. */
 export const isStale = (code: unknown, message: unknown): boolean =>
   (code === "0A000" && typeof message === "string" && message.includes("cached plan")) || code === "26000"
+
+/** Errors of statements that had been prepared before, and the texts of those. */
+const ofReused = new WeakMap<object, string>()
+
+/** A statement failed that was not prepared anew. */
+export const failedReused = (error: object, text: string): void => {
+  ofReused.set(error, text)
+}
+
+/** Where the types of parameters do not fit any more, PostgreSQL finds no operator, no cast, or no value of that type in a text. */
+const ofTypes: ReadonlySet<unknown> = new Set(["42883", "42804", "42846"])
+
+/**
+ * The text of a statement that may have failed because its parameters have other types than when it was prepared: those stay, whatever becomes of its
+ * table. A value that no type takes fails alike, so only running it anew tells.
+ */
+export const perhapsOutdated = (error: unknown): string | undefined => {
+  const { code }: { readonly code?: unknown } = Object(error)
+  return typeof code === "string" && (code.startsWith("22") || ofTypes.has(code))
+    ? ofReused.get(Object(error))
+    : undefined
+}
+
+/** How often a text gets another name without anybody knowing that it needs one: the server keeps what was prepared under the others. */
+const maximalRenamings = 4
+const renamings = new Map<string, number>()
+
+/** From now on a statement is prepared anew, under another name. */
+export const renamed = (text: string): void => {
+  const times = renamings.get(text) ?? 0
+  if (times >= maximalRenamings || !names.has(text)) return
+  renamings.set(text, times + 1)
+  names.set(text, `${nameOf(text)}_`)
+}
