@@ -7,7 +7,8 @@ import { foreignTransaction } from "./foreign.js"
 import { frameOf, type Outcome } from "./frame.js"
 import { parameterTexts } from "./messages.js"
 import { type Aside, asideOf, type Company } from "./pipeline.js"
-import { type CommitFailed, DbError, type StatementError } from "./RepoError.js"
+import { isStale } from "./prepared.js"
+import { type CommitFailed, DbError, ServerAnswer, type StatementError } from "./RepoError.js"
 import { statementError } from "./sqlstate.js"
 import { transactionSource } from "./statementlog.js"
 import { transactFor } from "./transact.js"
@@ -35,6 +36,10 @@ const hasOneSpelling = (key: unknown): boolean =>
     ? Object.getPrototypeOf(key) === Object.prototype && Object.values(key).every(hasOneSpelling)
     : typeof key === "number" || typeof key === "bigint" || typeof key === "boolean"
 
+/** PostgreSQL has refused a statement before it did anything, because it had been prepared for the table as it was; that is forgotten by now. */
+const wasStale = (error: unknown): boolean =>
+  error instanceof DbError && error.cause instanceof ServerAnswer && isStale(error.code, error.cause.message)
+
 /** The keys of the rows that are asked for by these keys, as far as they are known before the database has answered. */
 export const before = (known: Keys): Keys => {
   if (known === "all") return known
@@ -44,6 +49,7 @@ export const before = (known: Keys): Keys => {
 
 /** What is sent together with a write that is a transaction by itself, and what became of both. */
 class Escort implements Company {
+  readonly before = []
   readonly behind: ReadonlyArray<Aside>
   private readonly ends: Array<(outcome: Outcome) => void> = []
   /** Until it was sent, nothing was done. */
@@ -100,8 +106,15 @@ export const announced = <A, E, F>(
     const isAlone = frame === undefined && connection === undefined
     // What is done in a sandbox is not committed.
     const accompanies = isAlone && announcer.accompanies && database.ground === undefined
-    const inTransaction = () =>
-      transactFor(database, announced(database, table, known, keysOf, commitFailed, statement), commitFailed)
+    const inTransaction = () => {
+      const once = transactFor(
+        database,
+        announced(database, table, known, keysOf, commitFailed, statement),
+        commitFailed,
+        parameters !== undefined
+      )
+      return Effect.catchIf(once, wasStale, () => once)
+    }
     let escort: Escort | undefined
     if ((isAlone && announcer.needsTransaction) || accompanies) {
       const keys = before(known)

@@ -4,7 +4,17 @@
  */
 import { type SqlConnection, SqlError } from "@effect/sql"
 import { Cause, Chunk, Effect, Exit, type Fiber, FiberRef, Option, Stream } from "effect"
-import { execute, executeValues, isDriven, isInTransaction, outsideReason, run, running } from "./driver.js"
+import {
+  command,
+  execute,
+  executeValues,
+  isDriven,
+  isInTransaction,
+  outsideReason,
+  run,
+  running,
+  takesCompany
+} from "./driver.js"
 import type { Frame } from "./frame.js"
 import { hookState } from "./hookstate.js"
 import { settling } from "./lending.js"
@@ -39,6 +49,8 @@ export interface Turn {
   readonly connection: SqlConnection.Connection
   /** What remains to be done after it was given back, if anything does. */
   back(): Effect.Effect<void> | undefined
+  /** What this statement has to be sent with. */
+  readonly company?: Company | undefined
 }
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
@@ -137,8 +149,8 @@ export abstract class Channel implements SqlConnection.Connection {
     return this.options.prepare
   }
 
-  /** A connection that is there at once, and that can be told to stop. */
-  protected turn(): Turn | undefined {
+  /** A connection that is there at once for a statement with these parameters, and that can be told to stop. */
+  protected turn(_parameters: ReadonlyArray<unknown>): Turn | undefined {
     return undefined
   }
 
@@ -159,11 +171,16 @@ export abstract class Channel implements SqlConnection.Connection {
     company: Company | undefined
   ): Effect.Effect<unknown, SqlError.SqlError> | undefined {
     if (isLogged(fiber) || !Cause.isEmpty(fiber.getFiberRef(FiberRef.interruptedCause))) return undefined
-    const turn = this.turn()
+    const turn = this.turn(parameters)
     if (turn === undefined) return undefined
     const begun = performance.now()
     this.sends(fiber, text, about)
-    const call = running(turn.connection, statementFor(text, prepared && this.mayPrepare(), true), parameters, company)
+    const call = running(
+      turn.connection,
+      statementFor(text, prepared && this.mayPrepare(), true),
+      parameters,
+      company ?? turn.company
+    )
     count(about)
     note(fiber, "queue", 0)
     return Effect.matchCauseEffect(restore(call.answer), {
@@ -428,6 +445,15 @@ const endings: ReadonlySet<unknown> = new Set(["COMMIT", "BEGIN", "START"])
 
 const lost = refusal("The transaction of this statement is not open any more", outsideReason)
 
+/** Sends the BEGIN that was to go with the first statement, and cannot. */
+const begin = (session: Frame["session"]): Effect.Effect<void, SqlError.SqlError> =>
+  Effect.suspend(() => {
+    const text = session.unsent ?? "begin"
+    return Effect.map(observed(command(session.connection, text, settling), transactionSource, text, undefined), () =>
+      session.begun()
+    )
+  })
+
 /** A statement that fails, or is interrupted, undoes nothing but itself. */
 const alone = <A, E, R>(connection: Runs, statement: Effect.Effect<A, E, R>) =>
   Effect.zipRight(
@@ -472,14 +498,16 @@ export class FrameChannel extends Channel {
             ? lost
             : this.isSandbox
               ? alone(connection, restore(use(connection)))
-              : restore(use(connection))
+              : this.frame.session.unsent === undefined
+                ? restore(use(connection))
+                : Effect.zipRight(begin(this.frame.session), restore(use(connection)))
         ),
         closed
       )
     )
   }
 
-  protected override turn(): Turn | undefined {
+  protected override turn(parameters: ReadonlyArray<unknown>): Turn | undefined {
     const { session } = this.frame
     if (this.isSandbox || !isDriven(session.connection)) return undefined
     const ticket = session.request(this.frame, false)
@@ -487,8 +515,10 @@ export class FrameChannel extends Channel {
       session.giveBack(ticket)
       return undefined
     }
-    if (ticket.state === "granted" && !session.isLost) return { connection: session.connection, back }
-    return back()
+    if (ticket.state !== "granted" || session.isLost) return back()
+    const { connection } = session
+    if (session.unsent === undefined) return { connection, back }
+    return takesCompany(connection, parameters) ? { connection, back, company: session.opening() } : back()
   }
 
   protected override sends(fiber: AnyFiber, text: string, about: Source): void {

@@ -14,7 +14,7 @@
 import { type SqlConnection, SqlError } from "@effect/sql"
 import { Effect, Exit, Predicate } from "effect"
 import { type Call, type CallWire, Command, callOf, type Done, type Reader } from "./call.js"
-import { maximalParameters } from "./messages.js"
+import { maximalParameters, parameterTexts } from "./messages.js"
 import { type Aside, type Company, Pipeline } from "./pipeline.js"
 import { failedReused, type Statement, statementFor, toDriver } from "./prepared.js"
 
@@ -276,6 +276,22 @@ const asideFor =
   (driver: Driver) =>
   ({ parameters, statement }: Aside): Aside => ({ parameters, statement: namedFor(driver, statement) })
 
+const together = (driver: Driver, call: Call, { before, behind }: Pick<Company, "before" | "behind">): Pipeline => {
+  const named = asideFor(driver)
+  return new Pipeline(call, before.map(named), behind.map(named))
+}
+
+/** Whether a statement with these parameters can be sent together with others on a connection. */
+export const takesCompany = (connection: Runs, parameters: ReadonlyArray<unknown>): boolean => {
+  const driver = driverOf(connection)
+  return (
+    driver !== undefined &&
+    takesCalls(driver) &&
+    parameters.length <= maximalParameters &&
+    parameterTexts(parameters) !== undefined
+  )
+}
+
 /** How one of our own statements gets into a driver's queue. */
 const handing =
   (driver: Driver, given: Statement, parameters: ReadonlyArray<unknown>, company?: Company) =>
@@ -299,7 +315,7 @@ const handing =
     if (call === undefined) {
       if (company === undefined) driver.query(toDriver(statement), parameters, noting(driver, statement, done))
       else told(company.refused())
-    } else driver.query(company === undefined ? call : new Pipeline(call, [], company.behind.map(asideFor(driver))))
+    } else driver.query(company === undefined ? call : together(driver, call, company))
   }
 
 /** One of our own statements on a connection that was taken from the pool. */
@@ -365,7 +381,7 @@ export const commitWith = (
     const hand = (done: Done) => {
       const commit = callOf(statementFor("commit", false, true), [], driver.getTypeParser.bind(driver), done)
       // Sound: it has no parameters that only the driver could write.
-      pipeline = new Pipeline(commit as Call, before.map(asideFor(driver)), [])
+      pipeline = together(driver, commit as Call, { before, behind: [] })
       driver.query(pipeline)
     }
     return Effect.mapError(sending(driver, hand), (error) =>

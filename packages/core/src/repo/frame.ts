@@ -21,6 +21,7 @@ import type { Database } from "./database.js"
 import { isOutsideOfTransaction } from "./driver.js"
 import type { Guarded } from "./hookstate.js"
 import type { Patience } from "./patience.js"
+import { asideOf, type Company } from "./pipeline.js"
 
 /** What an open transaction tells about itself. */
 export interface TransactionState {
@@ -83,9 +84,42 @@ export class Session {
     readonly connection: SqlConnection.Connection
   ) {}
 
+  /** BEGIN, as long as it waits to be sent with the first statement. */
+  unsent: string | undefined = undefined
+  /** Whether the server has said that the transaction is open. */
+  private isBegun = true
+
+  /** BEGIN is not sent by itself, but with the first statement. */
+  beginsWith(text: string): void {
+    this.unsent = text
+    this.isBegun = false
+  }
+
+  /** What the first statement is sent with; from now on that is on its way. */
+  opening(): Company | undefined {
+    const text = this.unsent
+    if (text === undefined) return undefined
+    this.unsent = undefined
+    return {
+      before: [asideOf({ text, parameters: [] }, this.database.options.prepare)],
+      behind: [],
+      told: (error) => {
+        // One that failed may be told before the server says where that leaves the transaction.
+        if (!error) this.isBegun = true
+      },
+      refused: () => new Error("the driver cannot send statements together")
+    }
+  }
+
+  /** BEGIN was sent by itself after all. */
+  begun(): void {
+    this.unsent = undefined
+    this.isBegun = true
+  }
+
   /** Whether the transaction is over although nobody of us ended it: what was done in it may have been kept. */
   get isLost(): boolean {
-    return this.ended || isOutsideOfTransaction(this.connection)
+    return this.ended || (this.isBegun && isOutsideOfTransaction(this.connection))
   }
 
   nextSavepoint(): string {

@@ -5,6 +5,7 @@
  * what was before is kept. Of the others nobody wants the rows.
  *
  *   W N Sync              a write by itself, and what is told of it: both or none
+ *   begin W Sync          the beginning of a transaction that is there for this one write
  *   N commit Sync         the end of a transaction: not committed when N fails, which leaves it open and failed
  */
 import type { Call, CallWire, Done } from "./call.js"
@@ -22,8 +23,9 @@ export const asideOf = (
   prepared: boolean
 ): Aside => ({ statement: statementFor(text, prepared, true), parameters })
 
-/** What is sent behind a statement that is no part of a transaction: with it, or not at all. */
+/** What is sent with a statement: all of them are run, or the first of them that fails is the last. */
 export interface Company {
+  readonly before: ReadonlyArray<Aside>
   readonly behind: ReadonlyArray<Aside>
   /** What became of all of them, as the driver was told: called each time that they were sent. */
   readonly told: (error: Error | null | undefined) => void

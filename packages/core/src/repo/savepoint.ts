@@ -1,6 +1,6 @@
 /** Transactions inside of others: savepoints, and those that take part in the one around them. */
 import type { SqlConnection } from "@effect/sql"
-import { Cause, type Context, Effect, Exit } from "effect"
+import { Cause, Effect, Exit } from "effect"
 import { holding } from "./connection.js"
 import { execute } from "./driver.js"
 import {
@@ -14,13 +14,10 @@ import {
   over,
   reported,
   rolledBack,
-  stay,
   swallowed
 } from "./ending.js"
 import { currentFrame, Frame, type Outcome } from "./frame.js"
-import { inside } from "./framecontext.js"
-import type { Guarded } from "./hookstate.js"
-import type { Restore } from "./lending.js"
+import { lived, type Opening } from "./framelife.js"
 import { formerLimitsText, type Limits, nestedLimitsText } from "./limits.js"
 import { ServerAnswer, TransactionClosed } from "./RepoError.js"
 import { answerOf, statementError } from "./sqlstate.js"
@@ -49,19 +46,17 @@ const opened = (connection: SqlConnection.Connection, name: string, limits: Limi
  */
 export const savepoint = <A, E, R>(
   parent: Frame,
-  context: Context.Context<never>,
   self: Effect.Effect<A, E, R>,
   limits: Limits,
-  restore: Restore,
-  opener: Guarded | undefined
+  opening: Opening
 ): Effect.Effect<A, E | TransactError, R> => {
   const isOutermost = parent === parent.session.database.ground
   const { session } = parent
   const name = session.nextSavepoint()
   // Between the two there may be a transaction of another client.
-  const innermost = currentFrame(context)
+  const innermost = currentFrame(opening.context)
   const enclosing = innermost === parent ? parent.enclosing : innermost
-  const frame = new Frame(session, isOutermost ? undefined : parent, enclosing, parent.depth + 1, name, opener)
+  const frame = new Frame(session, isOutermost ? undefined : parent, enclosing, parent.depth + 1, name, opening.opener)
   let outcome: Outcome = "rolledBack"
   let former = ""
   const leave = (kept: boolean) => {
@@ -73,7 +68,7 @@ export const savepoint = <A, E, R>(
   const open = holding(
     parent,
     false,
-    restore,
+    opening.restore,
     Effect.mapError(opened(session.connection, name, limits), (error) =>
       statementError(error, "open a savepoint")
     ).pipe(
@@ -116,33 +111,25 @@ export const savepoint = <A, E, R>(
       return Effect.as(undo, rolledBack(reason, code, answer))
     })
   )
-  return Effect.zipRight(
-    open,
-    Effect.flatMap(
-      Effect.exit(inside(frame, context, restore(isOutermost ? announcing(frame, self) : self))),
-      (exit) => {
-        frame.end()
-        const ending: Effect.Effect<Ending["failure"]> = Effect.suspend(() => {
-          if (frame.isAbandoned) {
-            leave(false)
-            return Effect.succeed(rolledBack("the transaction around it ended before it did"))
-          }
-          if (session.isLost) {
-            // What becomes of it is for the outermost to say, which does not know either.
-            leave(true)
-            outcome = "unknown"
-            return Effect.succeed(endedByItself().failure)
-          }
-          if (Exit.isFailure(exit)) return Effect.as(undo, undefined)
-          const { spoiled } = frame
-          return spoiled === undefined ? keep : Effect.as(undo, rolledBack(spoiled))
-        })
-        const after = Effect.suspend(() => (isOutermost ? over(frame, outcome, Effect.void) : Effect.void))
-        return Effect.flatMap(holding(frame, true, stay, ending, ending), (failure) =>
-          Effect.zipRight(after, reported(exit, failure))
-        )
-      }
-    )
+  const end = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<Ending["failure"]> => {
+    if (frame.isAbandoned) {
+      leave(false)
+      return Effect.succeed(rolledBack("the transaction around it ended before it did"))
+    }
+    if (session.isLost) {
+      // What becomes of it is for the outermost to say, which does not know either.
+      leave(true)
+      outcome = "unknown"
+      return Effect.succeed(endedByItself().failure)
+    }
+    if (Exit.isFailure(exit)) return Effect.as(undo, undefined)
+    const { spoiled } = frame
+    return spoiled === undefined ? keep : Effect.as(undo, rolledBack(spoiled))
+  }
+  return Effect.flatMap(
+    Effect.zipRight(open, lived(frame, opening, isOutermost ? announcing(frame, self) : self, end)),
+    ([exit, failure]) =>
+      Effect.zipRight(isOutermost ? over(frame, outcome, Effect.void) : Effect.void, reported(exit, failure))
   )
 }
 

@@ -5,8 +5,7 @@
  * back and the registered work after it. So "committed", "reported as committed" and "after-commit work ran" are one thing, whatever is
  * interrupted when.
  */
-import { type Context, Duration, Effect, Exit, Schedule } from "effect"
-import { holding } from "./connection.js"
+import { Duration, Effect, Exit, Schedule } from "effect"
 import { type Database, foreignConnection } from "./database.js"
 import { discard } from "./driver.js"
 import {
@@ -19,13 +18,12 @@ import {
   over,
   reported,
   rollback,
-  rolledBack,
-  stay
+  rolledBack
 } from "./ending.js"
 import { currentFrame, Frame, frameOf, Session, type Transaction } from "./frame.js"
-import { inside } from "./framecontext.js"
-import { type Guarded, hookState } from "./hookstate.js"
-import type { Reserved, Restore } from "./lending.js"
+import { lived, type Opening } from "./framelife.js"
+import { hookState } from "./hookstate.js"
+import type { Reserved } from "./lending.js"
 import { limitsText } from "./limits.js"
 import { isStale } from "./prepared.js"
 import {
@@ -135,45 +133,48 @@ const nestings: ReadonlyArray<unknown> = ["savepoint", "join", "forbid"]
 
 const outermost = <A, E, R>(
   database: Database,
-  context: Context.Context<never>,
   self: Effect.Effect<A, E, R>,
   options: TransactOptions,
-  restore: Restore,
-  opener: Guarded | undefined
+  opening: Opening,
+  /** What is run in it is one statement, which BEGIN may be sent with: its failure is that of the same call. */
+  isOneStatement: boolean
 ): Effect.Effect<A, E | TransactError, R> => {
   // Before a connection is taken: a duration that is none throws.
   const text = beginText(options)
+  // Several statements do not go with another one.
+  const waits = isOneStatement && !text.includes(";")
   const begin = (reserved: Reserved) =>
-    Effect.onError(control(reserved.connection, text, limit), () =>
-      Effect.zipRight(discard(reserved.connection), reserved.giveBack)
-    )
+    waits
+      ? Effect.void
+      : Effect.onError(control(reserved.connection, text, limit), () =>
+          Effect.zipRight(discard(reserved.connection), reserved.giveBack)
+        )
   const begun = (reserved: Reserved) => {
     const session = new Session(database, reserved.connection)
     session.patience = reserved.patience
-    const frame = new Frame(session, undefined, currentFrame(context), 0, undefined, opener)
-    return Effect.flatMap(Effect.exit(inside(frame, context, restore(announcing(frame, self)))), (exit) => {
-      frame.end()
-      // Looked at when the connection is ours: until then a statement of another fiber may have been on its way.
-      const ending = Effect.suspend(() => {
-        // What may have begun since is nobody's: the connection ends with it.
-        if (session.isLost) return Effect.as(discard(session.connection), endedByItself())
-        if (Exit.isFailure(exit)) return rollback(frame)
-        const spoiled = frame.spoiled ?? (session.broken ? "a savepoint could not be rolled back" : undefined)
-        return spoiled === undefined
-          ? commit(frame)
-          : Effect.map(rollback(frame), (): Ending => ({ outcome: "rolledBack", failure: rolledBack(spoiled) }))
-      })
-      return holding(frame, true, stay, ending, ending).pipe(
-        Effect.flatMap(({ failure, outcome }) => {
-          frame.dropChild()
-          frame.leave(outcome === "committed")
-          return Effect.zipRight(over(frame, outcome, reserved.giveBack), reported(exit, failure))
-        })
-      )
+    if (waits) session.beginsWith(text)
+    const frame = new Frame(session, undefined, currentFrame(opening.context), 0, undefined, opening.opener)
+    const end = (exit: Exit.Exit<A, E | StatementError>): Effect.Effect<Ending> => {
+      // It was never begun.
+      if (session.unsent !== undefined) return Effect.succeed({ outcome: "rolledBack", failure: undefined })
+      // What may have begun since is nobody's: the connection ends with it.
+      if (session.isLost) return Effect.as(discard(session.connection), endedByItself())
+      if (Exit.isFailure(exit)) return rollback(frame)
+      const spoiled = frame.spoiled ?? (session.broken ? "a savepoint could not be rolled back" : undefined)
+      return spoiled === undefined
+        ? commit(frame)
+        : Effect.map(rollback(frame), (): Ending => ({ outcome: "rolledBack", failure: rolledBack(spoiled) }))
+    }
+    return Effect.flatMap(lived(frame, opening, announcing(frame, self), end), ([exit, { failure, outcome }]) => {
+      frame.dropChild()
+      frame.leave(outcome === "committed")
+      return Effect.zipRight(over(frame, outcome, reserved.giveBack), reported(exit, failure))
     })
   }
   return Effect.flatMap(
-    Effect.mapError(Effect.tap(database.take(restore), begin), (error) => statementError(error, "begin a transaction")),
+    Effect.mapError(Effect.tap(database.take(opening.restore), begin), (error) =>
+      statementError(error, "begin a transaction")
+    ),
     begun
   )
 }
@@ -213,20 +214,21 @@ const limited = <A, E, R>(self: Effect.Effect<A, E, R>, timeout: Duration.Durati
 export const transactOn = <A, E, R>(
   database: Database,
   self: Effect.Effect<A, E, R>,
-  options: TransactOptions
+  options: TransactOptions,
+  isOneStatement = false
 ): Effect.Effect<A, E | TransactError, Exclude<R, Transaction>> => {
   const body = limited(self, options.timeout)
   const once = Effect.uninterruptibleMask((restore) =>
     Effect.withFiberRuntime<A, E | TransactError, R>((fiber) => {
       const context = fiber.currentContext
       const parent = frameOf(context, database.client)
-      const opener = fiber.getFiberRef(hookState).guarded
+      const opening = { context, restore, opener: fiber.getFiberRef(hookState).guarded }
       if (parent === undefined) {
         if (foreignConnection(context) === undefined) {
           const chosen = completed(options, database.options.transactions)
           return database.ground === undefined
-            ? outermost(database, context, body, chosen, restore, opener)
-            : savepoint(database.ground, context, body, chosen, restore, opener)
+            ? outermost(database, body, chosen, opening, isOneStatement)
+            : savepoint(database.ground, body, chosen, opening)
         }
         return misuse(
           "it is inside of a withTransaction of @effect/sql's own client, whose end cannot be observed. Use the SqlClient that Repo.layer provides for both."
@@ -242,7 +244,7 @@ export const transactOn = <A, E, R>(
         case "forbid":
           return misuse('a transaction is open, and nested: "forbid" was asked for.')
         default:
-          return savepoint(parent, context, body, options, restore, opener)
+          return savepoint(parent, body, options, opening)
       }
     })
   )
@@ -274,13 +276,15 @@ class FromInside<E> {
 export const transactFor = <A, E, R, F>(
   database: Database,
   self: Effect.Effect<A, E, R>,
-  commitFailed: (failure: CommitFailed) => F
+  commitFailed: (failure: CommitFailed) => F,
+  isOneStatement = false
 ): Effect.Effect<A, E | F | StatementError, Exclude<R, Transaction>> =>
   Effect.mapError(
     transactOn(
       database,
       Effect.mapError(self, (error) => new FromInside(error)),
-      {}
+      {},
+      isOneStatement
     ),
     (error) => (error instanceof FromInside ? error.error : error instanceof CommitFailed ? commitFailed(error) : error)
   )

@@ -107,6 +107,47 @@ describe("Announcement.withCommit", () => {
       })
     )
 
+    it.scoped("begins the transaction of one write together with that, whatever becomes of it", () =>
+      Effect.gen(function* () {
+        const sql = yield* fixture
+        const events = yield* telling()
+        for (let n = 0; n < 3; n += 1)
+          expect(yield* Effect.flip(Repo.insert(Rooms, { id: 3, name: "b" }))).toMatchObject({
+            _tag: "UniqueViolation"
+          })
+        expect(events).toEqual([])
+        yield* Repo.insert(Rooms, { id: 3, name: "c" })
+        // What is logged takes the long way.
+        const { lines } = yield* logged(Repo.insert(Rooms, { id: 5, name: "f" }))
+        expect(lines.map((line) => line.split("\n")[1]?.replace(/ into .*/, ""))).toEqual([
+          "begin",
+          "insert",
+          `${INSERT.replace(/ into .*/, "")}`
+        ])
+        // A statement that was prepared for the table as it was is prepared anew, as without.
+        yield* sql`alter table rooms alter name type varchar(20)`
+        yield* Repo.insert(Rooms, { id: 4, name: "d" })
+        yield* sql`alter table rooms alter name type text`
+        yield* Repo.update(Rooms, 4, { name: "e" })
+        yield* Effect.flip(logged(Repo.insert(Rooms, { id: 5, name: "g" })))
+        expect(yield* told).toEqual(["rooms 3", "rooms 5", "rooms 4", "rooms 4"])
+        expect(events.filter((event) => !event.endsWith("committed") && !event.startsWith("heard"))).toEqual([])
+        yield* sql`create or replace function stamp() returns trigger language plpgsql as 'begin perform pg_terminate_backend(pg_backend_pid()); return new; end'`
+        expect(yield* Effect.flip(Repo.insert(Rooms, { id: 6, name: "h" }))).toMatchObject({ kind: "connection" })
+        yield* sql`create or replace function stamp() returns trigger language plpgsql as 'begin perform pg_sleep(10); return new; end'`
+        const writer = yield* Effect.fork(Repo.insert(Rooms, { id: 6, name: "h" }))
+        yield* sql`select 1 from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()`.pipe(
+          Effect.repeat({ until: (rows) => rows.length > 0 })
+        )
+        yield* Fiber.interrupt(writer)
+        yield* sql`drop trigger stamp on rooms`
+        yield* Repo.insert(Rooms, { id: 6, name: "h" })
+        const [left] =
+          yield* sql`select count(*)::int as n from pg_stat_activity where state like 'idle in%' and datname = current_database()`
+        expect(left).toEqual({ n: 0 })
+      })
+    )
+
     it.scoped("writes nothing when it fails, with a write by itself or in a transaction", () =>
       Effect.gen(function* () {
         yield* fixture
