@@ -184,6 +184,22 @@ export const setOperation = (text: string): string | undefined => {
   return undefined
 }
 
+/** Whether a statement does nothing but insert rows: it changes none that are there, as an upsert does. */
+export const onlyInserts = (text: string): boolean => {
+  if (!/^\s*insert\b/i.test(text)) return false
+  if (!/\bconflict\b/i.test(text)) return true
+  return readings(text).every(({ tokens, unclosed }) => {
+    const words: Array<string> = []
+    let depth = 0
+    for (const { kind, text: word } of tokens) {
+      if (kind === "sign" && word === "(") depth += 1
+      else if (kind === "sign" && word === ")") depth -= 1
+      else if (kind === "word" && depth === 0) words.push(word)
+    }
+    return unclosed === undefined && !words.some((word, at) => word === "do" && words[at + 1] === "update")
+  })
+}
+
 /** The words that stand before a parenthesis, as what a text calls does; an empty one for what is in quotes. */
 export const calledIn = (text: string): ReadonlySet<string> => {
   const names = new Set<string>()

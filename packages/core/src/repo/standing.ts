@@ -1,4 +1,5 @@
 /** Values that stand in every statement of a call, because a middleware narrows it to rows that have them: a tenant's, for example. */
+import { onlyInserts } from "./sqltext.js"
 
 /** No text of a statement has this character, so PostgreSQL refuses what was forgotten. */
 const mark = "\u0001"
@@ -7,8 +8,6 @@ const mark = "\u0001"
 export const standsFor = (field: string): string => `${mark}${field}${mark}`
 
 const places = new RegExp(`${mark}([^${mark}]*)${mark}`, "g")
-
-const inserts = /^insert\b(?!.*\bon conflict\b.*\bdo update\b)/is
 
 /** A statement as it is sent; `cannot` when it would see other rows too, and must not be. */
 export interface Filled {
@@ -37,7 +36,7 @@ export const filledIn = (
     }
     return `$${number}`
   })
-  if (numbers.size < standing.size && !(numbers.size === 0 && inserts.test(text)))
+  if (numbers.size < standing.size && !(numbers.size === 0 && onlyInserts(text)))
     return { text: "", parameters: [], cannot: true }
   return { text: filled, parameters: all, cannot: false }
 }

@@ -139,6 +139,9 @@ describe("insertAll of a query", () => {
             })
         }).pipe(Effect.provide(Tenancy))
         expect(yield* names).toEqual(["Ada 5", "Grace 5", "Joan 5"])
+        const named = sql`select 'on conflict (id) do update' as full_name -- on conflict do update`
+        yield* Effect.provide(Repo.insertAll(Members, { fields: ["fullName"], query: named }), Tenancy)
+        expect((yield* names).length).toBe(4)
       })
     )
 

@@ -1,6 +1,6 @@
 /** Where the parts of a text of SQL begin and end. */
 import { describe, expect, it } from "vitest"
-import { controls, fault, setOperation } from "../../src/repo/sqltext.js"
+import { controls, fault, onlyInserts, setOperation } from "../../src/repo/sqltext.js"
 
 describe("fault", () => {
   it.each([
@@ -95,4 +95,20 @@ describe("controls", () => {
     expect(controls("select 1; begin; select 2; commit", "first")).toBe(false)
     expect(controls(" ;; /* x */ begin; commit", "first")).toBe(true)
   })
+})
+
+describe("onlyInserts", () => {
+  it.each([
+    "insert into people (name) values ($1) on conflict (name) do nothing returning id",
+    "insert into people (name) select name from (select 'on conflict do update' as name) as rows",
+    'insert into "on conflict do update" (name) values ($1) -- on conflict (id) do update',
+    "insert into people select * from (select conflict, case when on_it then do end update from notes) as rows"
+  ])("is true of %j", (text) => expect(onlyInserts(text)).toBe(true))
+
+  it.each([
+    "insert into people (name) values ($1) on conflict (name) do update set name = $1",
+    "insert into people (name) values ('a\\') ON CONFLICT (lower(name)) where (true) /* ' */ DO\nUPDATE set name = $1",
+    "update people set name = 'insert'",
+    "insert into people values ('on conflict"
+  ])("is false of %j", (text) => expect(onlyInserts(text)).toBe(false))
 })
