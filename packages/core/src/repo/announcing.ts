@@ -83,7 +83,7 @@ const isEscorted = (database: Database, keys: Keys, parameters: ReadonlyArray<un
   parameters !== undefined &&
   // What only `pg` can write goes by itself.
   database.options.lists &&
-  parameterTexts(parameters) !== undefined
+  parameterTexts(parameters, String) !== undefined
 
 /**
  * A statement that writes. `known` are the keys it is about, where they are known beforehand; `keysOf` reads them from its result. Free while nobody

@@ -4,6 +4,7 @@
  * What the driver's own queries do at each call is done here once for each prepared statement of a connection: to ask what its columns are, and to find
  * what reads their values. PostgreSQL refuses to run a prepared statement whose columns have become others, so what was known stays true.
  */
+import type { WriteDate } from "./drivervalues.js"
 import { parameterTexts, queryMessage, statementMessages } from "./messages.js"
 import { failedReused, type Statement } from "./prepared.js"
 
@@ -173,9 +174,10 @@ export const callOf = (
   statement: Statement,
   parameters: ReadonlyArray<unknown>,
   reader: Reader,
+  writeDate: WriteDate,
   done: Done
 ): Call | undefined => {
-  const texts = parameterTexts(parameters)
+  const texts = parameterTexts(parameters, writeDate)
   return texts === undefined ? undefined : new Call(statement, texts, reader, done)
 }
 

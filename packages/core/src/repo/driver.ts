@@ -14,6 +14,7 @@
 import { type SqlConnection, SqlError } from "@effect/sql"
 import { Effect, Exit, Predicate } from "effect"
 import { type Call, type CallWire, Command, callOf, type Done, type Reader } from "./call.js"
+import { dateWriter } from "./drivervalues.js"
 import { maximalParameters, parameterTexts } from "./messages.js"
 import { type Aside, type Company, Pipeline } from "./pipeline.js"
 import { failedReused, type Statement, statementFor, toDriver } from "./prepared.js"
@@ -288,7 +289,7 @@ export const takesCompany = (connection: Runs, parameters: ReadonlyArray<unknown
     driver !== undefined &&
     takesCalls(driver) &&
     parameters.length <= maximalParameters &&
-    parameterTexts(parameters) !== undefined
+    parameterTexts(parameters, dateWriter(driver)) !== undefined
   )
 }
 
@@ -310,7 +311,7 @@ const handing =
     }
     const call =
       statement.asLists && takesCalls(driver)
-        ? callOf(statement, parameters, (type, format) => driver.getTypeParser(type, format), done)
+        ? callOf(statement, parameters, (type, format) => driver.getTypeParser(type, format), dateWriter(driver), done)
         : undefined
     if (call === undefined) {
       if (company === undefined) driver.query(toDriver(statement), parameters, noting(driver, statement, done))
@@ -379,7 +380,13 @@ export const commitWith = (
   return Effect.suspend(() => {
     let pipeline: Pipeline | undefined
     const hand = (done: Done) => {
-      const commit = callOf(statementFor("commit", false, true), [], driver.getTypeParser.bind(driver), done)
+      const commit = callOf(
+        statementFor("commit", false, true),
+        [],
+        driver.getTypeParser.bind(driver),
+        dateWriter(driver),
+        done
+      )
       // Sound: it has no parameters that only the driver could write.
       pipeline = together(driver, commit as Call, { before, behind: [] })
       driver.query(pipeline)

@@ -4,6 +4,8 @@
  * The driver makes each message by itself, so that a statement is five pieces, put together by the system call that sends them.
  */
 
+import type { WriteDate } from "./drivervalues.js"
+
 /** An array as PostgreSQL reads it; nothing where only the driver knows how to write what is in it. */
 const arrayText = (values: ReadonlyArray<unknown>): string | undefined => {
   let text = "{"
@@ -19,7 +21,7 @@ const arrayText = (values: ReadonlyArray<unknown>): string | undefined => {
 }
 
 /** A parameter as text, or null; nothing where only the driver knows how to write it, which depends on how it was set up. */
-const parameterText = (value: unknown): string | null | undefined => {
+const parameterText = (value: unknown, writeDate: WriteDate): string | null | undefined => {
   switch (typeof value) {
     case "string":
       return value
@@ -30,15 +32,24 @@ const parameterText = (value: unknown): string | null | undefined => {
     case "undefined":
       return null
     default:
-      return value === null ? null : Array.isArray(value) ? arrayText(value) : undefined
+      return value === null
+        ? null
+        : Array.isArray(value)
+          ? arrayText(value)
+          : value instanceof Date
+            ? writeDate(value)
+            : undefined
   }
 }
 
-/** Parameters as text; nothing where only the driver knows how to write one of them. */
-export const parameterTexts = (parameters: ReadonlyArray<unknown>): ReadonlyArray<string | null> | undefined => {
+/** Parameters as text, dates as the driver writes them; nothing where only that knows how to write one of the others. */
+export const parameterTexts = (
+  parameters: ReadonlyArray<unknown>,
+  writeDate: WriteDate
+): ReadonlyArray<string | null> | undefined => {
   const texts: Array<string | null> = []
   for (const parameter of parameters) {
-    const text = parameterText(parameter)
+    const text = parameterText(parameter, writeDate)
     if (text === undefined) return undefined
     texts.push(text)
   }
