@@ -11,7 +11,8 @@ import { isDetached, isMarked } from "./detached.js"
 import { CallTypeId, run, runNow } from "./guard.js"
 import type { Instance, Slot } from "./instance.js"
 import { type AnyEffect, type AnyStream, isFunction, isObject, isStream, kindOf } from "./kind.js"
-import { type AnyFiber, answerOf, grants, operationOf, primitive, succeeded, taken, thrown } from "./steps.js"
+import { type AnyFiber, grants, operationOf, primitive, succeeded, taken, thrown } from "./steps.js"
+import { answerOf } from "./success.js"
 
 /** Reaches a value inside an instance. */
 export type Reach = (instance: Instance) => unknown
@@ -56,10 +57,15 @@ class LazyCall {
   }
 
   enter(): { readonly instance: Instance; readonly effect: AnyEffect } | undefined {
-    const { effect, made, slot } = this
-    const instance = slot.current
+    const instance = this.slot.current
     if (instance === undefined) return undefined
-    return { instance, effect: instance === made && effect !== undefined ? effect : asEffect(this.again(instance)) }
+    return { instance, effect: this.of(instance) }
+  }
+
+  /** What is to be run on an instance. */
+  protected of(instance: Instance): AnyEffect {
+    const { effect, made } = this
+    return instance === made && effect !== undefined ? effect : asEffect(this.again(instance))
   }
 
   /** Runs it, as far as it goes without time. */
@@ -72,7 +78,7 @@ class LazyCall {
         return end === succeeded ? answerOf(taken()) : end
       })
     }
-    return runNow(fiber, instance, instance === made && effect !== undefined ? effect : asEffect(this.again(instance)))
+    return runNow(fiber, instance, instance === made && effect !== undefined ? effect : this.of(instance))
   }
 
   private run(fiber: AnyFiber): AnyEffect {
@@ -124,7 +130,8 @@ const isSync = (effect: AnyEffect): boolean => operationOf(primitive(effect)) ==
 
 /** An Effect that is a member of a service: it is looked up when the run loop asks what it is, and not again when that does it. */
 class MemberCall extends LazyCall {
-  private sync: AnyEffect | undefined = undefined
+  private found: AnyEffect | undefined = undefined
+  private foundIn: Instance | undefined = undefined
 
   constructor(slot: Slot, reach: Reach) {
     super(slot, undefined, undefined, reach)
@@ -132,12 +139,13 @@ class MemberCall extends LazyCall {
 
   override get _op(): string {
     const instance = this.slot.current
+    this.found = undefined
     if (instance === undefined) return "Commit"
     try {
-      const found = this.again(instance)
-      if (!Effect.isEffect(found) || !isSync(found)) return "Commit"
-      this.sync = found
-      return "Sync"
+      const found = asEffect(this.again(instance))
+      this.found = found
+      this.foundIn = instance
+      return isSync(found) ? "Sync" : "Commit"
     } catch {
       // It will throw again when it is run, where somebody hears of it.
       return "Commit"
@@ -145,7 +153,14 @@ class MemberCall extends LazyCall {
   }
 
   override get effect_instruction_i0(): unknown {
-    return this.sync === undefined ? undefined : primitive(this.sync).effect_instruction_i0
+    const instance = this.slot.current
+    return instance === undefined ? undefined : primitive(this.of(instance)).effect_instruction_i0
+  }
+
+  protected override of(instance: Instance): AnyEffect {
+    const { found } = this
+    this.found = undefined
+    return found !== undefined && this.foundIn === instance ? found : super.of(instance)
   }
 }
 

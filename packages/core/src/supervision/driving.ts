@@ -16,17 +16,8 @@ import * as RuntimeFlags from "effect/RuntimeFlags"
 import type * as RuntimeFlagsPatch from "effect/RuntimeFlagsPatch"
 import { yieldWrapGet } from "effect/Utils"
 import type { AnyEffect } from "./kind.js"
-import {
-  type AnyFiber,
-  answerOf,
-  effectOf,
-  grants,
-  isTraced,
-  operationOf,
-  type Primitive,
-  primitive,
-  thrown
-} from "./steps.js"
+import { type AnyFiber, effectOf, grants, isTraced, operationOf, type Primitive, primitive, thrown } from "./steps.js"
+import { answerOf } from "./success.js"
 
 interface Revert {
   readonly _op: "RevertFlags"

@@ -7,6 +7,7 @@
  * | Effect | the current instance's, looked up each time it is run |
  * | Stream | the same; each of its pulls is guarded |
  * | function | called on the current instance with the right `this`; an Effect or Stream it returns is guarded, a function it returns is a handle again |
+ * | success, returned by a function | an equal one, which a generator takes at once (`success.ts`) |
  * | plain or class object | a handle again |
  * | anything else | as a member: the current instance's value, untouched; as a service: the first instance's (a warning says so) |
  *
@@ -27,10 +28,11 @@
 import { pipeArguments } from "effect/Pipeable"
 import { effect, isEquality, Lazy, member, type Reach, settled, stream, unknown } from "./answer.js"
 import type { Instance, Slot } from "./instance.js"
-import { type AnyEffect, type AnyFunction, isFunction, isObject, type Kind, kindOf } from "./kind.js"
+import { type AnyEffect, type AnyFunction, isFunction, isObject, isProxy, type Kind, kindOf } from "./kind.js"
 import { Standing, StandsFor } from "./lineage.js"
 import { CallOrigin, type Originating, OriginTypeId, takingOf } from "./origin.js"
 import { type Memo, type Reached, reading } from "./reading.js"
+import { isEffect, isReturned, isStream, isValue, Shape } from "./shape.js"
 import type { Primitive } from "./steps.js"
 
 /** Whether a handle can carry a service. */
@@ -75,10 +77,9 @@ const carry = (
   if (!isObject(value)) return value
   switch (kind) {
     case "function":
-      // A function with members of its own is called without `this`, like the callable client it probably is.
       return isBare(value)
         ? method(slot, reachOwner, reach, new Shape(), bound)
-        : functionNode(slot, reach, value, new Shape(), peek)
+        : functionNode(slot, reachOwner, reach, value, new Shape(), peek)
     case "object":
     case "custom":
       return objectNode(slot, reach, value, kind, peek, at)
@@ -93,8 +94,16 @@ const carry = (
   }
 }
 
-/** Whether a function has no members. */
-const isBare = (value: object): boolean => Object.keys(value).length === 0
+const nothing = (): undefined => undefined
+
+/** Whether a function has no members, of its own or of a class of functions, and can have none that are made when they are asked for. */
+const isBare = (value: object): boolean =>
+  Object.keys(value).length === 0 && ordinary.has(Object.getPrototypeOf(value)) && !isProxy(value)
+
+/** What functions inherit from that have no members. */
+const ordinary: ReadonlySet<object> = new Set(
+  [nothing, async () => {}, function* () {}, async function* () {}].map((each): object => Object.getPrototypeOf(each))
+)
 
 /** The object that answers for its place: of the current instance, or of the last one while the child is down. */
 const latestOf = (slot: Slot, reach: Reach, sample: object) => (): object => {
@@ -106,14 +115,14 @@ const latestOf = (slot: Slot, reach: Reach, sample: object) => (): object => {
 /** The function that a member is on an instance, so that a call that has just read the member need not read it again. */
 class Bound {
   instance: Instance | undefined = undefined
+  /** How it is called. */
   callee: AnyFunction = nothing
+  real: AnyFunction = nothing
   owner: unknown = undefined
   /** Of a function that takes the origin of a call itself. */
   take: Originating[typeof OriginTypeId] | undefined = undefined
   origin: CallOrigin | undefined = undefined
 }
-
-const nothing = (): undefined => undefined
 
 /** Reads a member of a service. What was made for it is good for as long as the real one is of the same kind. */
 const memberOf = (
@@ -123,7 +132,14 @@ const memberOf = (
   property: PropertyKey,
   at: Reached | undefined
 ): (() => unknown) => {
+  // What a getter has answered with is what was read: asked again it would make another one. An Effect that is kept is looked up at each run.
+  let made: unknown
+  let madeIn: Instance | undefined
   const reach: Reach = (instance) => {
+    if (instance === madeIn) {
+      if (isRun(kind)) madeIn = undefined
+      return made
+    }
     const owner = reachOwner(instance)
     return isObject(owner) ? owner[property as never] : undefined
   }
@@ -135,6 +151,8 @@ const memberOf = (
     if (!isObject(value)) return value
     bound.instance = undefined
     const now = kindOf(value)
+    madeIn = isHeld(latest(), property, value) ? undefined : slot.last
+    made = value
     const bare = now === "function" && isBare(value)
     if (now !== kind || bare !== wasBare || now === "value")
       memo.made = carry(slot, reachOwner, reach, value, now, reach, bound)
@@ -145,6 +163,18 @@ const memberOf = (
   }
   return reading(slot, at, latest, property, memo, anew)
 }
+
+/** Whether an object has a member as a value of its own or of its class, which is the same one whenever it is read. */
+const isHeld = (owner: object, property: PropertyKey, value: unknown): boolean => {
+  for (let at: object | null = owner; at !== null; at = Reflect.getPrototypeOf(at)) {
+    const found = Reflect.getOwnPropertyDescriptor(at, property)
+    if (found !== undefined) return found.value === value
+  }
+  return false
+}
+
+/** Whether a member is used by being run. */
+const isRun = (kind: Kind): boolean => kind !== "function" && kind !== "object" && kind !== "custom"
 
 /** How many members a handle remembers that its service did not have as properties at first: of a dictionary there may be ever more. */
 const remembered = 1024
@@ -242,10 +272,17 @@ const objectNode = (
 }
 
 /** A handle for a function, with its members. */
-const functionNode = (slot: Slot, reach: Reach, sample: object, shape: Shape, peek = reach): object => {
+const functionNode = (
+  slot: Slot,
+  reachOwner: Reach,
+  reach: Reach,
+  sample: object,
+  shape: Shape,
+  peek = reach
+): object => {
   const latest = latestOf(slot, peek, sample)
   const member = membersOf(slot, reach, peek, sample)
-  const call = method(slot, () => undefined, reach, shape)
+  const call = method(slot, reachOwner, reach, shape)
   const self: object = new Proxy(function () {}, {
     ...forwarding(latest),
     // The origin of a call is for what answers it, and not for a handle in between.
@@ -269,42 +306,14 @@ const functionNode = (slot: Slot, reach: Reach, sample: object, shape: Shape, pe
   return self
 }
 
-const [isEffect, isStream, isReturned, isValue] = [1, 2, 4, 8]
-
-/** What a function has answered with so far: it tells what to answer with while the child is down. */
-class Shape {
-  /** One bit for each kind. */
-  seen = 0
-  private tagged: Shape | undefined
-  private returned: Shape | undefined
-
-  /** That of calls like this one: as the tag of a template, a function is another one. */
-  of(args: ReadonlyArray<unknown>): Shape {
-    const first = args[0]
-    if (!Array.isArray(first) || !Object.hasOwn(first, "raw")) return this
-    this.tagged ??= new Shape()
-    return this.tagged
-  }
-
-  /** That of the functions it returns. */
-  get result(): Shape {
-    this.returned ??= new Shape()
-    return this.returned
-  }
-}
-
 /** Whether an argument is nothing that a call has to look into: an answer that is still to come, or the texts of a template. */
 const isOrdinary = (argument: unknown): boolean =>
   !isObject(argument) || !(argument instanceof Lazy || Array.isArray(argument))
 
-const isLazy = (value: unknown): boolean => value instanceof Lazy
+const areOrdinary = (first: unknown, second: unknown, third: unknown): boolean =>
+  isOrdinary(first) && isOrdinary(second) && isOrdinary(third)
 
 const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape, bound: Bound = new Bound()): AnyFunction => {
-  const calleeOf = (instance: Instance): AnyFunction => {
-    const found = reach(instance)
-    if (isFunction(found)) return found
-    throw new TypeError(`a function of "${slot.path}" that was taken from its handle is not a function any more`)
-  }
   // By the number of arguments, none or one.
   const origins: [CallOrigin | undefined, CallOrigin | undefined] = [undefined, undefined]
   const originOf = (instance: Instance, count: 0 | 1): CallOrigin => {
@@ -316,7 +325,9 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape, bound
     return origin
   }
   const bind = (instance: Instance): void => {
-    const callee = calleeOf(instance)
+    const callee = reach(instance)
+    if (!isFunction(callee))
+      throw new TypeError(`a function of "${slot.path}" that was taken from its handle is not a function any more`)
     const owner = reachOwner(instance)
     // One that has members of any name has a `call` that is none.
     bound.callee = callee.call === Function.prototype.call ? callee : (...args) => Reflect.apply(callee, owner, args)
@@ -324,13 +335,12 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape, bound
     bound.take = takingOf(callee)
     bound.origin = bound.take === undefined ? undefined : originOf(instance, 1)
     bound.instance = instance
+    bound.real = callee
   }
-  const call = (instance: Instance, args: ReadonlyArray<unknown>): unknown =>
-    Reflect.apply(
-      calleeOf(instance),
-      reachOwner(instance),
-      args.some(isLazy) ? settled(slot, instance, args) : (args as Array<unknown>)
-    )
+  const call = (instance: Instance, args: ReadonlyArray<unknown>): unknown => {
+    if (instance !== bound.instance) bind(instance)
+    return Reflect.apply(bound.callee, bound.owner, args.every(isOrdinary) ? args : settled(slot, instance, args))
+  }
   /** What was returned, as it may be given to the caller. */
   const carried = (instance: Instance, result: unknown, shaped: Shape, again: Reach): unknown => {
     const kind = kindOf(result)
@@ -345,50 +355,26 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape, bound
       case "function":
         shaped.seen |= isReturned
         return returned(slot, shaped.result, instance, result as object, again)
+      case "answer":
+        return shaped.answer(result as Primitive)
       default:
         shaped.seen |= isEffect
-        return kind === "answer" ? result : effect(slot, instance, result as AnyEffect, again)
+        return effect(slot, instance, result as AnyEffect, again)
     }
   }
   // Functions of their own, for what they capture would be allocated for each call of the one below.
   const once = (instance: Instance, result: unknown, args: ReadonlyArray<unknown>): unknown =>
     carried(instance, result, shape, (now) => call(now, args))
-  const anyhow = (...args: Array<unknown>): unknown => {
-    const instance = slot.current
-    const shaped = shape.of(args)
-    if (instance === undefined) {
-      return whileDown(slot, shaped, (now) => Reflect.apply(calleeOf(now), reachOwner(now), settled(slot, now, args)))
-    }
-    return carried(instance, call(instance, args), shaped, (now) => call(now, args))
-  }
-  const construct = (...args: Array<unknown>): unknown => {
-    if (slot.current === undefined) throw slot.unavailable
-    return Reflect.construct(calleeOf(slot.current), args)
-  }
-  return function (first) {
-    const instance = slot.current
-    // biome-ignore lint/complexity/noArguments: its length is asked for, and nothing is made.
-    const count = arguments.length
-    // What most calls are: with one argument, or none. No array of arguments is made for them: it would take as long as the rest.
-    if (instance !== undefined && count <= 1 && isOrdinary(first) && new.target === undefined) {
-      if (instance !== bound.instance) bind(instance)
-      const { callee, origin, owner, take } = bound
-      if (take !== undefined && origin !== undefined && count === 1) {
-        const answering = take(origin, first)
-        if (answering !== undefined) {
-          shape.seen |= isEffect
-          return answering
-        }
-      }
-      const result = count === 0 ? callee.call(owner) : callee.call(owner, first)
-      if (!isObject(result)) {
-        shape.seen |= isValue
-        return result
-      }
-      if ((result as Partial<Primitive>)._op === "Success") {
-        shape.seen |= isEffect
-        return result
-      }
+  /** The same for what the shortest way has got, which makes no array of arguments before it is needed. */
+  const got = (
+    instance: Instance,
+    result: object,
+    count: number,
+    first: unknown,
+    second: unknown,
+    third: unknown
+  ): unknown => {
+    if (count <= 1) {
       const takes = takingOf(result)
       if (takes !== undefined) {
         const answering = takes.call(result, originOf(instance, count === 0 ? 0 : 1), first)
@@ -397,11 +383,56 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape, bound
           return answering
         }
       }
-      return once(instance, result, count === 0 ? [] : [first])
     }
-    const slow = new.target === undefined ? anyhow : construct
-    // biome-ignore lint/complexity/noArguments: handed on without being made.
-    return slow.apply(undefined, arguments as unknown as Array<unknown>)
+    return once(
+      instance,
+      result,
+      count === 1 ? [first] : count === 0 ? [] : count === 2 ? [first, second] : [first, second, third]
+    )
+  }
+  const anyhow = (...args: Array<unknown>): unknown => {
+    const instance = slot.current
+    const shaped = shape.of(args)
+    if (instance === undefined) return whileDown(slot, shaped, (now) => call(now, args))
+    return carried(instance, call(instance, args), shaped, (now) => call(now, args))
+  }
+  const construct = (...args: Array<unknown>): unknown => {
+    const instance = slot.current
+    if (instance === undefined) throw slot.unavailable
+    if (instance !== bound.instance) bind(instance)
+    return Reflect.construct(bound.real, args)
+  }
+  return function (first, second, third) {
+    const instance = slot.current
+    // biome-ignore lint/complexity/noArguments: its length is asked for, and nothing is made.
+    const count = arguments.length
+    // What most calls are: with three arguments at most. No array of arguments is made for them: it would take as long as the rest.
+    if (instance === undefined || count > 3 || new.target !== undefined || !areOrdinary(first, second, third)) {
+      const slow = new.target === undefined ? anyhow : construct
+      // biome-ignore lint/complexity/noArguments: handed on without being made.
+      return slow.apply(undefined, arguments as unknown as Array<unknown>)
+    }
+    if (instance !== bound.instance) bind(instance)
+    const { callee, origin, owner } = bound
+    let result: unknown
+    if (count === 1) {
+      if (origin !== undefined && bound.take !== undefined) {
+        const answering = bound.take(origin, first)
+        if (answering !== undefined) {
+          shape.seen |= isEffect
+          return answering
+        }
+      }
+      result = callee.call(owner, first)
+    } else if (count === 0) result = callee.call(owner)
+    else if (count === 2) result = callee.call(owner, first, second)
+    else result = callee.call(owner, first, second, third)
+    if (!isObject(result)) {
+      shape.seen |= isValue
+      return result
+    }
+    if ((result as Partial<Primitive>)._op === "Success") return shape.answer(result as Primitive)
+    return got(instance, result, count, first, second, third)
   }
 }
 
@@ -424,7 +455,7 @@ const returned = (
   }
   return result === undefined || isBare(result)
     ? method(slot, () => undefined, reach, shape)
-    : functionNode(slot, reach, result, shape)
+    : functionNode(slot, () => undefined, reach, result, shape)
 }
 
 const whileDown = (slot: Slot, shape: Shape, again: Reach): unknown => {

@@ -70,14 +70,28 @@ export const isFunction = (value: unknown): value is AnyFunction => typeof value
 export const isStream = (value: unknown): value is AnyStream =>
   typeof value === "object" && value !== null && Stream.StreamTypeId in value && "channel" in value
 
+/** Whether something may answer to any name, by the platform's own word; where it has none, by whether it answers to this one. */
+export const isProxy: (value: object) => boolean = (() => {
+  const { process } = globalThis as {
+    readonly process?: { readonly getBuiltinModule?: (name: string) => { readonly types?: { isProxy?: unknown } } }
+  }
+  const known = process?.getBuiltinModule?.("node:util")?.types?.isProxy
+  if (typeof known === "function") return known as (value: object) => boolean // what it is documented to be
+  return (value) => (value as { readonly [unlikely]?: unknown })[unlikely] !== undefined
+})()
+
+const unlikely = "@effecto/core/supervision/anyName"
+
 /** Classes, of the language's own and old style as well: made to be constructed, and compared with. */
 const isClass = (given: AnyFunction): boolean => {
   // A handle for a function looks like a native one.
   const value = real(given)
-  const prototype: unknown = Object.hasOwn(value, "prototype") ? value.prototype : undefined
+  // Not what it answers when it is asked, for that may be anything.
+  const { value: prototype, writable } = Reflect.getOwnPropertyDescriptor(value, "prototype") ?? {}
   if (!isObject(prototype)) return false
   const source = Function.prototype.toString.call(value)
-  if (/^class\b/.test(source) || source.includes("[native code]")) return true
+  // A Proxy looks like a native function; that of one which is no class has a prototype that can be replaced.
+  if (/^class\b/.test(source) || (writable === false && source.includes("[native code]"))) return true
   return Object.getPrototypeOf(prototype) === Object.prototype && Reflect.ownKeys(prototype).length > 1
 }
 

@@ -17,11 +17,13 @@ import * as Effectable from "effect/Effectable"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 import * as FiberStatus from "effect/FiberStatus"
 import * as Predicate from "effect/Predicate"
 import { yieldWrapGet } from "effect/Utils"
 import type { AnyEffect } from "./kind.js"
+import { answerOf } from "./success.js"
 
 export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
@@ -127,42 +129,7 @@ export const operationOf = ({ _op, commit }: Primitive): string =>
   _op === "Sync" && commit !== undefined ? "Commit" : _op
 export const effectOf = (step: Primitive): AnyEffect => step as unknown as AnyEffect
 
-const template = Effect.succeed(undefined)
-const { [Effect.EffectTypeId]: variance } = template
-
-/**
- * What `Effect.succeed` makes, made fast: its class defines a field of a computed name, for which the engine takes as long as for
- * the rest of a call. The same prototype and the same fields in the same order make it the same in every respect.
- */
-const Answer = function (this: { -readonly [K in keyof Answered]: Answered[K] }, value: unknown) {
-  this._op = "Success"
-  this.effect_instruction_i0 = value
-  this.effect_instruction_i1 = undefined
-  this.effect_instruction_i2 = undefined
-  this.trace = undefined
-  this[Effect.EffectTypeId] = variance
-  this._tag = "Success"
-} as unknown as new (
-  value: unknown
-) => AnyEffect & Answered // a function that is only ever called with `new`
-Answer.prototype = Object.getPrototypeOf(template)
-
-interface Answered {
-  readonly _op: "Success"
-  readonly effect_instruction_i0: unknown
-  readonly effect_instruction_i1: undefined
-  readonly effect_instruction_i2: undefined
-  readonly trace: undefined
-  readonly [Effect.EffectTypeId]: typeof variance
-  readonly _tag: "Success"
-}
-
-const isSame = Reflect.ownKeys(template).every((key, index) => Reflect.ownKeys(new Answer(undefined))[index] === key)
-
 const nothing = primitive(Effect.void)
-
-/** An Effect that has succeeded. */
-export const answerOf: (value: unknown) => AnyEffect = isSame ? (value) => new Answer(value) : Effect.succeed
 
 /** Says that an Effect has been run to its end and has succeeded; `taken` tells with what. An Exit for each call is too slow. */
 export const succeeded = Symbol("succeeded")
@@ -393,10 +360,10 @@ const isOpen = (step: Primitive): boolean => step._op !== "Success" && step._op 
 
 /** Whether a fiber has other values in its FiberRefs than before; its flags are written there whenever somebody looks. */
 const isChanged = (before: FiberRefs.FiberRefs, fiber: AnyFiber): boolean => {
-  const { _fiberRefs: after, currentRuntimeFlags } = fiber as unknown as Running
+  const { _fiberRefs: after } = fiber as unknown as Running
   for (const ref of FiberRefs.fiberRefs(after)) {
-    const value: unknown = FiberRefs.getOrDefault(after, ref)
-    if (value !== FiberRefs.getOrDefault(before, ref) && value !== currentRuntimeFlags) return true
+    if (ref === FiberRef.currentRuntimeFlags) continue
+    if (FiberRefs.getOrDefault(after, ref) !== FiberRefs.getOrDefault(before, ref)) return true
   }
   return false
 }

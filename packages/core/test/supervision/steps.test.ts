@@ -3,6 +3,7 @@ import { Cause, Context, Effect, Exit, FastCheck, Fiber, FiberRef, Layer, Schedu
 import { driven } from "../../src/supervision/driving.js"
 import * as Supervised from "../../src/supervision/Supervised.js"
 import * as SupervisionTree from "../../src/supervision/SupervisionTree.js"
+import * as TestSupervision from "../../src/supervision/TestSupervision.js"
 
 /** A program in words, so that it can be built twice. */
 type Program =
@@ -304,6 +305,34 @@ describe("a call through a handle", () => {
       )
     }
   )
+
+  it.scoped("leaves its caller's FiberRefs alone when it dies with others set, whatever values these have", () => {
+    const Setting = Context.GenericTag<{ readonly hang: (value: number) => Effect.Effect<void> }>("Setting")
+    const setting = Layer.succeed(Setting, {
+      hang: (value) =>
+        Effect.withFiberRuntime<void>((fiber) => {
+          const before = fiber.getFiberRef(ref)
+          // Not in its public type: how a finalizer gets the FiberRefs that it was made with.
+          ;(fiber as unknown as { setFiberRef: (ref: FiberRef.FiberRef<number>, to: number) => void }).setFiberRef(
+            ref,
+            value
+          )
+          return Effect.ensuring(Effect.never, FiberRef.set(ref, before))
+        })
+    }).pipe(Supervised.layer({ id: "it" }), SupervisionTree.layer({ name: "app" }))
+    return Effect.gen(function* () {
+      const it = yield* Setting
+      const left: Array<number> = []
+      // A number like any other, and the one that says which flags a fiber has.
+      for (const value of [7, yield* Effect.getRuntimeFlags]) {
+        const caller = yield* Effect.fork(Effect.zipRight(Effect.exit(it.hang(value)), FiberRef.get(ref)))
+        yield* Effect.yieldNow()
+        yield* TestSupervision.crash("app/it")
+        left.push(yield* Fiber.join(caller))
+      }
+      expect(left).toEqual([0, 0])
+    }).pipe(Effect.provide(setting))
+  })
 
   it.scoped("throws nothing into the generator that makes it", () =>
     Effect.gen(function* () {

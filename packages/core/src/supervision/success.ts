@@ -1,0 +1,84 @@
+/**
+ * Answers that are there already: what `Effect.succeed` makes, made faster, and taken faster.
+ *
+ * A generator that is answered by one of Effect's own gives way to the run loop, in three objects, and is called again with the value: that
+ * takes longer than a call and its answer. One that is *ready* is its own iterator, as a call is that takes no time (`answer.ts`): the generator has
+ * the value without giving way. In every other respect it is what Effect makes: an Exit, with the same fields, equal to the same things.
+ */
+import * as Effect from "effect/Effect"
+
+const template = Effect.succeed(undefined)
+const { [Effect.EffectTypeId]: variance } = template
+const prototype: object = Object.getPrototypeOf(template)
+const keys = Reflect.ownKeys(template)
+
+interface Success {
+  readonly _op: "Success"
+  readonly effect_instruction_i0: unknown
+  readonly effect_instruction_i1: undefined
+  readonly effect_instruction_i2: undefined
+  readonly trace: undefined
+  readonly [Effect.EffectTypeId]: typeof variance
+  readonly _tag: "Success"
+}
+
+type Making = new <A>(value: A) => Effect.Effect<A> & Success
+
+/**
+ * The class of Effect's own defines a field of a computed name, for which the engine takes as long as for the rest of a call. The same
+ * prototype and the same fields in the same order make it the same in every respect.
+ */
+const Answer = function (this: { -readonly [K in keyof Success]: Success[K] }, value: unknown) {
+  this._op = "Success"
+  this.effect_instruction_i0 = value
+  this.effect_instruction_i1 = undefined
+  this.effect_instruction_i2 = undefined
+  this.trace = undefined
+  this[Effect.EffectTypeId] = variance
+  this._tag = "Success"
+} as unknown as Making // a function that is only ever called with `new`
+Answer.prototype = prototype
+
+const Ready = function (this: { -readonly [K in keyof Success]: Success[K] }, value: unknown) {
+  this._op = "Success"
+  this.effect_instruction_i0 = value
+  this.effect_instruction_i1 = undefined
+  this.effect_instruction_i2 = undefined
+  this.trace = undefined
+  this[Effect.EffectTypeId] = variance
+  this._tag = "Success"
+} as unknown as Making // as above
+
+/** Where Effect keeps the fiber that is running. */
+const global = globalThis as { readonly "effect/FiberCurrent"?: object | null | undefined }
+
+Ready.prototype = Object.create(prototype, {
+  [Symbol.iterator]: {
+    value(this: Success): unknown {
+      const fiber = global["effect/FiberCurrent"]
+      // Outside of a fiber there is no generator to be answered, and it is looked at as what it equals.
+      return fiber === undefined || fiber === null ? Reflect.apply(ofEffect, this, []) : this
+    }
+  },
+  next: {
+    value(this: Success): IteratorResult<never, unknown> {
+      return { done: true, value: this.effect_instruction_i0 }
+    }
+  }
+})
+
+const ofEffect: () => unknown = Reflect.get(prototype, Symbol.iterator)
+
+const isSame = keys.every((key, index) => Reflect.ownKeys(new Answer(undefined))[index] === key)
+
+/** An Effect that has succeeded. */
+export const answerOf: <A>(value: A) => Effect.Effect<A> = isSame ? (value) => new Answer(value) : Effect.succeed
+
+/** The same, which a generator takes at once. */
+export const readyOf: <A>(value: A) => Effect.Effect<A> = isSame ? (value) => new Ready(value) : Effect.succeed
+
+/** Whether something is a success of Effect's own, and has nothing that another one of the same value has not. */
+export const isPlain = (value: object): boolean => {
+  const at: unknown = Object.getPrototypeOf(value)
+  return (at === prototype || at === Ready.prototype) && Reflect.ownKeys(value).length === keys.length
+}

@@ -1,0 +1,227 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Context, Effect, Effectable, Exit, Layer, Stream } from "effect"
+import * as Supervised from "../../src/supervision/Supervised.js"
+import * as SupervisionTree from "../../src/supervision/SupervisionTree.js"
+import * as TestSupervision from "../../src/supervision/TestSupervision.js"
+
+const childOf = <I, S>(tag: Context.Tag<I, S>, make: (instance: number) => S) => {
+  let instances = 0
+  return Layer.sync(tag, () => make(++instances)).pipe(
+    Supervised.layer({ id: "it" }),
+    SupervisionTree.layer({ name: "app", intensity: 3 })
+  )
+}
+const restart = Effect.zipRight(TestSupervision.crash("app/it"), TestSupervision.awaitRestart("app/it"))
+
+describe("a getter", () => {
+  class Own extends Effectable.Class<string> {
+    constructor(readonly answer: string) {
+      super()
+    }
+    override commit() {
+      return Effect.succeed(this.answer)
+    }
+  }
+  interface Made {
+    readonly plain: (n: number) => string
+    readonly many: (...all: ReadonlyArray<number>) => string
+    readonly sync: Effect.Effect<string>
+    readonly late: Effect.Effect<string>
+    readonly own: Own
+    readonly inner: { readonly ask: () => string }
+    readonly stream: Stream.Stream<string>
+  }
+  const Made = Context.GenericTag<Made>("Made")
+  /** Each getter makes another one each time, and says so. */
+  const service = (reads: Array<string>) => (instance: number) => {
+    const next = (name: string): string => {
+      reads.push(name)
+      return `${name} ${reads.length} of ${instance}`
+    }
+    return {
+      get plain() {
+        const made = next("plain")
+        return () => made
+      },
+      get many() {
+        const made = next("many")
+        return () => made
+      },
+      get sync() {
+        const made = next("sync")
+        return Effect.sync(() => made)
+      },
+      get late() {
+        const made = next("late")
+        return Effect.as(Effect.yieldNow(), made)
+      },
+      get own() {
+        return new Own(next("own"))
+      },
+      get inner() {
+        const made = next("inner")
+        return { ask: () => made }
+      },
+      get stream() {
+        return Stream.succeed(next("stream"))
+      }
+    }
+  }
+
+  it.scoped("that makes another one each time is asked once for each use", () => {
+    const reads: Array<string> = []
+    return Effect.gen(function* () {
+      const it = yield* Made
+      for (const instance of [1, 2]) {
+        for (let round = 0; round < 2; round += 1) {
+          reads.length = 0
+          const said = [
+            it.plain(1),
+            it.many(1, 2, 3, 4),
+            yield* it.sync,
+            yield* Effect.map(it.sync, (answer) => answer),
+            yield* it.late,
+            yield* Effect.map(it.late, (answer) => answer),
+            yield* it.own,
+            it.inner.ask(),
+            (yield* Stream.runCollect(it.stream)).pipe(Array.from).join()
+          ]
+          const names = ["plain", "many", "sync", "sync", "late", "late", "own", "inner", "stream"]
+          expect(reads).toEqual(names)
+          expect(said).toEqual(names.map((name, at) => `${name} ${at + 1} of ${instance}`))
+        }
+        yield* restart
+      }
+    }).pipe(Effect.provide(childOf(Made, service(reads))))
+  })
+
+  it.scoped("is asked again when an Effect is run again that was kept", () => {
+    const reads: Array<string> = []
+    return Effect.gen(function* () {
+      const it = yield* Made
+      reads.length = 0
+      const { late, sync } = it
+      const kept = [Effect.map(sync, (answer) => answer), Effect.map(late, (answer) => answer), sync, late]
+      const rounds = yield* Effect.all([Effect.all(kept), Effect.all(kept)])
+      expect(rounds.flat().map((answer) => answer.split(" ").slice(2).join(" "))).toEqual(Array(8).fill("of 1"))
+      // Each was read when it was taken, which its first run has used.
+      expect(reads.length).toBe(8)
+      yield* restart
+      expect((yield* Effect.all(kept)).map((answer) => answer.slice(-4))).toEqual(Array(4).fill("of 2"))
+    }).pipe(Effect.provide(childOf(Made, service(reads))))
+  })
+})
+
+describe("a function that answers to any name", () => {
+  interface Client {
+    (...args: ReadonlyArray<unknown>): string
+    readonly [name: string]: Client
+  }
+  /** As a client of a remote service is made: by a Proxy of a function, for each name another one. */
+  const clientOf = (instance: number, target: () => void, path: ReadonlyArray<string> = []): Client =>
+    // The handler answers to any name with another one of these.
+    new Proxy(target, {
+      get: (_, name) =>
+        typeof name === "string" && name !== "then" ? clientOf(instance, target, [...path, name]) : undefined,
+      apply: (_, _this, args) => `${instance}: ${path.join(".")}(${args.join(", ")})`
+    }) as unknown as Client
+
+  for (const [what, target] of [
+    ["an arrow", () => {}],
+    ["a function", function () {}]
+  ] as const) {
+    it.scoped(`keeps its members, and they find the current instance: ${what}`, () => {
+      const Api = Context.GenericTag<{ readonly client: Client; readonly connect: () => Client }>("Api")
+      return Effect.gen(function* () {
+        const { client, connect } = yield* Api
+        const { list } = client.users as unknown as { readonly list: Client }
+        const connected = connect()
+        const said = () => [client(0), client.users?.byId?.(7), list(1), list.all?.(), connected.posts?.(2)]
+        expect(said()).toEqual(["1: (0)", "1: users.byId(7)", "1: users.list(1)", "1: users.list.all()", "1: posts(2)"])
+        yield* restart
+        expect(said()).toEqual(["2: (0)", "2: users.byId(7)", "2: users.list(1)", "2: users.list.all()", "2: posts(2)"])
+      }).pipe(
+        Effect.provide(
+          childOf(Api, (instance) => ({
+            client: clientOf(instance, target),
+            connect: () => clientOf(instance, target)
+          }))
+        )
+      )
+    })
+
+    it.scoped(`may be the service itself: ${what}`, () => {
+      const Api = Context.GenericTag<Client>("Client")
+      return Effect.gen(function* () {
+        const client = yield* Api
+        expect([client(1), client.users?.list?.(2)]).toEqual(["1: (1)", "1: users.list(2)"])
+        yield* restart
+        expect([client(1), client.users?.list?.(2)]).toEqual(["2: (1)", "2: users.list(2)"])
+      }).pipe(Effect.provide(childOf(Api, (instance) => clientOf(instance, target))))
+    })
+  }
+
+  it.scoped("is called on its service, if it is a method that somebody watches", () => {
+    const Watched = Context.GenericTag<{ readonly name: string; readonly say: () => string }>("Watched")
+    const watch = (calls: Array<string>, method: () => string) =>
+      new Proxy(method, {
+        apply: (target, self, args) => {
+          calls.push("say")
+          return Reflect.apply(target, self, args)
+        }
+      })
+    const calls: Array<string> = []
+    return Effect.gen(function* () {
+      const it = yield* Watched
+      expect(it.say()).toBe("1")
+      yield* restart
+      expect([it.say(), ...calls]).toEqual(["2", "say", "say"])
+    }).pipe(
+      Effect.provide(
+        childOf(Watched, (instance) => ({
+          name: String(instance),
+          say: watch(calls, function (this: { readonly name: string }) {
+            return this.name
+          } as () => string)
+        }))
+      )
+    )
+  })
+
+  it.scoped("may be of a class of functions, whose members it has", () => {
+    interface Ask {
+      (): string
+      readonly loudly: () => string
+    }
+    const prototype = {
+      loudly(this: Ask) {
+        return this().toUpperCase()
+      }
+    }
+    Object.setPrototypeOf(prototype, Function.prototype)
+    const Asks = Context.GenericTag<{ readonly ask: Ask }>("Asks")
+    return Effect.gen(function* () {
+      const { ask } = yield* Asks
+      expect([ask(), ask.loudly()]).toEqual(["a1", "A1"])
+      yield* restart
+      expect([ask(), ask.loudly()]).toEqual(["a2", "A2"])
+    }).pipe(
+      Effect.provide(
+        childOf(Asks, (instance) => ({ ask: Object.setPrototypeOf(() => `a${instance}`, prototype) as Ask }))
+      )
+    )
+  })
+
+  it.scoped("is left alone if it is a class that somebody watches", () => {
+    class Point {
+      constructor(readonly x: number) {}
+    }
+    const Classes = Context.GenericTag<{ readonly Point: typeof Point }>("Classes")
+    return Effect.gen(function* () {
+      const it = yield* Classes
+      const point = new it.Point(1)
+      expect([point.x, point instanceof it.Point, point instanceof Point]).toEqual([1, true, true])
+      expect(Exit.isExit(point)).toBe(false)
+    }).pipe(Effect.provide(childOf(Classes, () => ({ Point: new Proxy(Point, {}) }))))
+  })
+})
