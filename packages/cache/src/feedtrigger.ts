@@ -125,8 +125,9 @@ export const install = (table: Table.Any, channel: string, most: number): string
   const name = nameOf(table)
   const run = qualified(table.schema, name)
   const key = keyOf(table)
+  // As the table is called when it is written: it may have been renamed since, which triggers survive.
   const line = (keys: string) =>
-    `jsonb_build_array(jsonb_build_array(${table.schema === undefined ? "null" : literal(table.schema)}, ${literal(table.name)}, ${keys}))`
+    `jsonb_build_array(jsonb_build_array(${table.schema === undefined ? "null" : "tg_table_schema"}, tg_table_name, ${keys}))`
   const payload = (keys: string) =>
     `jsonb_build_object('v', ${VERSION}, 't', ${line(keys)}, 'at', floor(extract(epoch from clock_timestamp()) * 1000)::bigint)::text`
   const sources = {

@@ -303,7 +303,7 @@ layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
       class Day extends Model.Class<Day>("Day")({ day: Schema.DateFromSelf }) {}
       const text = ChangeFeed.triggerSql(Table.make(Day, { name: "days", key: "day" }))
       expect(text).not.toContain("to_jsonb")
-      expect(text).toContain("jsonb_build_array(null, 'days', 0)")
+      expect(text).toContain("jsonb_build_array(null, tg_table_name, 0)")
     })
   })
 

@@ -108,6 +108,51 @@ layer(TestRepo, { excludeTestServices: true })((it) => {
       )
   })
 
+  describe("a table that was renamed, or moved to another schema, behind its trigger", () => {
+    class Thing extends Model.Class<Thing>("Thing")({ id: Model.GeneratedByApp(Schema.Number), name: Schema.String }) {}
+    for (const [first, later, move] of [
+      ["called", "renamed", "alter table called rename to renamed"],
+      ["elsewhere.called", "elsewhere.renamed", "alter table elsewhere.called rename to renamed"],
+      ["public.called", "elsewhere.called", "alter table public.called set schema elsewhere"]
+    ] as const)
+      it.scoped(`is told of by its name of now: ${later} was ${first}`, () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const named = (path: string) => {
+            const [name = "", schema] = path.split(".").reverse()
+            return schema === undefined
+              ? Table.make(Thing, { name, key: "id" })
+              : Table.make(Thing, { name, key: "id", schema })
+          }
+          yield* sql.unsafe(`
+            drop table if exists called, renamed;
+            drop schema if exists elsewhere cascade;
+            create schema elsewhere;
+            create table ${first} (id int primary key, name text not null);
+            insert into ${first} values (1, 'old')`)
+          yield* ChangeFeed.installTrigger(named(first))
+          yield* sql.unsafe(move)
+          const Things = named(later)
+          const context = yield* Layer.build(RepoCache.layer(Things).pipe(Layer.provideMerge(ChangeFeed.layer())))
+          const { name } = yield* Effect.gen(function* () {
+            const cache = yield* RepoCache.of(Things)
+            const feed = yield* ChangeFeed.ChangeFeed
+            yield* cache.fetch(1)
+            const heard = yield* feed.events.pipe(
+              Stream.takeUntil((event) => event._tag === "Heard"),
+              Stream.runDrain,
+              Effect.fork
+            )
+            yield* Effect.yieldNow()
+            yield* sql.unsafe(`update ${later} set name = 'new'`)
+            yield* heard.await
+            return yield* cache.fetch(1)
+          }).pipe(Effect.provide(context))
+          expect(name).toBe("new")
+        })
+      )
+  })
+
   describe("a table whose schema is named in one place and not in another", () => {
     class Thing extends Model.Class<Thing>("Thing")({ id: Model.GeneratedByApp(Schema.Number), name: Schema.String }) {}
     // Of a name of its own: statements on the tables above are prepared with keys of other types.

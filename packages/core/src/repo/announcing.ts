@@ -81,6 +81,8 @@ class Escort implements Company {
 const isEscorted = (database: Database, keys: Keys, parameters: ReadonlyArray<unknown> | undefined): boolean =>
   keys !== "all" &&
   parameters !== undefined &&
+  // Whoever asked for an isolation, or for limits, gets them where there is more than the write.
+  database.options.transactions === undefined &&
   // What only `pg` can write goes by itself.
   database.options.lists &&
   parameterTexts(parameters, String) !== undefined
