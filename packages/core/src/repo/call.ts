@@ -5,21 +5,18 @@
  * what reads their values. PostgreSQL refuses to run a prepared statement whose columns have become others, so what was known stays true.
  */
 import type { WriteDate } from "./drivervalues.js"
+import { type Intake, intakeOf, type Socket, type Taker } from "./intake.js"
 import { parameterTexts, queryMessage, statementMessages } from "./messages.js"
 import { failedReused, type Statement } from "./prepared.js"
+import { Columns, type Described, type Reader } from "./rowbytes.js"
 
 /** `pg`'s Connection, as far as a statement uses it. */
 export interface CallWire {
-  readonly stream: { readonly writable?: boolean; write(bytes: Buffer): unknown }
+  readonly stream: Socket & { readonly writable?: boolean; write(bytes: Buffer): unknown }
   /** The texts of what was prepared here, by their names. */
   readonly parsedStatements: Readonly<Record<string, string | undefined>>
   sendCopyFail(reason: string): void
 }
-
-type Read = (value: string) => unknown
-
-/** What reads the values of columns of these types. */
-export type Reader = (type: number, format: "text" | "binary") => Read
 
 /** What `pg` answers. */
 interface Answered {
@@ -30,10 +27,13 @@ interface Answered {
 
 export type Done = (error: Error | null | undefined, result?: unknown) => void
 
-const noColumns: ReadonlyArray<Read> = []
+/** The columns of statements that were prepared. */
+const known = new WeakMap<CallWire, Map<string, Columns>>()
 
-/** What reads the columns of statements that were prepared. */
-const known = new WeakMap<CallWire, Map<string, ReadonlyArray<Read>>>()
+/** Whose values stay texts. */
+const undescribed = new Columns([], () => String)
+
+const unread = new Error("a value could not be read")
 
 abstract class Submitted {
   protected readonly answered: Answered = { command: "", rowCount: null, rows: [] }
@@ -83,12 +83,13 @@ abstract class Submitted {
 }
 
 /** A statement with parameters, answered with its rows as lists. */
-export class Call extends Submitted {
+export class Call extends Submitted implements Taker {
   /** Under which the driver notes that it was prepared. */
   readonly name: string | undefined
   readonly text: string
-  private reads: ReadonlyArray<Read> | undefined
+  private columns: Columns | undefined
   private wire: CallWire | undefined
+  private intake: Intake | undefined
   /** Whether it had been prepared before. */
   private isReused = false
 
@@ -104,14 +105,21 @@ export class Call extends Submitted {
   }
 
   submit(wire: CallWire): Error | null {
+    this.intake = intakeOf(wire.stream)
+    if (this.intake !== undefined) this.intake.taker = this
     return this.write(wire, this.messages(wire))
+  }
+
+  /** No more rows come for it. */
+  private leave(): void {
+    if (this.intake?.taker === this) this.intake.taker = undefined
   }
 
   /** What is sent for it, and whether anything is sent behind it. */
   messages(wire: CallWire, isLast = true): Buffer {
     const { name, parameters, text } = this
     this.wire = wire
-    this.reads = name === undefined ? undefined : known.get(wire)?.get(name)
+    this.columns = name === undefined ? undefined : known.get(wire)?.get(name)
     const isParsed = name !== undefined && wire.parsedStatements[name] !== undefined
     this.isReused = isParsed
     return statementMessages(
@@ -119,51 +127,51 @@ export class Call extends Submitted {
         name: name ?? "",
         text: isParsed ? undefined : text,
         parameters,
-        describes: this.reads === undefined || !isParsed
+        describes: this.columns === undefined || !isParsed
       },
       isLast
     )
   }
 
-  override handleRowDescription({
-    fields
-  }: {
-    readonly fields: ReadonlyArray<{ readonly dataTypeID: number; readonly format: "text" | "binary" }>
-  }): void {
-    this.reads = fields.map(({ dataTypeID, format }) => this.reader(dataTypeID, format))
+  override handleRowDescription({ fields }: { readonly fields: ReadonlyArray<Described> }): void {
+    this.columns = new Columns(fields, this.reader)
   }
 
   override handleDataRow({ fields }: { readonly fields: Array<unknown> }): void {
     if (this.problem !== undefined) return
-    const reads = this.reads ?? noColumns
     try {
-      // The list is this row's own: its texts become values where they are.
-      for (let at = 0; at < fields.length; at += 1) {
-        const value = fields[at]
-        const read = reads[at]
-        // Sound: texts, as they were asked for.
-        if (value !== null && read !== undefined) fields[at] = read(value as string)
-      }
-      this.answered.rows.push(fields)
+      // The list is this row's own.
+      this.answered.rows.push((this.columns ?? undescribed).texts(fields))
     } catch (problem) {
-      this.problem = problem ?? new Error("a value could not be read")
+      this.problem = problem ?? unread
+    }
+  }
+
+  takeRow(bytes: Buffer, begin: number): void {
+    if (this.problem !== undefined) return
+    try {
+      this.answered.rows.push((this.columns ?? undescribed).row(bytes, begin))
+    } catch (problem) {
+      this.problem = problem ?? unread
     }
   }
 
   override handleError(error: Error): void {
+    this.leave()
     if (this.isReused) failedReused(error, this.text)
     super.handleError(error)
   }
 
   override handleReadyForQuery(): void {
-    const { name, reads, wire } = this
-    if (name !== undefined && wire !== undefined && reads !== undefined) {
+    this.leave()
+    const { columns, name, wire } = this
+    if (name !== undefined && wire !== undefined && columns !== undefined) {
       let statements = known.get(wire)
       if (statements === undefined) {
         statements = new Map()
         known.set(wire, statements)
       }
-      if (!statements.has(name)) statements.set(name, reads)
+      if (!statements.has(name)) statements.set(name, columns)
     }
     super.handleReadyForQuery()
   }

@@ -13,11 +13,12 @@
  */
 import { type SqlConnection, SqlError } from "@effect/sql"
 import { Effect, Exit, Predicate } from "effect"
-import { type Call, type CallWire, Command, callOf, type Done, type Reader } from "./call.js"
+import { type Call, type CallWire, Command, callOf, type Done } from "./call.js"
 import { dateWriter } from "./drivervalues.js"
 import { maximalParameters, parameterTexts } from "./messages.js"
 import { type Aside, type Company, Pipeline } from "./pipeline.js"
 import { failedReused, type Statement, statementFor, toDriver } from "./prepared.js"
+import type { Reader } from "./rowbytes.js"
 
 type Listener = (event: "connect" | "sslconnect" | "error" | "end" | "readyForQuery", listener: () => void) => void
 

@@ -163,5 +163,45 @@ describe("a statement", () => {
         expect(yield* repo.exists(Notes)).toBe(false)
       })
     )
+
+    it.scoped("answers with many rows as with each of them alone, whatever comes in between", () =>
+      Effect.gen(function* () {
+        yield* fresh
+        const { repo, sql } = yield* pool(1)
+        yield* sql`insert into notes select i, case when i % 7 > 0 then repeat('ä', i % 50) end, array['a', null], array[i, -i], i / 3.0, i, i % 2 = 0, now() from generate_series(-400, 400) i`
+        yield* sql`insert into notes values (1000, repeat('long ', 100000), '{}', '{}', 0, 0, true, null)`
+        yield* sql`create or replace function noisy(i int) returns bool language plpgsql as $$ begin raise notice 'a notice of %', i; return true; end $$`
+        const [all, noisy] = [yield* repo.all(Notes), yield* repo.all(Notes, sql`noisy(id) order by id desc`)]
+        expect([all.length, noisy.length]).toEqual([802, 802])
+        for (const row of all) if (row.id % 20 === 0) expect(row).toEqual(yield* repo.fetch(Notes, row.id))
+        expect([...noisy].reverse()).toEqual([...all].sort((one, other) => one.id - other.id))
+      })
+    )
+
+    it.scoped("says what fails in the midst of many rows, and leaves its connection as good as it was", () =>
+      Effect.gen(function* () {
+        yield* fresh
+        let reads = 0
+        let breaks = Number.POSITIVE_INFINITY
+        const { repo, sql } = yield* pool(1, {
+          types: {
+            getTypeParser: (type: number) => (value: string) => {
+              reads += 1
+              if (reads > breaks) throw new Error("that cannot be read")
+              return type === 23 ? -Number(value) : type === 16 ? value === "t" : value.startsWith("{") ? [] : value
+            }
+          } as never
+        })
+        yield* sql`insert into notes select i, 'text', '{}', '{}', 0, 0, true, null from generate_series(1, 900) i`
+        const all = repo.all(Notes, sql`100 / (850 - id) is not null order by id`)
+        expect((yield* Effect.flip(all)).message).toContain("division by zero")
+        const some = repo.all(Notes, sql`id < 850 order by id`)
+        expect((yield* some).map(({ id }) => -id)).toEqual(Array.from({ length: 849 }, (_, at) => at + 1))
+        breaks = reads + 1000
+        expect((yield* Effect.flip(some)).message).toContain("that cannot be read")
+        breaks = Number.POSITIVE_INFINITY
+        expect((yield* some).length).toBe(849)
+      })
+    )
   })
 })
