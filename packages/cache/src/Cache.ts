@@ -256,9 +256,10 @@ export interface Cache<in out K, in out V, in out E = never> {
   readonly unsafePeek: (key: K) => Option.Option<V>
 
   /**
-   * Removes the key when the effect has succeeded, or may have (it was interrupted, or nobody knows what became of its COMMIT): for a write of what is cached.
+   * Removes the key when the effect has succeeded, or may have written all the same: it was interrupted, its connection was lost on the way, what it wrote did not
+   * fit the model, or nobody knows what became of its COMMIT. For a write of what is cached.
    * Inside of a transaction it is removed after the commit, and not if there is none; until then the transaction itself reads around the cache, and everybody
-   * else reads the old value. A failure leaves the cache alone.
+   * else reads the old value. Any other failure leaves the cache alone.
    *
    * It never fails the effect. Should the cache be restarted meanwhile, the key is removed from its successor, which may have loaded what was there before the
    * write; where there is none, there is nothing to remove. Hooks run afterwards: see `before`.

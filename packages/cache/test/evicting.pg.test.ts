@@ -1,11 +1,13 @@
 /** What a transaction's end means for the cache, on a real PostgreSQL. */
 
-import { SqlClient } from "@effect/sql"
+import { Model, SqlClient, SqlError } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
 import { Cache } from "@effecto/cache"
+import { Repo, Table } from "@effecto/core"
+import { DbError } from "@effecto/core/RepoError"
 import * as Transaction from "@effecto/core/Transaction"
 import { EmbeddedPostgres } from "@effecto/core/testing"
-import { Context, Deferred, Effect, Fiber, Option } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer, Option, Schema } from "effect"
 
 /** A table of one row, a cache before it, and what its loads have read. */
 const fixture = Effect.gen(function* () {
@@ -28,7 +30,56 @@ const onAnotherFiber = <A, E>(effect: Effect.Effect<A, E>) =>
   // A fiber of its own, started outside of the transaction: as another request would be.
   Effect.promise(() => Effect.runPromise(effect))
 
-layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
+layer(Repo.layer().pipe(Layer.provideMerge(EmbeddedPostgres)), { excludeTestServices: true })((it) => {
+  describe("evicting after a write by itself that failed", () => {
+    it.scoped("removes the key where the row was written all the same: what came back did not fit the model", () =>
+      Effect.gen(function* () {
+        const { cache, sql } = yield* fixture
+        class Row extends Model.Class<Row>("Row")({
+          key: Model.GeneratedByApp(Schema.String),
+          value: Schema.Int.pipe(Schema.lessThan(10))
+        }) {}
+        const Rows = Table.make(Row, { name: "rows", key: "key" })
+        yield* sql`create or replace function ten() returns trigger language plpgsql as 'begin new.value := new.value * 10; return new; end'`
+        yield* sql`create trigger ten before update on rows for each row execute function ten()`
+        expect(yield* cache.get("k")).toEqual(Option.some(1))
+        const write = Repo.update(Rows, "k", { value: 2 }).pipe(cache.evicting("k"))
+        expect(yield* Effect.flip(write)).toMatchObject({ _tag: "DbError", kind: "decode" })
+        expect(yield* cache.get("k")).toEqual(Option.some(20))
+      })
+    )
+
+    it.scoped("removes the key where nobody knows whether it was written, and only there", () =>
+      Effect.gen(function* () {
+        const { cache, select, set, sql } = yield* fixture
+        const database = (kind: DbError["kind"], code: string | undefined, retryable: boolean) =>
+          new DbError({ operation: "update rows", kind, code, retryable, reason: "", cause: undefined })
+        const byHand = (cause: unknown) => new SqlError.SqlError({ cause, message: "" })
+        const failures: ReadonlyArray<readonly [unknown, isWritten: boolean]> = [
+          [database("connection", "57P01", false), true],
+          [database("connection", "ECONNREFUSED", true), false],
+          [database("constraint", "23505", false), false],
+          [byHand(new Error("Connection terminated unexpectedly")), true],
+          [byHand(Object.assign(new Error("gone"), { code: "57P01" })), true],
+          [byHand(Object.assign(new Error("gone"), { code: "EPIPE" })), true],
+          [byHand(Object.assign(new Error("no"), { code: "23505" })), false],
+          ["an error of the program's own", false]
+        ]
+        for (const [failure, isWritten] of failures) {
+          yield* set(1)
+          yield* cache.put("k", 1)
+          yield* Effect.flip(Effect.zipRight(set(2), Effect.fail(failure)).pipe(cache.evicting("k")))
+          expect([failure, yield* cache.get("k")]).toEqual([failure, Option.some(isWritten ? 2 : 1)])
+        }
+        expect(yield* select("k")).toEqual(Option.some(2))
+        yield* cache.put("k", 1)
+        // The server ends the connection in the middle of a statement.
+        yield* Effect.exit(sql`select pg_terminate_backend(pg_backend_pid())`.pipe(cache.evicting("k")))
+        expect(yield* cache.get("k")).toEqual(Option.some(2))
+      })
+    )
+  })
+
   describe("evicting in a transaction", () => {
     it.scoped(
       "removes the key after the commit: until then others read the old value and the transaction its own",
