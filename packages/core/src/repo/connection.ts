@@ -1,30 +1,17 @@
 /**
- * Connections that watch what runs on them: each statement is counted and logged, and inside of a transaction it also waits its turn and is
- * refused once its frame has ended. They are ordinary `Connection`s of @effect/sql, so statements written by hand take the same way.
+ * Connections that watch what runs on them: each statement is counted and logged. They are ordinary `Connection`s of @effect/sql, so statements written by
+ * hand take the same way. Those inside of a transaction are in framechannel.ts.
  */
-import { type SqlConnection, SqlError } from "@effect/sql"
-import { Cause, Chunk, Effect, Exit, type Fiber, FiberRef, Option, Stream } from "effect"
-import {
-  command,
-  execute,
-  executeValues,
-  isDriven,
-  isInTransaction,
-  outsideReason,
-  run,
-  running,
-  takesCompany
-} from "./driver.js"
-import type { Frame } from "./frame.js"
-import { hookState } from "./hookstate.js"
+import type { SqlConnection, SqlError } from "@effect/sql"
+import { Cause, Chunk, Effect, type Fiber, FiberRef, Option, Stream } from "effect"
+import { execute, executeValues, isDriven, isInTransaction, run, running } from "./driver.js"
 import { settling } from "./lending.js"
-import { mayWrite } from "./maywrite.js"
 import type { Company } from "./pipeline.js"
 import { statementFor } from "./prepared.js"
-import { DbError, TransactionClosed } from "./RepoError.js"
+import { controlled, leftOpen, unnarrowed } from "./refusals.js"
 import { controls } from "./sqltext.js"
 import { filledIn } from "./standing.js"
-import { altering, control, isFetched, readsOnly } from "./statementkind.js"
+import { control, isFetched } from "./statementkind.js"
 import { count, isLogged, observed, type Source, sqlSource, transactionSource } from "./statementlog.js"
 import { note, timed } from "./statementtimes.js"
 
@@ -37,7 +24,7 @@ export interface Answer {
 }
 
 /** What statements are run on. */
-type Runs = Pick<SqlConnection.Connection, "executeRaw" | "executeValues">
+export type Runs = Pick<SqlConnection.Connection, "executeRaw" | "executeValues">
 
 /** Runs something on a connection, whichever that is. */
 export type On = <A>(
@@ -53,9 +40,9 @@ export interface Turn {
   readonly company?: Company | undefined
 }
 
-type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
+export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
-type Transform = (<A extends object>(rows: ReadonlyArray<A>) => ReadonlyArray<A>) | undefined
+export type Transform = (<A extends object>(rows: ReadonlyArray<A>) => ReadonlyArray<A>) | undefined
 
 /** `executeRaw` gives what the driver gave: with `pg` one result, or several for several statements in one text. */
 const answers = (raw: unknown): Answer | ReadonlyArray<Answer> => raw as Answer | ReadonlyArray<Answer>
@@ -65,55 +52,6 @@ const rowsOf = (raw: unknown): ReadonlyArray<object> => {
   // Several statements in one text: @effect/sql-pg answers with one array of rows for each, and so do we.
   return "rows" in result ? (result.rows ?? []) : result.map((one) => one.rows ?? [])
 }
-
-/**
- * Runs `use` while this frame has the connection to itself, or `refused` when the frame ended before its turn came. To be called in an
- * uninterruptible region, whose `restore` makes the waiting interruptible.
- */
-export const holding = <A, E, R>(
-  frame: Frame,
-  ends: boolean,
-  restore: <A2, E2, R2>(self: Effect.Effect<A2, E2, R2>) => Effect.Effect<A2, E2, R2>,
-  use: Effect.Effect<A, E, R>,
-  refused: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  Effect.suspend(() => {
-    const session = frame.session
-    const ticket = session.request(frame, ends)
-    const giveBack = Effect.sync(() => session.giveBack(ticket))
-    const go = () => (ticket.state === "granted" ? Effect.ensuring(use, giveBack) : refused)
-    if (ticket.state !== "waiting") return go()
-    const turn = Effect.async<void>((resume) => {
-      const wake = () => resume(Effect.void)
-      if (ticket.state !== "waiting") return wake()
-      const tired = ends ? undefined : session.whenStuck(() => resume(stuck))
-      ticket.wake = () => {
-        tired?.()
-        wake()
-      }
-      return tired === undefined ? undefined : Effect.sync(tired)
-    })
-    // An interruption can arrive after the turn was given and before the fiber runs: then the connection is handed on.
-    return Effect.matchCauseEffect(restore(turn), {
-      onFailure: (cause) => Effect.zipRight(giveBack, Effect.failCause(cause)),
-      onSuccess: go
-    })
-  })
-
-const stuck = Effect.die(
-  new Error(
-    "a statement waits for the one connection of its sandbox, or session, and nothing happens there: it is held by a transaction that waits for another fiber. There only fibers forked inside of a transaction can go on while that is open."
-  )
-)
-
-const closed = Effect.suspend(() =>
-  Effect.fail(
-    new SqlError.SqlError({
-      cause: new TransactionClosed({ operation: "run this statement", reason: "ended" }),
-      message: "The transaction of this statement has ended"
-    })
-  )
-)
 
 /** What all connections of one database have in common. */
 export interface ChannelOptions {
@@ -402,176 +340,4 @@ let foreignCursors = 0
 const foreignCursor = () => {
   foreignCursors += 1
   return `effecto_stream_${foreignCursors}`
-}
-
-const refusal = (message: string, reason: string, kind: "refused" | "statement" = "statement") =>
-  Effect.fail(
-    new SqlError.SqlError({
-      cause: new DbError({
-        operation: "run this statement",
-        kind,
-        code: undefined,
-        retryable: false,
-        reason,
-        cause: undefined
-      }),
-      message
-    })
-  )
-
-const controlled = refusal(
-  "A transaction cannot be begun or ended by a statement of its own",
-  "transact alone begins and ends its transaction. Wrap in it what belongs together, and let the effect fail to roll it back; inside of another it is a savepoint."
-)
-
-const leftOpen = refusal(
-  "A statement left a transaction open",
-  "it consists of several, one of which begins a transaction that none of them ends: what was done in that is rolled back. Wrap it in transact."
-)
-
-const unnarrowed = refusal(
-  "This statement would reach rows that a middleware keeps its call away from",
-  "a middleware narrows it to some rows of the table, which a statement of this kind cannot be. An upsert, for one, could replace a row of somebody else.",
-  "refused"
-)
-
-/** Whether one of several statements ended the transaction. ROLLBACK is what PostgreSQL also answers where only a savepoint was gone back to. */
-const hasEnded = (answer: unknown): boolean =>
-  Array.isArray(answer) &&
-  // Sound: what the driver gives for several statements, looked at by name.
-  answer.some((one) => endings.has((Object(one) as Partial<Answer>).command))
-
-const endings: ReadonlySet<unknown> = new Set(["COMMIT", "BEGIN", "START"])
-
-const lost = refusal("The transaction of this statement is not open any more", outsideReason)
-
-/** Sends the BEGIN that was to go with the first statement, and cannot. */
-const begin = (session: Frame["session"]): Effect.Effect<void, SqlError.SqlError> =>
-  Effect.suspend(() => {
-    const text = session.unsent ?? "begin"
-    return Effect.map(observed(command(session.connection, text, settling), transactionSource, text, undefined), () =>
-      session.begun()
-    )
-  })
-
-/** A statement that fails, or is interrupted, undoes nothing but itself. */
-const alone = <A, E, R>(connection: Runs, statement: Effect.Effect<A, E, R>) =>
-  Effect.zipRight(
-    execute(connection, "savepoint effecto_statement", []),
-    Effect.onExit(statement, (exit) =>
-      Effect.ignore(
-        execute(
-          connection,
-          Exit.isSuccess(exit)
-            ? "release savepoint effecto_statement"
-            : "rollback to savepoint effecto_statement; release savepoint effecto_statement",
-          []
-        )
-      )
-    )
-  )
-
-/** Statements inside of a transaction: in turns, and only while the frame is open. */
-export class FrameChannel extends Channel {
-  constructor(
-    readonly frame: Frame,
-    options: ChannelOptions
-  ) {
-    super(options)
-  }
-
-  /** Whether its statements are in no transaction, as far as a test can tell. */
-  private get isSandbox(): boolean {
-    return this.frame === this.frame.session.database.ground
-  }
-
-  protected readonly on: On = (use) => {
-    const { connection } = this.frame.session
-    return Effect.uninterruptibleMask((restore) =>
-      holding(
-        this.frame,
-        false,
-        restore,
-        // Whatever ran now would be kept at once.
-        Effect.suspend(() =>
-          this.frame.session.isLost
-            ? lost
-            : this.isSandbox
-              ? alone(connection, restore(use(connection)))
-              : this.frame.session.unsent === undefined
-                ? restore(use(connection))
-                : Effect.zipRight(begin(this.frame.session), restore(use(connection)))
-        ),
-        closed
-      )
-    )
-  }
-
-  protected override turn(parameters: ReadonlyArray<unknown>): Turn | undefined {
-    const { session } = this.frame
-    if (this.isSandbox || !isDriven(session.connection)) return undefined
-    const ticket = session.request(this.frame, false)
-    const back = () => {
-      session.giveBack(ticket)
-      return undefined
-    }
-    if (ticket.state !== "granted" || session.isLost) return back()
-    const { connection } = session
-    if (session.unsent === undefined) return { connection, back }
-    return takesCompany(connection, parameters) ? { connection, back, company: session.opening() } : back()
-  }
-
-  protected override sends(fiber: AnyFiber, text: string, about: Source): void {
-    const guarded = this.frame.writer(fiber) ?? fiber.getFiberRef(hookState).guarded
-    if (guarded !== undefined && (about === sqlSource ? mayWrite(text) : !readsOnly.test(text)))
-      this.frame.writesFor(guarded)
-  }
-
-  protected override watched<A>(
-    use: (connection: Runs) => Effect.Effect<A, SqlError.SqlError>,
-    text: string,
-    parameters: ReadonlyArray<unknown>,
-    about: Source
-  ): Effect.Effect<A, SqlError.SqlError> {
-    if (about !== sqlSource && readsOnly.test(text)) return super.watched(use, text, parameters, about)
-    // Nothing is between this and the statement where an interruption could get in.
-    const noted = (connection: Runs) =>
-      Effect.withFiberRuntime<A, SqlError.SqlError>((fiber) => {
-        this.sends(fiber, text, about)
-        return use(connection)
-      })
-    return super.watched(noted, text, parameters, about)
-  }
-
-  protected override written<A>(
-    use: (connection: Runs) => Effect.Effect<A, SqlError.SqlError>,
-    text: string,
-    parameters: ReadonlyArray<unknown>
-  ): Effect.Effect<A, SqlError.SqlError> {
-    const { session } = this.frame
-    if (altering.test(text)) session.altered = true
-    if (!text.includes(";")) return super.written(use, text, parameters)
-    if (controls(text, "any")) return controlled
-    // What no reading of the text finds, PostgreSQL's answers still tell.
-    return super.written(
-      (connection) =>
-        Effect.flatMap(use(connection), (value) => {
-          if (!hasEnded(value)) return Effect.succeed(value)
-          session.ended = true
-          return lost
-        }),
-      text,
-      parameters
-    )
-  }
-
-  protected override mayPrepare(): boolean {
-    return this.options.prepare && !this.frame.session.altered
-  }
-
-  override executeStream(text: string, parameters: ReadonlyArray<unknown>, transform: Transform, size?: number) {
-    return isFetched(text)
-      ? this.fetched(this.frame.session.nextSavepoint(), text, parameters, transform, size)
-      : Stream.fromIterableEffect(this.execute(text, parameters, transform))
-  }
 }

@@ -1,7 +1,6 @@
 /** A Repo for one test: everything happens in a transaction that is rolled back when the test is over. */
 import { SqlClient } from "@effect/sql"
 import { Effect, Layer } from "effect"
-import { holding } from "./connection.js"
 import { discard } from "./driver.js"
 import { control, limit, rollback, stay } from "./ending.js"
 import { Frame, Session } from "./frame.js"
@@ -10,6 +9,7 @@ import { provided } from "./provided.js"
 import type { StatementError } from "./RepoError.js"
 import type { Repo } from "./repository.js"
 import { statementError } from "./sqlstate.js"
+import { holding } from "./turns.js"
 
 /** How long a fiber may wait for another one that waits for it, in milliseconds of real time. */
 const patience = 3000

@@ -1,7 +1,6 @@
 /** Transactions inside of others: savepoints, and those that take part in the one around them. */
 import type { SqlConnection } from "@effect/sql"
 import { Cause, Effect, Exit } from "effect"
-import { holding } from "./connection.js"
 import { execute } from "./driver.js"
 import {
   announcing,
@@ -23,6 +22,7 @@ import { ServerAnswer, TransactionClosed } from "./RepoError.js"
 import { answerOf, statementError } from "./sqlstate.js"
 import { observed, transactionSource } from "./statementlog.js"
 import type { TransactError } from "./transact.js"
+import { holding } from "./turns.js"
 
 /** Has PostgreSQL look at deferred constraints as COMMIT would, and leaves their rule as it was. */
 const lookAtConstraints =

@@ -1,9 +1,9 @@
 import type { SqlConnection } from "@effect/sql"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, FiberId } from "effect"
-import { holding } from "../../src/repo/connection.js"
 import type { Database } from "../../src/repo/database.js"
 import { Frame, Session } from "../../src/repo/frame.js"
+import { holding } from "../../src/repo/turns.js"
 
 /** Turns are taken without ever touching the connection. */
 const session = () => new Session({} as Database, {} as SqlConnection.Connection)

@@ -1,0 +1,43 @@
+/** A transaction has one connection: what runs on it waits for its turn, and is refused once its frame has ended. */
+import { Effect } from "effect"
+import type { Frame } from "./frame.js"
+
+/**
+ * Runs `use` while this frame has the connection to itself, or `refused` when the frame ended before its turn came. To be called in an
+ * uninterruptible region, whose `restore` makes the waiting interruptible.
+ */
+export const holding = <A, E, R>(
+  frame: Frame,
+  ends: boolean,
+  restore: <A2, E2, R2>(self: Effect.Effect<A2, E2, R2>) => Effect.Effect<A2, E2, R2>,
+  use: Effect.Effect<A, E, R>,
+  refused: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    const session = frame.session
+    const ticket = session.request(frame, ends)
+    const giveBack = Effect.sync(() => session.giveBack(ticket))
+    const go = () => (ticket.state === "granted" ? Effect.ensuring(use, giveBack) : refused)
+    if (ticket.state !== "waiting") return go()
+    const turn = Effect.async<void>((resume) => {
+      const wake = () => resume(Effect.void)
+      if (ticket.state !== "waiting") return wake()
+      const tired = ends ? undefined : session.whenStuck(() => resume(stuck))
+      ticket.wake = () => {
+        tired?.()
+        wake()
+      }
+      return tired === undefined ? undefined : Effect.sync(tired)
+    })
+    // An interruption can arrive after the turn was given and before the fiber runs: then the connection is handed on.
+    return Effect.matchCauseEffect(restore(turn), {
+      onFailure: (cause) => Effect.zipRight(giveBack, Effect.failCause(cause)),
+      onSuccess: go
+    })
+  })
+
+const stuck = Effect.die(
+  new Error(
+    "a statement waits for the one connection of its sandbox, or session, and nothing happens there: it is held by a transaction that waits for another fiber. There only fibers forked inside of a transaction can go on while that is open."
+  )
+)
