@@ -2,10 +2,10 @@
  * Keeps the caches of several processes coherent: what one of them commits, the others forget.
  *
  * With `ChangeFeed.layer()` in its context, a `RepoCache` forgets what other processes have changed. Each transaction that changes rows notifies the others with one
- * `pg_notify`, right before its COMMIT and in it: PostgreSQL delivers that with the commit, in the order of the commits, and never if it is rolled back. Each process listens on one connection beside its pool.
+ * `pg_notify`, sent together with its COMMIT: PostgreSQL delivers that with the commit, in the order of the commits, and never if it is rolled back. Each process listens on one connection beside its pool.
  *
  * ```text
- *   process A   write ─▶ pg_notify ─▶ COMMIT ─▶ its own caches forget ─▶ its result
+ *   process A   write ─▶ pg_notify, COMMIT ──▶ its own caches forget ─▶ its result
  *   process B                           └─────▶ heard ─▶ its caches forget
  *
  *   B's connection ends, or it does not hear its own probe  ──▶ blind: its caches are read around (or served, with `whileBlind: "serve"`)
@@ -57,7 +57,7 @@ import { FeedMeter } from "./feedmeter.js"
 import * as trigger from "./feedtrigger.js"
 
 /**
- * What happened to a feed. `lag` is how long it took from the moment the change was notified, right before its COMMIT, until it was forgotten here, in milliseconds.
+ * What happened to a feed. `lag` is how long it took from the moment the change was notified, with its COMMIT, until it was forgotten here, in milliseconds.
  *
  * @since 0.1.0
  * @category models
@@ -289,7 +289,8 @@ const notifying =
 /**
  * Makes a feed that lives as long as its scope. Fails when it cannot listen at first, or does not hear itself; afterwards it connects again by itself.
  *
- * While there is one, a write outside of any transaction gets a transaction of its own, and each transaction with changes one statement more.
+ * While there is one, each transaction with changes has one statement more, which is sent with its COMMIT. A write outside of any transaction is sent together with that where its key is
+ * a number, a bigint or a boolean, or several of these, and otherwise gets a transaction of its own.
  *
  * @since 0.1.0
  * @category constructors
@@ -475,7 +476,8 @@ const script = (text: string): Effect.Effect<void, SqlError.SqlError, SqlClient.
 /**
  * Has a table tell the feed of every change by itself, whoever makes it: psql, another program, `on delete cascade`. An effect for a migration. One notification for each
  * statement that changed something, with the keys of the rows, where it is sure what they are in a program: where the model takes numbers, texts, bigints or booleans as they come, from columns whose
- * types are written alike for everybody. Otherwise it names the table.
+ * types are written alike for everybody. Otherwise it names the table, by the name it has when it is written. Statements that name a partition of it, or a table
+ * that inherits from it, do not run it.
  *
  * What a Repo writes is then told twice, which makes the writer's own process read the row once more.
  *
