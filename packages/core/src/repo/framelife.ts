@@ -1,5 +1,5 @@
 /** What the outermost transaction and a savepoint have in common: an effect lives inside of a frame, and then the frame ends. */
-import { type Context, Effect, type Exit } from "effect"
+import { type Context, Effect, type Exit, type Fiber } from "effect"
 import { stay } from "./ending.js"
 import type { Frame } from "./frame.js"
 import { inside } from "./framecontext.js"
@@ -9,6 +9,7 @@ import { holding } from "./turns.js"
 
 /** Where one is opened, in an uninterruptible region. */
 export interface Opening {
+  readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
   readonly context: Context.Context<never>
   readonly restore: Restore
   /** What opens it, if that is a hook. */
@@ -21,12 +22,14 @@ export interface Opening {
  */
 export const lived = <A, E, R, Ended>(
   frame: Frame,
-  { context, restore }: Opening,
+  { context, fiber, restore }: Opening,
   self: Effect.Effect<A, E, R>,
   end: (exit: Exit.Exit<A, E>) => Effect.Effect<Ended>
-): Effect.Effect<readonly [Exit.Exit<A, E>, Ended], never, R> =>
-  Effect.flatMap(Effect.exit(inside(frame, context, restore(self))), (exit) => {
+): Effect.Effect<readonly [Exit.Exit<A, E>, Ended], never, R> => {
+  frame.owner = fiber
+  return Effect.flatMap(Effect.exit(inside(frame, context, restore(self))), (exit) => {
     frame.end()
     const ending = Effect.suspend(() => end(exit))
     return Effect.map(holding(frame, true, stay, ending, ending), (ended) => [exit, ended] as const)
   })
+}

@@ -222,7 +222,7 @@ export const transactOn = <A, E, R>(
     Effect.withFiberRuntime<A, E | TransactError, R>((fiber) => {
       const context = fiber.currentContext
       const parent = frameOf(context, database.client)
-      const opening = { context, restore, opener: fiber.getFiberRef(hookState).guarded }
+      const opening = { context, fiber, restore, opener: fiber.getFiberRef(hookState).guarded }
       if (parent === undefined) {
         if (foreignConnection(context) === undefined) {
           const chosen = completed(options, database.options.transactions)

@@ -1,5 +1,6 @@
 /** A transaction has one connection: what runs on it waits for its turn, and is refused once its frame has ended. */
 import { Effect } from "effect"
+import { whenCircular } from "./circle.js"
 import type { Frame } from "./frame.js"
 
 /**
@@ -13,7 +14,7 @@ export const holding = <A, E, R>(
   use: Effect.Effect<A, E, R>,
   refused: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Effect.suspend(() => {
+  Effect.withFiberRuntime((fiber) => {
     const session = frame.session
     const ticket = session.request(frame, ends)
     const giveBack = Effect.sync(() => session.giveBack(ticket))
@@ -22,7 +23,9 @@ export const holding = <A, E, R>(
     const turn = Effect.async<void>((resume) => {
       const wake = () => resume(Effect.void)
       if (ticket.state !== "waiting") return wake()
-      const tired = ends ? undefined : session.whenStuck(() => resume(stuck))
+      const tired = ends
+        ? undefined
+        : (session.whenStuck(() => resume(stuck)) ?? whenCircular(frame, fiber, () => resume(circular)))
       ticket.wake = () => {
         tired?.()
         wake()
@@ -35,6 +38,12 @@ export const holding = <A, E, R>(
       onSuccess: go
     })
   })
+
+const circular = Effect.die(
+  new Error(
+    "a statement waits for the end of a savepoint, and who opened that waits for this fiber: neither could ever go on. While a savepoint is open only fibers forked inside of it use the transaction: wait for the others before it, or after it."
+  )
+)
 
 const stuck = Effect.die(
   new Error(
