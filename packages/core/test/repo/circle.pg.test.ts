@@ -11,10 +11,15 @@ const turns = Effect.repeatN(
   20
 )
 
-/** From here on the clock of timers is moved by the test alone. */
-const stillTimers = Effect.acquireRelease(
-  Effect.sync(() => vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })),
-  () => Effect.sync(() => vi.useRealTimers())
+/** From here on the clock of timers is moved by the test alone; two connections are there by then, because the pool has a timer for each that it opens. */
+const stillTimers = Effect.flatMap(SqlClient.SqlClient, (sql) =>
+  Effect.zipRight(
+    Effect.scoped(Effect.zipRight(sql.reserve, sql.reserve)),
+    Effect.acquireRelease(
+      Effect.sync(() => vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })),
+      () => Effect.sync(() => vi.useRealTimers())
+    )
+  )
 )
 
 describe("a savepoint that waits for a fiber around it", () => {
@@ -23,17 +28,22 @@ describe("a savepoint that waits for a fiber around it", () => {
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         yield* stillTimers
+        const isOpen = yield* Deferred.make<void>()
         const running = yield* Effect.fork(
           Repo.transact(
             Effect.gen(function* () {
               const go = yield* Deferred.make<void>()
               const around = yield* Effect.fork(Effect.zipRight(Deferred.await(go), sql`select 1`))
               return yield* Repo.transact(
-                Effect.zipRight(Deferred.succeed(go, undefined), Effect.exit(Fiber.join(around)))
+                Effect.zipRight(
+                  Effect.zipRight(Deferred.succeed(isOpen, undefined), Deferred.succeed(go, undefined)),
+                  Effect.exit(Fiber.join(around))
+                )
               )
             })
           )
         )
+        yield* Deferred.await(isOpen)
         yield* turns
         vi.advanceTimersByTime(29_999)
         yield* turns
@@ -50,6 +60,7 @@ describe("a savepoint that waits for a fiber around it", () => {
         const sql = yield* SqlClient.SqlClient
         yield* stillTimers
         const end = yield* Deferred.make<void>()
+        const isOpen = yield* Deferred.make<void>()
         const running = yield* Effect.fork(
           Repo.transact(
             Effect.gen(function* () {
@@ -58,12 +69,14 @@ describe("a savepoint that waits for a fiber around it", () => {
                 Repo.transact(Effect.zipRight(Deferred.succeed(open, undefined), Deferred.await(end)))
               )
               yield* Deferred.await(open)
+              yield* Deferred.succeed(isOpen, undefined)
               const rows = yield* sql`select 1 as one`
               yield* Fiber.join(inner)
               return rows
             })
           )
         )
+        yield* Deferred.await(isOpen)
         for (let minute = 0; minute < 10; minute += 1) {
           yield* turns
           vi.advanceTimersByTime(60_000)
