@@ -25,27 +25,25 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
+import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import { CurrentInstance } from "./currentinstance.js"
-import { detach, detachStream } from "./detached.js"
-import type { ChildSettings, DynamicChild } from "./dynamicchild.js"
-import type { Refusal } from "./dynamicmachine.js"
-import { Dynamic, type Settings, terminated } from "./dynamicruntime.js"
+import type { AlreadyStarted, MaxChildren, NotFound, Terminated } from "./dynamicerror.js"
+import { settingsOf } from "./dynamicoptions.js"
+import { Dynamic } from "./dynamicruntime.js"
+import { serviceOf } from "./dynamicservice.js"
 import type { RestartType } from "./machine.js"
 import type { SupervisionEvent } from "./report.js"
 import { CurrentSupervisor } from "./runner.js"
-import { ControlError, SupervisorConfigError, type SupervisorShutdown } from "./SupervisionError.js"
+import type { SupervisorShutdown } from "./SupervisionError.js"
 import type { TreeNode } from "./TreeNode.js"
-import { Wait } from "./waits.js"
+
+export { AlreadyStarted, Ignored, MaxChildren, NotFound, Terminated } from "./dynamicerror.js"
 
 /**
  * A child of a dynamic supervisor, for as long as it lives.
@@ -160,77 +158,6 @@ export interface Options<in Arg, out Handle, out E, out R> {
   readonly maxChildren?: number
   readonly intensity?: number
   readonly period?: Duration.DurationInput
-}
-
-/**
- * The failure of a start when a child of the same id lives. `child` is that one.
- *
- * @since 0.1.0
- * @category errors
- */
-export class AlreadyStarted<out Handle> extends Data.TaggedError("AlreadyStarted")<{
-  readonly path: string
-  readonly child: Child<unknown>
-}> {
-  declare readonly child: Child<Handle>
-  override get message(): string {
-    return `a child "${this.path}" is already there: use it (field "child"), terminate it first, or start another one under another id`
-  }
-}
-
-/**
- * The failure of a start when there are as many children as there may be.
- *
- * @since 0.1.0
- * @category errors
- */
-export class MaxChildren extends Data.TaggedError("MaxChildren")<{
-  readonly path: string
-  readonly maxChildren: number
-}> {
-  override get message(): string {
-    return `"${this.path}" has ${this.maxChildren} children, as many as it may have (option maxChildren); terminate one first`
-  }
-}
-
-/**
- * The failure of a start when somebody else terminated the child before it was up.
- *
- * @since 0.1.0
- * @category errors
- */
-export class Terminated extends Data.TaggedError("Terminated")<{ readonly path: string }> {
-  override get message(): string {
-    return `the child "${this.path}" was terminated before it was up; start it again if it is still wanted`
-  }
-}
-
-/**
- * The failure of `terminate` when the child is not, or no longer, one of this supervisor.
- *
- * @since 0.1.0
- * @category errors
- */
-export class NotFound extends Data.TaggedError("NotFound")<{
-  readonly path: string
-  readonly id: string
-}> {
-  override get message(): string {
-    return `"${this.path}" has no child "${this.id}": it has ended, or was never there`
-  }
-}
-
-/**
- * What a child's Effect fails with to say that there is nothing to start: OTP's `ignore`. The start fails with it, and at a restart
- * the child is forgotten. Neither is counted.
- *
- * @since 0.1.0
- * @category errors
- */
-export class Ignored extends Data.TaggedError("Ignored")<{ readonly reason?: string }> {
-  override get message(): string {
-    return `the child declined to start${this.reason === undefined ? "" : `: ${this.reason}`}`
-  }
 }
 
 /**
@@ -360,221 +287,3 @@ export const task =
         )
       )
     )
-
-type Starting<Handle, E> = Effect.Effect<
-  Child<Handle>,
-  E | AlreadyStarted<Handle> | MaxChildren | Terminated | SupervisorShutdown
->
-
-const serviceOf = <Arg, Handle, E>(
-  self: Dynamic<Arg>,
-  idOf: ((arg: Arg) => string) | undefined,
-  overrides: (options: StartOptions) => ChildSettings
-): DynamicSupervisor<Arg, Handle, E> => {
-  // The children of this supervisor were made by its `child`, so their services and failures are of its types.
-  const typed = (child: DynamicChild): Child<Handle> => child as DynamicChild<Handle>
-  const failureOf = (child: DynamicChild): Cause.Cause<E> => child.cause as Cause.Cause<E>
-
-  /** In one step, and then waiting for what was begun. */
-  const start = (
-    arg: Arg,
-    options: StartOptions | undefined,
-    caller: Fiber.RuntimeFiber<unknown, unknown>,
-    restore: <A, X>(effect: Effect.Effect<A, X>) => Effect.Effect<A, X>
-  ): Starting<Handle, E> => {
-    const id = options?.id ?? idOf?.(arg)
-    if (id === "") refuse(self.path, "the id of a child is empty; it is a part of its path")
-    // Noted before there is a build, which may be the one to find out that each of the two waits for the other.
-    let wait: Wait | undefined
-    const child = self.begin(id, arg, options === undefined ? undefined : overrides(options), (made) => {
-      wait = Wait.of(caller, made)
-      wait?.look()
-    })
-
-    const refused = (refusal: Refusal, other: DynamicChild | undefined): Starting<Handle, E> => {
-      if (refusal === "max children") {
-        return Effect.fail(new MaxChildren({ path: self.path, maxChildren: self.settings.maxChildren }))
-      }
-      if (refusal === "closed" || other === undefined) return Effect.fail(self.ended)
-      const already = Effect.fail(new AlreadyStarted<Handle>({ path: other.path, child: other }))
-      if (refusal === "already started") return already
-      const turn = Wait.of(caller, other)
-      if (turn?.look() !== undefined) {
-        // It could only wait for itself, round some corner. What is going is no answer; what is coming is.
-        return other.status === "stopping"
-          ? Effect.die(
-              new ControlError({ path: other.path, operation: "start", reason: "would deadlock", cause: Cause.empty })
-            )
-          : already
-      }
-      const decided = other.slot.until((): Effect.Effect<Starting<Handle, E>> | undefined => {
-        if (other.status === "gone") return Effect.succeed(Effect.suspend(() => start(arg, options, caller, restore)))
-        return other.starts > 0 && other.status !== "stopping" ? Effect.succeed(already) : undefined
-      })
-      return Effect.flatten(
-        Effect.ensuring(
-          restore(decided),
-          Effect.sync(() => turn?.end())
-        )
-      )
-    }
-    const outcome = (): Starting<Handle, E> | undefined => {
-      if (child.refused !== undefined) return refused(child.refused.refusal, child.refused.other)
-      if (child.starts > 0 && !self.isOver) return Effect.succeed(typed(child))
-      if (child.status !== "gone" && !self.isOver) return undefined
-      if (self.machine.closed) return Effect.fail(self.ended)
-      return child.cause === terminated
-        ? Effect.fail(new Terminated({ path: child.path }))
-        : Effect.failCause(failureOf(child))
-    }
-    const known = outcome()
-    if (known !== undefined) {
-      wait?.end()
-      return known
-    }
-    const settled = child.slot.until(() => {
-      const found = outcome()
-      return found === undefined ? undefined : Effect.succeed(found)
-    })
-    const answer = Effect.onInterrupt(restore(settled), () => stop(child))
-    return Effect.flatten(
-      wait === undefined
-        ? answer
-        : Effect.ensuring(
-            answer,
-            Effect.sync(() => wait?.end())
-          )
-    )
-  }
-
-  const stop = (child: DynamicChild): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      self.terminate(child)
-      return child.slot.until(() => (child.status === "gone" ? Effect.void : undefined))
-    })
-
-  // Detached: what is still waited for when the supervisor ends is answered here, with why. A guard of the tree that it is in would
-  // be the first to answer, and an interrupted start could not take back what it has begun in a fiber of the guard's.
-  return {
-    start: (arg, options) =>
-      detach(
-        Effect.withFiberRuntime<
-          Child<Handle>,
-          E | AlreadyStarted<Handle> | MaxChildren | Terminated | SupervisorShutdown
-        >((caller) =>
-          Effect.uninterruptibleMask((restore) =>
-            // Its types are those of whoever runs it, and are not looked at.
-            start(arg, options, caller as Fiber.RuntimeFiber<unknown, unknown>, restore)
-          )
-        )
-      ),
-    terminate: (target) =>
-      detach(
-        Effect.flatMap(CurrentInstance, (caller) => {
-          const id = typeof target === "string" ? target : target.id
-          const child = self.children.get(id)
-          if (child === undefined || (typeof target !== "string" && target !== child)) {
-            return Effect.fail(new NotFound({ path: self.path, id }))
-          }
-          // A finalizer that waits for the end of what it belongs to would wait for itself.
-          if (caller !== undefined && caller === child.instance && caller.state !== "up") {
-            return Effect.sync(() => self.terminate(child))
-          }
-          return stop(child)
-        })
-      ),
-    find: (id) =>
-      Effect.sync(() => Option.map(Option.filter(Option.fromNullable(self.children.get(id)), isLiving), typed)),
-    children: Effect.sync(() => Array.from(self.children.values()).filter(isLiving).map(typed)),
-    count: Effect.sync(() => {
-      let [active, supervisors] = [0, 0]
-      for (const child of self.children.values()) {
-        if (child.status === "up") active++
-        if (child.isSupervisor) supervisors++
-      }
-      const specs = self.children.size
-      return { specs, active, supervisors, workers: specs - supervisors }
-    }),
-    awaitShutdown: detach(self.awaitShutdown),
-    events: detachStream(self.emitted),
-    snapshot: self.snapshot
-  }
-}
-
-/** Has come up, and is to stay. */
-const isLiving = (child: DynamicChild): boolean => child.starts > 0 && child.status !== "stopping"
-
-const refuse = (path: string, problem: string): never => {
-  throw new SupervisorConfigError({ path, problem })
-}
-
-const restartTypes: { readonly [_ in RestartType]: true } = { permanent: true, transient: true, temporary: true }
-
-/** Of a static supervisor and its children, and without a meaning here. */
-const foreign = ["strategy", "autoShutdown", "significant"]
-
-const settingsOf = <Arg, Handle, E, R>(options: Options<Arg, Handle, E, R>) => {
-  const {
-    child,
-    intensity = 3,
-    maxChildren = Number.POSITIVE_INFINITY,
-    name = "dynamic",
-    period = "5 seconds",
-    restart = "permanent",
-    shutdown,
-    startTimeout,
-    whenDown
-  } = options
-  const bad = (problem: string): never => refuse(name, problem)
-  const millis = (option: string, input: Duration.DurationInput): number => {
-    const value = Duration.toMillis(input)
-    return Number.isFinite(value) ? value : bad(`${option} is not a finite duration`)
-  }
-  for (const option of foreign) {
-    if (option in options)
-      bad(`there is no option ${option}: a dynamic supervisor is one_for_one, and does not end with its children`)
-  }
-  if (name === "") bad("the name is empty; it is the first part of every path")
-  if (!Number.isInteger(intensity) || intensity < 0) bad(`intensity is ${intensity}; it has to be an integer from 0 up`)
-  if (maxChildren !== Number.POSITIVE_INFINITY && (!Number.isInteger(maxChildren) || maxChildren < 0)) {
-    bad(`maxChildren is ${maxChildren}; it has to be an integer from 0 up, or Infinity`)
-  }
-  const periodMillis = millis("period", period)
-  if (periodMillis <= 0) bad(`period is ${periodMillis} ms; it has to be above 0`)
-
-  const whenDownMillis = whenDown === "fail" ? "fail" : millis("whenDown", whenDown?.await ?? "5 seconds")
-  const childSettings = (own: StartOptions): ChildSettings => {
-    const type = own.restart ?? restart
-    const stop = own.shutdown ?? shutdown
-    const timeout = own.startTimeout ?? startTimeout
-    if (!Object.hasOwn(restartTypes, type)) {
-      bad(`restart is "${type}"; it has to be one of ${Object.keys(restartTypes).join(", ")}`)
-    }
-    return {
-      restart: type,
-      shutdown:
-        stop === undefined || stop === "brutalKill" || stop === "infinity"
-          ? stop
-          : Duration.toMillis(stop) === Number.POSITIVE_INFINITY
-            ? "infinity"
-            : millis("shutdown", stop),
-      startTimeout: timeout === undefined ? undefined : millis("startTimeout", timeout),
-      whenDown: whenDownMillis
-    }
-  }
-  const defaults = childSettings({})
-  const settings: Settings<Arg> = {
-    name,
-    child,
-    defaults,
-    isIgnored: (failure) => failure instanceof Ignored,
-    intensity,
-    period: periodMillis,
-    maxChildren
-  }
-  const overrides = (own: StartOptions): ChildSettings =>
-    own.restart === undefined && own.shutdown === undefined && own.startTimeout === undefined
-      ? defaults
-      : childSettings(own)
-  return { settings, overrides }
-}

@@ -30,6 +30,7 @@ import type { ChildSettings } from "./child.js"
 import { CurrentInstance } from "./currentinstance.js"
 import * as Linking from "./linking.js"
 import type { RestartType } from "./machine.js"
+import { register } from "./registration.js"
 import { CurrentSupervisor } from "./runner.js"
 import { ChildDown, HeartbeatFailed, InstanceDied, SupervisorConfigError } from "./SupervisionError.js"
 
@@ -222,7 +223,7 @@ const supervised = <A, E, R>(
       const scope = yield* Scope.Scope
       const settings = settingsOf(supervisor.path, options)
       return yield* Effect.uninterruptibleMask((restore) =>
-        restore(supervisor.start(self, settings)).pipe(
+        restore(register(supervisor, self, settings)).pipe(
           // Into the scope itself: `Effect.addFinalizer` would keep all FiberRefs of now for it, and compare them with those of then.
           Effect.tap(({ child }) => Scope.addFinalizerExit(scope, (exit) => supervisor.closeChild(child, exit))),
           Effect.map(({ handles }) => handles)
