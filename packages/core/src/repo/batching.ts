@@ -23,6 +23,7 @@ import { statementError } from "./sqlstate.js"
 import { timedDecoding } from "./statementtimes.js"
 import type { TableImplementation } from "./tableimplementation.js"
 import type { Reads, TablePlan } from "./tableplan.js"
+import { waiting } from "./waiting.js"
 
 const isBatching = FiberRef.unsafeMake(false, { join: (parent) => parent })
 
@@ -168,7 +169,7 @@ export class Batching {
     const where = frameOf(fiber.currentContext, client) ?? heldOf(fiber.currentContext, client) ?? outside
     const batch = this.join(fiber, where, table.plan, reads.anyText, key)
     let resumes: Receive | undefined
-    const answer = Effect.async<Find, SqlError.SqlError>((resume) => {
+    const answer = waiting<Find, SqlError.SqlError>((resume) => {
       resumes = resume
       batch.waiting.push(resume)
     })

@@ -168,9 +168,10 @@ export abstract class Channel implements SqlConnection.Connection {
     }
     const lists = asLists && this.options.lists
     const answer = lists
-      ? Effect.withFiberRuntime<unknown, SqlError.SqlError>((fiber) =>
-          Effect.uninterruptibleMask(
-            (restore) =>
+      ? Effect.uninterruptibleMask((restore) =>
+          // In here, for what the mask keeps survives for long: see waiting.ts.
+          Effect.withFiberRuntime<unknown, SqlError.SqlError>(
+            (fiber) =>
               this.atOnce(fiber, restore, text, parameters, about, prepared, company) ??
               restore(this.slowly(text, parameters, about, prepared, true, company))
           )

@@ -19,6 +19,7 @@ import { maximalParameters, parameterTexts } from "./messages.js"
 import { type Aside, type Company, Pipeline } from "./pipeline.js"
 import { failedReused, type Statement, statementFor, toDriver } from "./prepared.js"
 import type { Reader } from "./rowbytes.js"
+import { waiting } from "./waiting.js"
 
 type Listener = (event: "connect" | "sslconnect" | "error" | "end" | "readyForQuery", listener: () => void) => void
 
@@ -210,7 +211,7 @@ export class Running {
 
   /** To be waited for once. */
   get answer(): Effect.Effect<unknown, SqlError.SqlError> {
-    return Effect.async((resume) => {
+    return waiting((resume) => {
       const { exit } = this
       this.exit = undefined
       if (exit === undefined) this.wake = resume
