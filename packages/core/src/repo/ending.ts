@@ -6,7 +6,7 @@
  */
 import type { SqlConnection } from "@effect/sql"
 import { Effect, Exit } from "effect"
-import type { OnEnd } from "./changes.js"
+import type { CommitStatement, OnEnd } from "./changes.js"
 import type { Answer } from "./connection.js"
 import { command, commitWith, discard, NotCommitted, outsideReason } from "./driver.js"
 import type { Frame, Outcome, Registration } from "./frame.js"
@@ -105,7 +105,13 @@ const committed = (frame: Frame, ends: Array<(outcome: Outcome) => void>): Effec
   Effect.suspend(() => {
     const { connection, database } = frame.session
     // Now, and not when the effect was done: what was on its way then has been noted since.
-    const statements = database.announcer.commitStatements(frame.changes, (listener) => ends.push(listener))
+    let statements: ReadonlyArray<CommitStatement>
+    try {
+      statements = database.announcer.commitStatements(frame.changes, (listener) => ends.push(listener))
+    } catch (problem) {
+      const failure = statementError(problem, announcement)
+      return Effect.map(rollback(frame), (): Ending => ({ outcome: "rolledBack", failure }))
+    }
     if (statements.length === 0) return Effect.map(control(connection, "commit", undefined), ended)
     const before = statements.map((statement) => asideOf(statement, database.options.prepare))
     for (const _ of before) count(transactionSource)

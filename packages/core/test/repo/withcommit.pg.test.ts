@@ -2,7 +2,7 @@
 import { Model, SqlClient } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
 import { describe, expect, layer } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Option, Schema } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Option, Schema, Scope } from "effect"
 import * as Announcement from "../../src/repo/Announcement.js"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
@@ -244,6 +244,56 @@ describe("Announcement.withCommit", () => {
       })
     )
 
+    it.scoped("does not know of a COMMIT whose connection ended, and has nobody wait for it", () =>
+      Effect.gen(function* () {
+        const sql = yield* fixture
+        const events = yield* telling()
+        yield* sql`create or replace function ending() returns trigger language plpgsql as 'begin perform pg_terminate_backend(pg_backend_pid()); return null; end'`
+        yield* sql`create constraint trigger ending after insert or update on rooms deferrable initially deferred for each row execute function ending()`
+        expect(yield* Effect.flip(Repo.transact(Repo.update(Rooms, 1, { name: "x" })))).toMatchObject({
+          _tag: "CommitFailed",
+          outcome: "unknown"
+        })
+        expect(yield* Effect.flip(Repo.update(Rooms, 1, { name: "x" }))).toMatchObject({
+          kind: "connection",
+          retryable: false
+        })
+        expect(yield* Effect.flip(Repo.insert(Rooms, { id: 3, name: "x" }))).toMatchObject({
+          kind: "connection",
+          retryable: false
+        })
+        expect(events).toEqual(
+          ["1", "1", "3"].flatMap((key) => [`rooms ${key}: unknown`, `heard unknown rooms ${key}`])
+        )
+        yield* sql`drop trigger ending on rooms`
+        yield* Repo.transact(Repo.update(Rooms, 1, { name: "x" }))
+        expect(yield* told).toEqual(["rooms 1"])
+      })
+    )
+
+    it.scoped("rolls back where it cannot be made, and loses no connection by it", () =>
+      Effect.gen(function* () {
+        const sql = yield* fixture
+        const scope = yield* Scope.make()
+        yield* Scope.extend(
+          Announcement.withCommit(() => {
+            throw new Error("not made")
+          }),
+          scope
+        )
+        for (let n = 0; n < 20; n += 1) {
+          const exit = yield* Effect.exit(Repo.transact(Repo.update(Rooms, 1, { name: "x" })))
+          expect(Exit.isFailure(exit) && String(exit.cause)).toMatch(/not made/)
+          expect(Exit.isFailure(yield* Effect.exit(Repo.update(Rooms, 1, { name: "x" })))).toBe(true)
+        }
+        yield* Scope.close(scope, Exit.void)
+        expect(yield* names).toBe("1 a,2 b")
+        const [left] =
+          yield* sql`select count(*)::int as n from pg_stat_activity where state like 'idle in%' and datname = current_database()`
+        expect(left).toEqual({ n: 0 })
+      })
+    )
+
     it.scoped("tells of a write that was on its way when the effect of its transaction ended", () =>
       Effect.gen(function* () {
         const sql = yield* fixture
@@ -313,7 +363,7 @@ describe("Announcement.withCommit", () => {
       Effect.gen(function* () {
         yield* fixture
         yield* telling()
-        yield* Announcement.beforeCommit(() => Announcement.touch(Rooms, [8]))
+        yield* Announcement.beforeCommit(() => Effect.orDie(Announcement.touch(Rooms, [8])))
         yield* Repo.update(Rooms, 1, { name: "x" })
         expect(yield* told).toEqual(["rooms 1,8"])
         const exit = yield* Effect.exit(
