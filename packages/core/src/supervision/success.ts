@@ -6,6 +6,8 @@
  * the value without giving way. In every other respect it is what Effect makes: an Exit, with the same fields, equal to the same things.
  */
 import * as Effect from "effect/Effect"
+import { YieldWrap } from "effect/Utils"
+import type { AnyEffect } from "./kind.js"
 
 const template = Effect.succeed(undefined)
 const { [Effect.EffectTypeId]: variance } = template
@@ -49,25 +51,29 @@ const Ready = function (this: { -readonly [K in keyof Success]: Success[K] }, va
   this._tag = "Success"
 } as unknown as Making // as above
 
-/** Where Effect keeps the fiber that is running. */
-const global = globalThis as { readonly "effect/FiberCurrent"?: object | null | undefined }
-
 Ready.prototype = Object.create(prototype, {
   [Symbol.iterator]: {
-    value(this: Success): unknown {
-      const fiber = global["effect/FiberCurrent"]
-      // Outside of a fiber there is no generator to be answered, and it is looked at as what it equals.
-      return fiber === undefined || fiber === null ? Reflect.apply(ofEffect, this, []) : this
+    value(this: object): object {
+      return this
     }
   },
   next: {
-    value(this: Success): IteratorResult<never, unknown> {
-      return { done: true, value: this.effect_instruction_i0 }
+    // A generator hands on what it was told, which at first is nothing; a loop, or who compares by iterating, gives no argument at all.
+    value(this: AnyEffect & Success, _told: unknown): IteratorResult<unknown, unknown> {
+      // biome-ignore lint/complexity/noArguments: whether there is one.
+      return arguments.length === 0 ? lookedAt(this) : { done: true, value: this.effect_instruction_i0 }
     }
   }
 })
 
-const ofEffect: () => unknown = Reflect.get(prototype, Symbol.iterator)
+const looked = new WeakSet<object>()
+
+/** As one of Effect's own looks to a loop: it has one element. */
+const lookedAt = (self: AnyEffect): IteratorResult<unknown, unknown> => {
+  if (looked.delete(self)) return { done: true, value: undefined }
+  looked.add(self)
+  return { done: false, value: new YieldWrap(self) }
+}
 
 const isSame = keys.every((key, index) => Reflect.ownKeys(new Answer(undefined))[index] === key)
 

@@ -429,4 +429,29 @@ describe("a call through a handle", () => {
       expect(turns[0]).toBeLessThan(6)
     }).pipe(Effect.provide(busy))
   })
+
+  it.scoped("that closes a scope in a fiber of its own leaves a finalizer that hangs there behind", () => {
+    const Closing = Context.GenericTag<{ readonly close: (scope: Scope.CloseableScope) => Effect.Effect<void> }>(
+      "Closing"
+    )
+    const closing = app(Layer.succeed(Closing, { close: (scope) => Effect.disconnect(Scope.close(scope, Exit.void)) }))
+    const ref = FiberRef.unsafeMake(0)
+    return Effect.gen(function* () {
+      const it = yield* Closing
+      const scope = yield* Scope.make()
+      const begun = yield* Deferred.make<void>()
+      const gate = yield* Deferred.make<void>()
+      const closed = yield* Deferred.make<void>()
+      yield* Effect.addFinalizer(() =>
+        Effect.all([Deferred.succeed(begun, undefined), Deferred.await(gate), Deferred.succeed(closed, undefined)])
+      ).pipe(Effect.locally(ref, 7), Effect.provideService(Scope.Scope, scope))
+      const caller = yield* Effect.fork(Effect.zip(Effect.exit(it.close(scope)), FiberRef.get(ref)))
+      yield* Deferred.await(begun)
+      yield* TestSupervision.crash("app/it")
+      const [exit, left] = yield* Fiber.join(caller)
+      expect([defectOf(exit) instanceof InstanceDied, left, yield* Deferred.isDone(closed)]).toEqual([true, 0, false])
+      yield* Deferred.succeed(gate, undefined)
+      yield* Deferred.await(closed)
+    }).pipe(Effect.provide(closing))
+  })
 })

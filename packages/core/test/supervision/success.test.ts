@@ -35,6 +35,11 @@ describe.each([
       expect(yield* Effect.all([ours, Effect.exit(ours), Effect.fork(ours)])).toMatchObject([1, Exit.succeed(1), {}])
       expect(Exit.match(ours as Exit.Exit<number>, { onSuccess: (n) => n, onFailure: () => "failed" })).toBe(1)
       expect(yield* ours.pipe(Effect.as("piped"))).toBe("piped")
+      // Also to who compares what can be iterated by that.
+      expect(ours).toStrictEqual(Effect.succeed(1))
+      expect(Effect.succeed(1)).toStrictEqual(ours)
+      expect([...ours].length).toBe(1)
+      expect([ours, yield* ours]).not.toEqual([Effect.succeed(2), 1])
     })
   )
 
