@@ -104,16 +104,28 @@ const textOf = (stamp: Stamp, probe: number | undefined, lines: ReadonlyArray<Li
  * most to say to the table alone, the next one, and in the end to everything.
  */
 export const encode = (stamp: Stamp, changes: ReadonlyArray<Change>): { readonly head: string } => {
-  let lines: ReadonlyArray<Line> | 0 = changes.map(lineOf)
-  let text = textOf(stamp, undefined, lines)
-  while (lines !== 0 && !isShort(text)) {
-    const sizes: ReadonlyArray<number> = lines.map(([, , keys]) => (keys === 0 ? 0 : sizeOf(JSON.stringify(keys))))
-    const largest = sizes.indexOf(Math.max(...sizes))
-    lines =
-      sizes[largest] === 0 ? 0 : lines.map((line, place): Line => (place === largest ? [line[0], line[1], 0] : line))
-    text = textOf(stamp, undefined, lines)
+  const lines: Array<Line> = changes.map(lineOf)
+  const text = textOf(stamp, undefined, lines)
+  const head = isShort(text) ? text : textOf(stamp, undefined, folded(lines, sizeOf(text)))
+  return { head: `${head.slice(0, -1)},"at":` }
+}
+
+/** Lines whose text, all in all, is no longer than it may be; it has so many bytes as they are. */
+const folded = (lines: ReadonlyArray<Line>, size: number): ReadonlyArray<Line> | 0 => {
+  let left = size
+  // What is saved by telling a table alone, each of them looked at once.
+  const savings = lines.map(([, , keys], place) => ({
+    place,
+    bytes: keys === 0 ? 0 : sizeOf(JSON.stringify(keys)) - 1
+  }))
+  const told = [...lines]
+  for (const { bytes, place } of savings.sort((one, other) => other.bytes - one.bytes)) {
+    if (left <= LIMIT - TAIL || bytes === 0) break
+    const [schema, table] = told[place] as Line // a place of it
+    told[place] = [schema, table, 0]
+    left -= bytes
   }
-  return { head: `${text.slice(0, -1)},"at":` }
+  return left <= LIMIT - TAIL ? told : 0
 }
 
 /** A message that changes nothing and comes back to who sent it. */

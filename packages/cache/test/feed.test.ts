@@ -1,6 +1,7 @@
 /** The parts of a change feed by themselves: what it sends, how it finds gaps, whom it holds, and how it listens. */
 import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Either, FastCheck, Fiber, Schedule, TestClock } from "effect"
+import { vi } from "vitest"
 import { Hub } from "../src/feedhub.js"
 import { Attendance, Ledger } from "../src/feedledger.js"
 import { Listener, type Owner } from "../src/feedlistener.js"
@@ -51,6 +52,23 @@ describe("a message", () => {
       ),
       { numRuns: 25 }
     )
+    // However many tables there are, each is looked at a few times and not once for each that is folded.
+    const wide = Array.from({ length: 300 }, (_, n) => ({
+      schema: undefined,
+      table: `t${n}`,
+      keys: Array.from({ length: 20 + (n % 7) }, (_, key) => key)
+    }))
+    const stringify = vi.spyOn(JSON, "stringify")
+    const { head } = encode(stamp, wide)
+    expect(stringify.mock.calls.length).toBeLessThan(1000)
+    stringify.mockRestore()
+    const told = decode(sent(head))
+    if ("problem" in told || told.changes === "all") throw new Error("all of them were folded into one")
+    expect(told.changes.map(({ table }) => table)).toEqual(wide.map(({ table }) => table))
+    const sizes = (isKept: boolean) =>
+      wide.filter((_, n) => (told.changes[n]?.keys !== "all") === isKept).map(({ keys }) => keys.length)
+    expect(sizes(true).length).toBeGreaterThan(0)
+    expect(Math.max(...sizes(true))).toBeLessThanOrEqual(Math.min(...sizes(false)))
     const few = { schema: undefined, table: "few", keys: [1] }
     const many = { schema: undefined, table: "many", keys: Array.from({ length: 3000 }, (_, n) => n) }
     expect(decode(sent(encode(stamp, [few, many]).head))).toMatchObject({ changes: [few, { keys: "all" }] })
