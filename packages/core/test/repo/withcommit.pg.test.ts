@@ -331,7 +331,31 @@ describe("Announcement.withCommit", () => {
             unprepared
           )
         expect(yield* names).toBe("1 u,2 u2")
-        expect(yield* told).toEqual(["rooms 1", "rooms 1", "rooms 2", "rooms 1", "rooms 2"])
+        yield* Effect.provide(Repo.insert(Rooms, { id: 3, name: "v" }), unprepared)
+        yield* Repo.session(Repo.insert(Rooms, { id: 4, name: "w" }))
+        expect(yield* told).toEqual(["rooms 1", "rooms 1", "rooms 2", "rooms 1", "rooms 2", "rooms 3", "rooms 4"])
+      })
+    )
+
+    it.scoped("leaves a write in the kind of transaction that its Repo was made for", () =>
+      Effect.gen(function* () {
+        const sql = yield* fixture
+        yield* telling()
+        yield* sql`create or replace function stamp() returns trigger language plpgsql as 'begin new.name := new.name || current_setting(''transaction_isolation'') || current_setting(''lock_timeout''); return new; end'`
+        const client = yield* PgClient.PgClient
+        for (const [id, transactions, seen] of [
+          [3, { isolation: "serializable" }, "serializable0"],
+          [4, { isolation: "repeatable read", lockTimeout: "3 seconds" }, "repeatable read3s"]
+        ] as const) {
+          const context = yield* Layer.build(
+            Repo.layer({ transactions }).pipe(Layer.provide(Layer.succeed(SqlClient.SqlClient, client)))
+          )
+          const written = Effect.zip(Repo.insert(Rooms, { id, name: "i" }), Repo.update(Rooms, id, { name: "u" })).pipe(
+            Effect.provide(context)
+          )
+          expect((yield* written).map(({ name }) => name)).toEqual([`i${seen}`, `u${seen}`])
+        }
+        expect(yield* told).toEqual(["rooms 3", "rooms 3", "rooms 4", "rooms 4"])
       })
     )
 
