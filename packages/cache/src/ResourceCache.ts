@@ -108,7 +108,8 @@ class Lender<K, A, E> {
         const state = service.state.current
         if (state._tag === "Closed") return Effect.die(state.error)
         const waiter = fiber.getFiberRef(currentLoad)
-        const held = service.hit(key, fiber)?.value
+        const there = service.hit(key, fiber)
+        const held = there === undefined ? undefined : state.entries.valueOf(there)
         if (held !== undefined) held.borrowers += 1
         const slot = held ?? this.begin(service, key, fiber, waiter)
         const giveBack = Effect.suspend(() => {
@@ -140,7 +141,7 @@ class Lender<K, A, E> {
     this.alive.add(slot)
     store.put(key, slot, service.jittered(settings.span), now)
     // A lifetime of zero keeps nothing.
-    slot.isHeld = store.entries.get(key)?.value === slot
+    slot.isHeld = store.held(key) === slot
     // The edge is there while the first steps run on this very stack.
     waiter?.waitsFor.push(slot)
     const acquiring = Runtime.runFork(
@@ -170,7 +171,7 @@ class Lender<K, A, E> {
     slot.exit = exit
     if (Exit.isFailure(exit)) {
       store.counters.loadFailures += 1
-      if (slot.isHeld && store.entries.get(slot.key)?.value === slot) store.remove(slot.key)
+      if (slot.isHeld && store.held(slot.key) === slot) store.remove(slot.key)
     }
     for (const waiter of slot.waiters) waiter(closed ?? exit)
     slot.waiters.clear()

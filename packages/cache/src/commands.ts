@@ -3,11 +3,11 @@ import * as Supervised from "@effecto/core/Supervised"
 import { Duration, Effect, Exit, Option } from "effect"
 import type { Cache } from "./Cache.js"
 import type { Action, After, Command, Hook, Results } from "./CommandHook.js"
-import type { Entry } from "./entry.js"
 import { evictAfter } from "./evicting.js"
 import { type Lifetime, type Span, toSpan } from "./lifetime.js"
 import { orNotCached, readsOf } from "./read.js"
 import type { Service } from "./service.js"
+import type { Slot } from "./slot.js"
 import type { Store } from "./store.js"
 
 /** A lifetime that is no function is decoded before the load begins, so that a wrong one is told before any work is done. */
@@ -22,8 +22,8 @@ const spanBy = <V>(
   return () => span
 }
 
-const valueOf = <K, V>(entry: Entry<K, V> | undefined): Option.Option<V> =>
-  entry === undefined ? Option.none() : Option.some(entry.value)
+const valueOf = <K, V, E>({ entries }: Store<K, V, E>, held: Slot | undefined): Option.Option<V> =>
+  held === undefined ? Option.none() : Option.some(entries.valueOf(held))
 
 /** All values, or else the failure of the first key that has one. */
 const everyValue = <V, E>(
@@ -50,16 +50,26 @@ export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyAr
     return (store) => store.put(key, value, chosen, now, extra)
   }
 
-  const changed = (
-    held: Entry<K, V> | undefined,
+  /** Another value in the place of what is held, with the lifetime that it has left to it. */
+  const changed = <A>(
+    store: Store<K, V, E>,
+    held: Slot | undefined,
     key: K,
-    value: Option.Option<V>,
-    now: number
-  ): ((store: Store<K, V, E>) => void) => {
-    if (Option.isNone(value)) return (store) => store.remove(key)
-    if (held === undefined) return written(key, value.value, span, now)
-    const extra = service.extraOf(key, value.value)
-    return (store) => store.replace(held, value.value, now, extra)
+    now: number,
+    f: (before: Option.Option<V>) => Option.Option<V>,
+    answer: (before: Option.Option<V>, after: Option.Option<V>) => A
+  ): readonly [A, (store: Store<K, V, E>) => void] => {
+    // All that is asked of the slot comes before the user's functions, which may change this very cache.
+    const before = valueOf(store, held)
+    const idle = held === undefined ? undefined : store.entries.idleOf(held)
+    const end = held === undefined ? now : store.entries.endOf(held)
+    const after = f(before)
+    const answered = answer(before, after)
+    if (Option.isNone(after)) return [answered, (store) => store.remove(key)]
+    const { value } = after
+    if (idle === undefined) return [answered, written(key, value, span, now)]
+    const extra = service.extraOf(key, value)
+    return [answered, (store) => store.put(key, value, { idle, max: end - now }, now, extra)]
   }
 
   const plain: Cache<K, V, E> = {
@@ -83,16 +93,10 @@ export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyAr
         return held === undefined ? [true, written(key, value, chosen, now)] : [false]
       }),
     update: (key, f) =>
-      service.modify(key, (held, now) => {
-        const value = f(valueOf(held))
-        return [value, changed(held, key, value, now)]
-      }),
+      service.modify(key, (held, now, store) => changed(store, held, key, now, f, (_, after) => after)),
     getAndUpdate: (key, f) =>
-      service.modify(key, (held, now) => {
-        const before = valueOf(held)
-        return [before, changed(held, key, f(before), now)]
-      }),
-    take: (key) => service.modify(key, (held) => [valueOf(held), (store) => store.remove(key)]),
+      service.modify(key, (held, now, store) => changed(store, held, key, now, f, (before) => before)),
+    take: (key) => service.modify(key, (held, _, store) => [valueOf(store, held), (store) => store.remove(key)]),
     delete: (key) => service.remove(key),
     deleteAll: (keys) => service.removeAll(keys),
     clear: service.clear,
@@ -104,24 +108,24 @@ export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyAr
         return held !== undefined
       }),
     ttl: (key) =>
-      service.look(key, (held, now) =>
-        held === undefined
-          ? Option.none()
-          : Option.some(
-              held.deadline === Number.POSITIVE_INFINITY ? Duration.infinity : Duration.millis(held.deadline - now)
-            )
-      ),
+      service.look(key, (held, now, { entries }) => {
+        if (held === undefined) return Option.none()
+        const left = entries.deadlineOf(held) - now
+        return Option.some(left === Number.POSITIVE_INFINITY ? Duration.infinity : Duration.millis(left))
+      }),
     expire: (key, lifetime) =>
       service.modify(key, (held, now) => {
         const chosen = toSpan(lifetime, label)
         return held === undefined ? [false] : [true, (store) => store.retime(held, chosen, now)]
       }),
     size: service.size,
-    keys: service.list((entry) => entry.key),
-    entries: service.list((entry) => [entry.key, entry.value] as const),
-    contents: service.list((entry, now) => {
-      const { end, idle } = service.store.lifeOf(entry)
-      return { key: entry.key, value: entry.value, left: entry.deadline - now, idle, max: end - now }
+    keys: service.list((slot, _, { entries }) => entries.keyOf(slot)),
+    entries: service.list((slot, _, { entries }) => [entries.keyOf(slot), entries.valueOf(slot)] as const),
+    contents: service.list((slot, now, store) => {
+      const { entries } = store
+      const left = entries.deadlineOf(slot) - now
+      const max = entries.endOf(slot) - now
+      return { key: entries.keyOf(slot), value: entries.valueOf(slot), left, idle: entries.idleOf(slot), max }
     }),
     stats: Effect.flatMap(service.sweeper.size, (size) =>
       service.step((store) => {
@@ -132,8 +136,8 @@ export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyAr
     ),
     events: service.notices.events,
     unsafePeek: (key) => {
-      const { clock } = service.timeline
-      return valueOf(service.store.peek(key, service.timeline.now(clock)))
+      const { store, timeline } = service
+      return valueOf(store, store.peek(key, timeline.now(timeline.clock)))
     },
     // The write is the caller's: a crash of the cache must not end it.
     evicting: (key) => (self) => Supervised.detach(evictAfter(service, self, key))

@@ -1,4 +1,4 @@
-import { KeyMap } from "./keyMap.js"
+import { KeyMap, keyOf } from "./keyMap.js"
 
 interface Mark<K> {
   readonly key: K
@@ -13,7 +13,7 @@ interface Mark<K> {
  * for each read in one.
  */
 export class Dirt<K> {
-  private readonly marks = new KeyMap<K, Mark<K>>()
+  private readonly marks = new KeyMap<K, Mark<K>>(keyOf)
   private all = 0
 
   private readonly tags = new Map<string, number>()
@@ -42,12 +42,12 @@ export class Dirt<K> {
   one(key: K): () => void {
     const mark = this.marks.get(key) ?? { key, writers: 0 }
     mark.writers += 1
-    this.marks.set(mark)
+    this.marks.set(key, mark)
     this.open += 1
     return once(() => {
       this.open -= 1
       mark.writers -= 1
-      if (mark.writers === 0) this.marks.remove(mark)
+      if (mark.writers === 0) this.marks.remove(key, mark)
     })
   }
 

@@ -1,116 +1,149 @@
 /**
  * Which entry leaves when a bounded cache is full.
  *
- * A policy keeps the entries in lists of its own and is told of each entry that comes, is used, or goes. Everything is done in the step that inserts, so the bound
- * holds at every instant; and a policy only says who should leave: the store removes that very entry, wherever it is filed.
+ * A policy keeps the entries in lists of its own, as columns beside those of the entries, and is told of each entry that comes, is used, or goes. Everything is done
+ * in the step that inserts, so the bound holds at every instant; and a policy only says who should leave: the store removes that very entry.
  */
-import { LivedEntry } from "./entry.js"
+import type { Beside } from "./entries.js"
+import { FEWEST, NONE, resized, type Slot } from "./slot.js"
 
-/** An entry of a bounded cache: it also knows its place in the policy's lists. */
-export class BoundedEntry<K, V> extends LivedEntry<K, V> {
-  newer: BoundedEntry<K, V> | undefined = undefined
-  older: BoundedEntry<K, V> | undefined = undefined
-  queue: Queue<K, V> | undefined = undefined
-  /** Of the key, for policies that remember more keys than there are entries. */
-  hash = 0
-  weight = 0
-}
-
-export interface Policy<K, V> {
+export interface Policy<K> extends Beside {
   readonly capacity: number
-  /** An entry has come; `replaced` is the one whose place it takes, which the policy has not been told of otherwise. */
-  readonly add: (entry: BoundedEntry<K, V>, replaced: BoundedEntry<K, V> | undefined) => void
-  readonly use: (entry: BoundedEntry<K, V>) => void
-  readonly remove: (entry: BoundedEntry<K, V>) => void
+  /** An entry has come. */
+  readonly add: (slot: Slot, key: K) => void
+  /** An entry has been written again. */
+  readonly write: (slot: Slot) => void
+  readonly use: (slot: Slot) => void
+  readonly remove: (slot: Slot) => void
   /** Who should leave: asked when there is one entry too many. */
-  readonly victim: () => BoundedEntry<K, V> | undefined
+  readonly victim: () => Slot | undefined
   readonly clear: () => void
   /** How many entries the policy knows: a walk, for tests. */
-  readonly count: () => number
+  readonly walk: () => number
+}
+
+/** The neighbours of each entry in the list that it is in. */
+export class Links {
+  newer = new Int32Array(FEWEST).fill(NONE)
+  older = new Int32Array(FEWEST).fill(NONE)
+
+  /** Makes room for this slot, where there will be `most` of them at the most. */
+  reach(slot: Slot, most: number): void {
+    const room = this.newer.length
+    if (slot < room) return
+    this.resize(Math.max(slot + 1, Math.min(room * 2, most)))
+  }
+
+  resize(slots: number): void {
+    this.newer = resized(this.newer, slots)
+    this.older = resized(this.older, slots)
+  }
 }
 
 /** A list of entries in the order of use. */
-export class Queue<K, V> {
-  private newest: BoundedEntry<K, V> | undefined = undefined
-  oldest: BoundedEntry<K, V> | undefined = undefined
+export class Queue {
+  private newest: Slot = NONE
+  oldest: Slot = NONE
   size = 0
 
-  push(entry: BoundedEntry<K, V>): void {
-    entry.queue = this
-    entry.older = this.newest
-    if (this.newest === undefined) this.oldest = entry
-    else this.newest.newer = entry
-    this.newest = entry
+  constructor(private readonly links: Links) {}
+
+  push(slot: Slot): void {
+    const { newer, older } = this.links
+    older[slot] = this.newest
+    newer[slot] = NONE
+    if (this.newest === NONE) this.oldest = slot
+    else newer[this.newest] = slot
+    this.newest = slot
     this.size += 1
   }
 
-  remove(entry: BoundedEntry<K, V>): void {
-    if (entry.newer === undefined) this.newest = entry.older
-    else entry.newer.older = entry.older
-    if (entry.older === undefined) this.oldest = entry.newer
-    else entry.older.newer = entry.newer
-    entry.newer = undefined
-    entry.older = undefined
-    entry.queue = undefined
+  remove(slot: Slot): void {
+    this.join(this.links.older[slot] ?? NONE, this.links.newer[slot] ?? NONE)
     this.size -= 1
   }
 
   /** Makes an entry of this list its newest. */
-  renew(entry: BoundedEntry<K, V>): void {
-    if (this.newest === entry) return
-    this.remove(entry)
-    this.push(entry)
+  renew(slot: Slot): void {
+    if (this.newest === slot) return
+    this.remove(slot)
+    this.push(slot)
   }
 
-  /** Moves the oldest entry to the new end of another list. */
-  giveOldest(to: Queue<K, V>): void {
-    const entry = this.oldest
-    if (entry === undefined) return
-    this.remove(entry)
-    to.push(entry)
+  /** What is in the list under one slot is in the same place under another one. */
+  move(from: Slot, to: Slot): void {
+    const { newer, older } = this.links
+    const before = older[from] ?? NONE
+    const after = newer[from] ?? NONE
+    older[to] = before
+    newer[to] = after
+    if (before === NONE) this.oldest = to
+    else newer[before] = to
+    if (after === NONE) this.newest = to
+    else older[after] = to
   }
 
   clear(): void {
-    this.newest = undefined
-    this.oldest = undefined
+    this.newest = NONE
+    this.oldest = NONE
     this.size = 0
   }
 
   count(): number {
     let count = 0
-    for (let entry = this.newest; entry !== undefined; entry = entry.older) count += 1
+    for (let slot = this.newest; slot !== NONE; slot = this.links.older[slot] ?? NONE) count += 1
     return count
+  }
+
+  private join(before: Slot, after: Slot): void {
+    if (after === NONE) this.newest = before
+    else this.links.older[after] = before
+    if (before === NONE) this.oldest = after
+    else this.links.newer[before] = after
   }
 }
 
 /** The entry leaves that was not used for the longest time (LRU). */
-export class Recency<K, V> implements Policy<K, V> {
-  private readonly queue = new Queue<K, V>()
+export class Recency<K> implements Policy<K> {
+  private readonly links = new Links()
+  private readonly queue = new Queue(this.links)
 
   constructor(readonly capacity: number) {}
 
-  add(entry: BoundedEntry<K, V>, replaced: BoundedEntry<K, V> | undefined): void {
-    if (replaced !== undefined) this.queue.remove(replaced)
-    this.queue.push(entry)
+  add(slot: Slot): void {
+    this.links.reach(slot, this.capacity + 1)
+    this.queue.push(slot)
   }
 
-  use(entry: BoundedEntry<K, V>): void {
-    this.queue.renew(entry)
+  write(slot: Slot): void {
+    this.queue.renew(slot)
   }
 
-  remove(entry: BoundedEntry<K, V>): void {
-    this.queue.remove(entry)
+  use(slot: Slot): void {
+    this.queue.renew(slot)
   }
 
-  victim(): BoundedEntry<K, V> | undefined {
-    return this.queue.oldest
+  remove(slot: Slot): void {
+    this.queue.remove(slot)
+  }
+
+  move(from: Slot, to: Slot): void {
+    this.queue.move(from, to)
+  }
+
+  cut(slots: number): void {
+    this.links.resize(slots)
+  }
+
+  victim(): Slot | undefined {
+    return this.queue.oldest === NONE ? undefined : this.queue.oldest
   }
 
   clear(): void {
     this.queue.clear()
   }
 
-  count(): number {
+  walk(): number {
     return this.queue.count()
   }
 }

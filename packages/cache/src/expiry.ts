@@ -1,7 +1,7 @@
 /**
  * Which entries are due when, without work per read.
  *
- * Entries hang in buckets, one for each coarse due time, in a ring of their own each. Filing and unfiling cost O(1) and a few pointers. A read renews an
+ * Entries hang in buckets, one for each coarse due time, in a ring of their own each. Filing and unfiling cost O(1) and a few links. A read renews an
  * entry by writing its deadline and nothing else: the entry stays in the bucket it was filed under, which now comes too early, and when that
  * bucket is due the entry is filed again under the deadline it has by then. So a sliding lifetime costs a move per lifetime and not one per read.
  *
@@ -11,21 +11,21 @@
  * entry is expired is read off its own deadline, never off its bucket.
  */
 
-/** What can be filed. An entry that never expires has no neighbours. */
+import { NONE, resized, type Slot } from "./slot.js"
+
+/** What has deadlines. */
 export interface Timed {
-  /** In milliseconds of the cache's time line. Not expired before it, expired from it on. */
-  deadline: number
-  before: Timed | undefined
-  after: Timed | undefined
+  readonly deadlines: Float64Array
 }
 
-/** The ring's own node: before the first entry and after the last. */
-interface Bucket extends Timed {
+/** A bucket is in its own ring, between the last entry and the first: as a link, the number of bucket n is `-2 - n`. */
+interface Bucket {
   readonly due: number
+  readonly link: number
   /** No deadline filed here is below this. */
   low: number
-  before: Timed
-  after: Timed
+  first: Slot
+  last: Slot
 }
 
 const FINEST = 64
@@ -36,86 +36,112 @@ const grain = (distance: number): number => {
   return grain
 }
 
-const makeBucket = (due: number, low: number): Bucket => {
-  // The ring closes on itself, which no literal can say.
-  const bucket = { due, low, deadline: due, before: undefined, after: undefined } as unknown as Bucket
-  bucket.before = bucket
-  bucket.after = bucket
-  return bucket
-}
-
 export class Expiry {
   private readonly buckets = new Map<number, Bucket>()
   /** The buckets, soonest first. Few, and a new one nearly always belongs at the end. */
   private order: Array<Bucket> = []
+  private numbered: Array<Bucket | undefined> = []
+  /** The neighbours of each entry in its ring. One that is not filed has none before it. */
+  private before = new Int32Array(0)
+  private after = new Int32Array(0)
 
   /** `grace`: how long after its deadline something stays filed. */
-  constructor(private readonly grace = 0) {}
+  constructor(
+    private readonly timed: Timed,
+    private readonly grace = 0
+  ) {}
 
   /** When the next bucket is due, `Infinity` if nothing is filed. */
   get due(): number {
     return this.order[0]?.due ?? Number.POSITIVE_INFINITY
   }
 
-  file(entry: Timed, now: number): void {
-    const deadline = entry.deadline + this.grace
+  file(slot: Slot, now: number): void {
+    const deadline = this.endOf(slot)
     if (deadline === Number.POSITIVE_INFINITY) return
     const step = grain(deadline - now)
     const due = Math.ceil(deadline / step) * step
     const bucket = this.bucketAt(due, due - step)
-    const last = bucket.before
-    entry.before = last
-    entry.after = bucket
-    last.after = entry
-    bucket.before = entry
+    if (slot >= this.before.length) {
+      this.before = resized(this.before, this.timed.deadlines.length)
+      this.after = resized(this.after, this.timed.deadlines.length)
+    }
+    const { last, link } = bucket
+    this.before[slot] = last
+    this.after[slot] = link
+    this.setAfter(last, slot)
+    bucket.last = slot
   }
 
-  unfile(entry: Timed): void {
-    const { before, after } = entry
-    if (before === undefined || after === undefined) return
-    before.after = after
-    after.before = before
-    entry.before = undefined
-    entry.after = undefined
+  unfile(slot: Slot): void {
+    const before = this.before[slot] ?? NONE
+    if (before === NONE) return
+    const after = this.after[slot] ?? NONE
+    this.setAfter(before, after)
+    this.setBefore(after, before)
+    this.before[slot] = NONE
+  }
+
+  /** What is filed under one slot is filed in the same place under another one. */
+  move(from: Slot, to: Slot): void {
+    const before = this.before[from] ?? NONE
+    if (before === NONE) return
+    const after = this.after[from] ?? NONE
+    this.before[to] = before
+    this.after[to] = after
+    this.setAfter(before, to)
+    this.setBefore(after, to)
+    this.before[from] = NONE
+  }
+
+  /** There are no slots from here on any more. */
+  cut(slots: number): void {
+    if (this.before.length <= slots) return
+    this.before = resized(this.before, slots)
+    this.after = resized(this.after, slots)
   }
 
   clear(): void {
     this.buckets.clear()
     this.order = []
+    this.numbered = []
+    this.before = new Int32Array(0)
+    this.after = new Int32Array(0)
   }
 
   /**
    * Takes out what is expired among the entries of the buckets that are due, and files the rest again. Looks at `limit` entries at most and says
    * whether it got to the end.
    */
-  sweep(now: number, limit: number, expired: (entry: Timed) => void): boolean {
+  sweep(now: number, limit: number, expired: (slot: Slot) => void): boolean {
     for (let left = limit; ; ) {
       const bucket = this.order[0]
       if (bucket === undefined || bucket.due > now) return true
-      for (let entry = bucket.after; entry !== bucket; entry = bucket.after) {
+      for (let slot = bucket.first; slot >= 0; slot = bucket.first) {
         if (left === 0) return false
         left -= 1
-        this.unfile(entry)
-        if (entry.deadline + this.grace <= now) expired(entry)
-        else this.file(entry, now)
+        this.unfile(slot)
+        if (this.endOf(slot) <= now) expired(slot)
+        else this.file(slot, now)
       }
       this.order.shift()
       this.buckets.delete(bucket.due)
+      this.numbered[-2 - bucket.link] = undefined
     }
   }
 
   /** Takes out everything that is expired, also what lies in buckets that are not due. */
-  sweepAll(now: number, expired: (entry: Timed) => void): void {
+  sweepAll(now: number, expired: (slot: Slot) => void): void {
     this.sweep(now, Number.POSITIVE_INFINITY, expired)
     for (const bucket of this.order) {
       if (bucket.low > now) continue
-      for (let entry = bucket.after; entry !== bucket; ) {
-        const next: Timed = entry.after ?? bucket
-        if (entry.deadline + this.grace <= now) {
-          this.unfile(entry)
-          expired(entry)
+      for (let slot = bucket.first; slot >= 0; ) {
+        const next = this.after[slot] ?? NONE
+        if (this.endOf(slot) <= now) {
+          this.unfile(slot)
+          expired(slot)
         }
-        entry = next
+        slot = next
       }
     }
   }
@@ -129,9 +155,29 @@ export class Expiry {
   count(): number {
     let count = 0
     for (const bucket of this.order) {
-      for (let entry: Timed | undefined = bucket.after; entry !== bucket; entry = entry?.after) count += 1
+      for (let slot = bucket.first; slot >= 0; slot = this.after[slot] ?? NONE) count += 1
     }
     return count
+  }
+
+  private endOf(slot: Slot): number {
+    return (this.timed.deadlines[slot] ?? Number.NaN) + this.grace
+  }
+
+  private setAfter(link: number, after: number): void {
+    if (link >= 0) this.after[link] = after
+    else {
+      const bucket = this.numbered[-2 - link]
+      if (bucket !== undefined) bucket.first = after
+    }
+  }
+
+  private setBefore(link: number, before: number): void {
+    if (link >= 0) this.before[link] = before
+    else {
+      const bucket = this.numbered[-2 - link]
+      if (bucket !== undefined) bucket.last = before
+    }
   }
 
   private bucketAt(due: number, low: number): Bucket {
@@ -140,7 +186,11 @@ export class Expiry {
       if (low < found.low) found.low = low
       return found
     }
-    const bucket = makeBucket(due, low)
+    const vacant = this.numbered.indexOf(undefined)
+    const number = vacant < 0 ? this.numbered.length : vacant
+    const link = -2 - number
+    const bucket: Bucket = { due, low, link, first: link, last: link }
+    this.numbered[number] = bucket
     this.buckets.set(due, bucket)
     let place = this.order.length
     for (; place > 0; place -= 1) {

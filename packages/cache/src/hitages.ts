@@ -1,13 +1,12 @@
 /**
  * How old values are when they are served, in buckets of powers of two milliseconds.
  *
- * Only caches that ask for it have this: their store is an `AgedStore`, whose entries know when they were written by what they live by. Elsewhere there is
+ * Only caches that ask for it have this: their store is an `AgedStore`, whose entries know when they were written. Elsewhere there is
  * nothing more in an entry, and nothing more to do for a hit.
  */
 import type { HitAge } from "./Cache.js"
-import type { Entry, Life } from "./entry.js"
 import type { Policy } from "./eviction.js"
-import type { Span } from "./lifetime.js"
+import type { Slot } from "./slot.js"
 import { Store, type StoreOptions } from "./store.js"
 
 /** The last one is for all that is older: 2^31 milliseconds are 24 days. */
@@ -33,31 +32,17 @@ export class HitAges {
 
 export const boundOf = (place: number): number => (place === BUCKETS - 1 ? Number.POSITIVE_INFINITY : 2 ** place)
 
-interface AgedLife extends Life {
-  readonly written: number
-}
-
 export class AgedStore<K, V, E> extends Store<K, V, E> {
   override readonly ages = new HitAges()
 
-  override use(entry: Entry<K, V>, now: number): boolean {
-    if (!super.use(entry, now)) return false
+  override use(slot: Slot, now: number): boolean {
+    if (!super.use(slot, now)) return false
     // Another Clock may be behind that of who wrote it.
-    this.ages.add(Math.max(0, now - this.writtenOf(entry)))
+    this.ages.add(Math.max(0, now - this.entries.dateOf(slot)))
     return true
   }
 
-  /** Every entry has a life of its own here. */
-  protected override lifeBy({ idle, max }: Span, now: number, before?: Entry<K, V>): Life {
-    const life: AgedLife = { idle, end: now + max, written: before === undefined ? now : this.writtenOf(before) }
-    return life
-  }
-
-  protected override heir(policy: Policy<K, V> | undefined, options: StoreOptions): Store<K, V, E> {
+  protected override heir(policy: Policy<K> | undefined, options: StoreOptions): Store<K, V, E> {
     return new AgedStore(policy, options)
-  }
-
-  private writtenOf(entry: Entry<K, V>): number {
-    return (this.lifeOf(entry) as AgedLife).written // made above
   }
 }

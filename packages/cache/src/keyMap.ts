@@ -1,18 +1,14 @@
 /**
- * A map from a cache's keys to the objects kept under them.
+ * A map from a cache's keys to what is kept under them.
  *
  * Primitive keys, and objects without an equality of their own, go straight to a native Map. What Equal compares by its contents (`Data.tuple`, `Data.struct`,
- * case classes, and of JavaScript's own objects Date and URL) is filed by hash, and equal ones are one key. So such a key must not change while it is in here. Each value carries its key, so that whoever holds a value can ask for the removal of
- * *that* value: nothing is ever removed or replaced by key alone without looking first.
+ * case classes, and of JavaScript's own objects Date and URL) is filed by hash, and equal ones are one key. So such a key must not change while it is in here. From each
+ * value its key can be told, and whoever removes something says which value: nothing is ever removed by key alone without looking first.
  *
  * A native Map that has lost three quarters of what it held copies the rest into a smaller table, within the one call that removes: 20 ms for the last quarter
  * of a million. So before a large one gets there, another takes its place, and what is left is moved a little at a time.
  */
 import { Equal, Hash } from "effect"
-
-export interface Keyed<K> {
-  readonly key: K
-}
 
 const hasEquality = (key: unknown): boolean =>
   (typeof key === "object" || typeof key === "function") &&
@@ -24,7 +20,14 @@ const BIG = 2 ** 18
 /** Moved with each change while a Map is being replaced by a smaller one: so few that most of what is going to be removed is not moved before. */
 const MOVED_AT_ONCE = 2
 
-export class KeyMap<K, V extends Keyed<K>> {
+/** What has its key itself. */
+export interface Keyed<K> {
+  readonly key: K
+}
+
+export const keyOf = <K>({ key }: Keyed<K>): K => key
+
+export class KeyMap<K, V> {
   private plain = new Map<K, V>()
   /** The Map that `plain` takes the place of: what is in it and not removed is moved, a little with each change. */
   private older: Map<K, V | undefined> | undefined = undefined
@@ -34,6 +37,9 @@ export class KeyMap<K, V extends Keyed<K>> {
   private capacity = 4
   private hashed: Map<number, Array<V>> | undefined = undefined
   private hashedSize = 0
+
+  /** `keyOf`: the key of a value that is in here. Values are no `undefined`. */
+  constructor(private readonly keyOf: (value: V) => K) {}
 
   get size(): number {
     return this.plainSize + this.hashedSize
@@ -45,12 +51,11 @@ export class KeyMap<K, V extends Keyed<K>> {
       return value !== undefined || this.older === undefined ? value : this.older.get(key)
     }
     if (this.hashed === undefined) return undefined
-    return this.hashed.get(Hash.hash(key))?.find((value) => Equal.equals(value.key, key))
+    return this.hashed.get(Hash.hash(key))?.find((value) => Equal.equals(this.keyOf(value), key))
   }
 
   /** Puts a value in the place of what is there under its key. */
-  set(value: V): void {
-    const key = value.key
+  set(key: K, value: V): void {
     if (!hasEquality(key)) {
       this.setPlain(key, value)
       return
@@ -63,7 +68,7 @@ export class KeyMap<K, V extends Keyed<K>> {
       this.hashedSize += 1
       return
     }
-    const place = bucket.findIndex((there) => Equal.equals(there.key, key))
+    const place = bucket.findIndex((there) => Equal.equals(this.keyOf(there), key))
     if (place >= 0) bucket[place] = value
     else {
       bucket.push(value)
@@ -72,8 +77,7 @@ export class KeyMap<K, V extends Keyed<K>> {
   }
 
   /** Removes this very value; anything else under its key stays. */
-  remove(value: V): boolean {
-    const key = value.key
+  remove(key: K, value: V): boolean {
     if (!hasEquality(key)) return this.removePlain(key, value)
     const hash = Hash.hash(key)
     const bucket = this.hashed?.get(hash)

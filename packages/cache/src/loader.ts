@@ -13,8 +13,7 @@
  */
 import { Cause, type Context, Duration, Effect, Either, Exit, type Fiber, FiberRefs, Option, Runtime } from "effect"
 import { LoadTimedOut } from "./CacheError.js"
-import type { Entry } from "./entry.js"
-import { KeyMap } from "./keyMap.js"
+import { KeyMap, keyOf } from "./keyMap.js"
 import type { Span } from "./lifetime.js"
 import { ALIASED, circle, currentLoad, Load, leave, type Waiting } from "./load.js"
 import type { Service } from "./service.js"
@@ -62,7 +61,7 @@ export class Loader<K, V, E> {
     this.usual = lookup === undefined ? this.together : { effect: lookup, span: () => span }
     if (refreshAhead !== undefined) {
       const random = service.random
-      service.store.ending = ({ key }, left) => {
+      service.store.ending = (key, left) => {
         if (left <= this.usualTime * refreshAhead * -Math.log(random())) this.renew(key)
       }
     }
@@ -88,7 +87,7 @@ export class Loader<K, V, E> {
   private allAround(keys: ReadonlyArray<K>): Effect.Effect<Found<K, V, E>, E> {
     const { lookupAll } = this.service.settings
     return lookupAll === undefined
-      ? Effect.succeed(new KeyMap())
+      ? Effect.succeed(new KeyMap(keyOf))
       : Effect.map(this.service.inline(Effect.suspend(() => lookupAll(keys))), found)
   }
 
@@ -122,7 +121,7 @@ export class Loader<K, V, E> {
       const request = this.together ?? this.usual
       const answers = keys.map((key): Effect.Effect<Option.Option<V>, E> => {
         const held = this.service.hit(key, fiber)
-        if (held !== undefined) return Exit.succeed(Option.some(held.value))
+        if (held !== undefined) return Exit.succeed(Option.some(state.entries.valueOf(held)))
         state.counters.misses += 1
         return request === undefined ? Exit.succeed(Option.none()) : this.share(fiber, key, request)
       })
@@ -143,26 +142,29 @@ export class Loader<K, V, E> {
   private allInside(keys: ReadonlyArray<K>, fiber: Running): Effect.Effect<Array<Exit.Exit<Option.Option<V>, E>>> {
     const state = this.service.state.current
     if (state._tag === "Closed") return Effect.die(state.error)
-    const held = keys.map((key) => this.service.hit(key, fiber))
-    const missing = keys.filter((_, place) => held[place] === undefined)
+    const held = keys.map((key) => {
+      const slot = this.service.hit(key, fiber)
+      return slot === undefined ? Option.none() : Option.some(state.entries.valueOf(slot))
+    })
+    const missing = keys.filter((_, place) => Option.isNone(held[place] ?? Option.none()))
     state.counters.misses += missing.length
     if (this.together === undefined) {
       const request = this.usual
       return Effect.forEach(keys, (key, place) => {
-        const entry = held[place]
-        return entry !== undefined || request === undefined
-          ? Effect.succeed(Exit.succeed(Option.map(Option.fromNullable(entry), ({ value }) => value)))
+        const there = held[place] ?? Option.none()
+        return Option.isSome(there) || request === undefined
+          ? Effect.succeed(Exit.succeed(there))
           : Effect.exit(this.around(key, request))
       })
     }
     return Effect.map(
       missing.length === 0
-        ? Effect.succeed(Exit.succeed<Found<K, V, E>>(new KeyMap()))
+        ? Effect.succeed(Exit.succeed<Found<K, V, E>>(new KeyMap(keyOf)))
         : Effect.exit(this.allAround(distinct(missing))),
       (found) =>
         keys.map((key, place) => {
-          const entry = held[place]
-          if (entry !== undefined) return Exit.succeed(Option.some(entry.value))
+          const there = held[place] ?? Option.none()
+          if (Option.isSome(there)) return Exit.succeed(there)
           return Exit.flatMap(found, (found) => resultOf(found, key))
         })
     )
@@ -175,28 +177,30 @@ export class Loader<K, V, E> {
     // Whatever is read while somebody writes may be old or new, and nobody can say for how long: it is the caller's alone.
     if (this.service.locks.open > 0 && this.service.isLocked(key, request.tags)) return this.around(key, request)
     const { counters } = state
-    let stale: Entry<K, V> | undefined
+    let isStale = false
     if (state.grace > 0 || state.absences.size > 0) {
       const now = this.service.now(fiber)
       // A fiber in a transaction that has written the key is served nothing: it never comes here.
       const known = state.absent(key, now)
       // That a lookup found nothing is no answer for who brings an effect.
-      const absent =
-        known !== undefined && request.services !== undefined && Exit.isSuccess(known.exit) ? undefined : known
-      stale = state.stale(key, now)
+      const absent = known !== undefined && request.services !== undefined && Exit.isSuccess(known) ? undefined : known
+      const stale = state.stale(key, now)
+      isStale = stale !== undefined
       if (
         stale !== undefined &&
-        (absent !== undefined || now < stale.deadline + (this.service.settings.staleWhileRevalidate ?? 0))
+        (absent !== undefined ||
+          now < state.entries.deadlineOf(stale) + (this.service.settings.staleWhileRevalidate ?? 0))
       ) {
+        const served = Exit.succeed(Option.some(state.entries.valueOf(stale)))
         if (absent === undefined) this.renew(key, request)
         counters.misses -= 1 // counted on the way here
         counters.staleServes += 1
-        return Exit.succeed(Option.some(stale.value))
+        return served
       }
       if (absent !== undefined) {
         counters.misses -= 1
         counters.hits += 1
-        return absent.exit
+        return absent
       }
     }
     const waiter = fiber.getFiberRef(currentLoad)
@@ -206,7 +210,7 @@ export class Loader<K, V, E> {
     const { turn } = state
     const load = there ?? this.begin(state, key, request, waiter, fiber)
     const answer = load.exit ?? this.join(turn, load, waiter, request)
-    return stale === undefined ? answer : this.orStale(state, answer, stale)
+    return isStale ? this.orStale(state, answer, key) : answer
   }
 
   /** Starts a load that nobody waits for, unless there is one. */
@@ -231,7 +235,7 @@ export class Loader<K, V, E> {
     load.began = timeline.now(timeline.clock)
     load.inBackground = inBackground
     load.link(first?.currentSpan)
-    store.loads.set(load)
+    store.loads.set(key, load)
     store.counters.loads += 1
     this.inFlight.add(load)
     if (effect === undefined) {
@@ -400,7 +404,7 @@ export class Loader<K, V, E> {
       return exit
     } catch (thrown) {
       if (Exit.isSuccess(exit)) store.counters.loadFailures += 1
-      store.loads.remove(load)
+      store.loads.remove(load.key, load)
       return Exit.die(thrown)
     }
   }
@@ -447,7 +451,9 @@ export class Loader<K, V, E> {
   private again(key: K, request: Request<K, V, E>): Effect.Effect<Option.Option<V>, E> {
     return Effect.withFiberRuntime((fiber) => {
       const held = this.service.store.peek(key, this.service.now(fiber))
-      return held === undefined ? this.share(fiber, key, request) : Effect.succeedSome(held.value)
+      return held === undefined
+        ? this.share(fiber, key, request)
+        : Effect.succeedSome(this.service.store.entries.valueOf(held))
     })
   }
 
@@ -455,15 +461,16 @@ export class Loader<K, V, E> {
   private orStale(
     store: Store<K, V, E>,
     answer: Effect.Effect<Option.Option<V>, E>,
-    stale: Entry<K, V>
+    key: K
   ): Effect.Effect<Option.Option<V>, E> {
     const { softTimeout } = this.service.settings
     const otherwise = (last: Effect.Effect<Option.Option<V>, E>): Effect.Effect<Option.Option<V>, E> =>
       Effect.withFiberRuntime((fiber) => {
-        if (store.stale(stale.key, this.service.now(fiber)) !== stale) return last
+        const stale = store.stale(key, this.service.now(fiber))
+        if (stale === undefined) return last
         store.counters.misses -= 1
         store.counters.staleServes += 1
-        return Effect.succeedSome(stale.value)
+        return Effect.succeedSome(store.entries.valueOf(stale))
       })
     const patient = Effect.catchAllCause(answer, (cause) =>
       isOutage(cause) ? otherwise(Effect.failCause(cause)) : Effect.failCause(cause)
@@ -481,8 +488,8 @@ export class Loader<K, V, E> {
 type Found<K, V, E> = KeyMap<K, { readonly key: K; readonly result: Either.Either<V, E> }>
 
 const found = <K, V, E>(pairs: Iterable<readonly [key: K, result: Either.Either<V, E>]>): Found<K, V, E> => {
-  const found: Found<K, V, E> = new KeyMap()
-  for (const [key, result] of pairs) found.set({ key, result })
+  const found: Found<K, V, E> = new KeyMap(keyOf)
+  for (const [key, result] of pairs) found.set(key, { key, result })
   return found
 }
 
@@ -493,8 +500,8 @@ const resultOf = <K, V, E>(found: Found<K, V, E>, key: K): Exit.Exit<Option.Opti
 }
 
 const distinct = <K>(keys: ReadonlyArray<K>): ReadonlyArray<K> => {
-  const seen = new KeyMap<K, { readonly key: K }>()
-  for (const key of keys) seen.set({ key })
+  const seen = new KeyMap<K, { readonly key: K }>(keyOf)
+  for (const key of keys) seen.set(key, { key })
   return Array.from(seen.values(), ({ key }) => key)
 }
 

@@ -5,7 +5,6 @@
  * they happened, so it may use the cache. Streams take what they have room for and lose the oldest of the rest; the numbers of events tell.
  */
 import { type Cause, Duration, Effect, Fiber, PubSub, Runtime, Stream } from "effect"
-import type { Entry } from "./entry.js"
 import type { Removal } from "./settings.js"
 import type { Cause as RemovalCause } from "./store.js"
 
@@ -50,7 +49,7 @@ export class Notices<K, V> {
     if (listener !== undefined) changed(true)
   }
 
-  readonly removed = ({ key, value }: Entry<K, V>, cause: RemovalCause): void => {
+  readonly removed = (key: K, value: V, cause: RemovalCause): void => {
     if (this.readers.size > 0) this.sequence += 1
     for (const reader of this.readers)
       reader.unsafeOffer({ _tag: "Removed", sequence: this.sequence, key, value, cause })

@@ -11,15 +11,18 @@
 import * as Supervised from "@effecto/core/Supervised"
 import { Effect, Effectable, Exit, type Fiber, Option, Utils } from "effect"
 import { NotCached } from "./CacheError.js"
-import type { Entry } from "./entry.js"
 import type { Span } from "./lifetime.js"
 import type { Service } from "./service.js"
+import type { Slot } from "./slot.js"
 import type { Store } from "./store.js"
 
 type Running = Fiber.RuntimeFiber<unknown, unknown>
 
 /** Where Effect keeps the fiber that is running: what `Fiber.getCurrentFiber` reads, without the Option around it. */
 const global = globalThis as { readonly "effect/FiberCurrent"?: Running | null | undefined }
+
+/** No step has been taken. */
+const UNREAD = Symbol("unread")
 
 /** How many hits pass between two questions to the scheduler. */
 const ASKED_EVERY = 16
@@ -47,13 +50,15 @@ export interface Reader<K, V, E, A, X> {
 }
 
 /**
- * The effect is its own iterator: `yield*` asks for the iterator and for its first step in one go, so all there is to remember is whether the next step is
- * the first one; a later one brings what the run loop answered.
+ * The effect is its own iterator, and the result of its own steps: `yield*` asks for the iterator, for its first step and for what is in it in one go, so all
+ * there is to remember is whether the next step is the first one; a later one brings what the run loop answered. What a hit allocates, it fetches into the
+ * processor's caches instead of entries.
  *
  * It extends nothing: a chain of constructors costs as much as the lookup. What makes it an effect is put into its prototype below.
  */
 class Read<K, V, E, A, X> {
-  private first = true
+  done = false
+  value: unknown = UNREAD
 
   constructor(
     readonly reader: Reader<K, V, E, A, X>,
@@ -73,22 +78,24 @@ class Read<K, V, E, A, X> {
     return this as unknown as Effect.Effect<A, X> // its prototype has all that Effect's own primitives have
   }
 
-  private hit(fiber: Running): Entry<K, V> | undefined {
-    const entry = this.find(fiber)
-    if (entry !== undefined) this.reader.store.counters.hits += 1
-    return entry
+  private hit(fiber: Running): Slot | undefined {
+    const slot = this.find(fiber)
+    if (slot !== undefined) this.reader.store.counters.hits += 1
+    return slot
   }
 
-  private find(fiber: Running): Entry<K, V> | undefined {
+  private find(fiber: Running): Slot | undefined {
     const { service, store } = this.reader
-    const entry = store.entries.get(this.key)
-    if (entry === undefined) return undefined
+    // First, for a Clock may be anybody's code, which leaves no slot as it was.
     const now = service.now(fiber)
-    return service.isDirty(this.key, fiber) || !store.use(entry, now) ? undefined : entry
+    const slot = store.entries.get(this.key)
+    if (slot === undefined) return undefined
+    return service.isDirty(this.key, fiber) || !store.use(slot, now) ? undefined : slot
   }
 
-  private answer(entry: Entry<K, V>): A {
-    return (this.reader.option ? new Some(entry.value) : entry.value) as A // as the reader's maker has declared
+  private answer(slot: Slot): A {
+    const value = this.reader.store.entries.valueOf(slot)
+    return (this.reader.option ? new Some(value) : value) as A // as the reader's maker has declared
   }
 
   /**
@@ -99,8 +106,8 @@ class Read<K, V, E, A, X> {
     // Set by the run loop, which is who calls this.
     const fiber = global["effect/FiberCurrent"] as Running
     const { origin } = this
-    const entry = origin === undefined || origin.isCurrent ? this.hit(fiber) : undefined
-    if (entry !== undefined) return this.answer(entry)
+    const slot = origin === undefined || origin.isCurrent ? this.hit(fiber) : undefined
+    if (slot !== undefined) return this.answer(slot)
     const stacked = fiber as unknown as Stacked // the run loop's own method, which is in no public type
     stacked.pushStack(new Following(this.unhit(fiber)))
     return undefined
@@ -113,8 +120,8 @@ class Read<K, V, E, A, X> {
 
   private run(fiber: Running): Effect.Effect<A, X> {
     const { origin } = this
-    const entry = origin === undefined || origin.isCurrent ? this.hit(fiber) : undefined
-    return entry === undefined ? this.unhit(fiber) : Exit.succeed(this.answer(entry))
+    const slot = origin === undefined || origin.isCurrent ? this.hit(fiber) : undefined
+    return slot === undefined ? this.unhit(fiber) : Exit.succeed(this.answer(slot))
   }
 
   private unhit(fiber: Running): Effect.Effect<A, X> {
@@ -128,28 +135,33 @@ class Read<K, V, E, A, X> {
 
   /** Once more, for a read that has been counted. */
   again(fiber: Running): Effect.Effect<A, X> {
-    const entry = this.find(fiber)
-    if (entry !== undefined) return Exit.succeed(this.answer(entry))
+    const slot = this.find(fiber)
+    if (slot !== undefined) return Exit.succeed(this.answer(slot))
     const state = this.reader.service.state.current
     return state._tag === "Closed" ? Effect.die(state.error) : this.reader.miss(this, fiber)
   }
 
   [Symbol.iterator](): Effect.EffectGenerator<Effect.Effect<A, X>> {
-    this.first = true
-    return this
+    this.value = UNREAD
+    return this as unknown as Effect.EffectGenerator<Effect.Effect<A, X>> // what is between its first step and its last is always of that kind
+  }
+
+  private result(done: boolean, value: unknown): IteratorResult<Utils.YieldWrap<Effect.Effect<A, X>>, A> {
+    this.done = done
+    this.value = value
+    return this as unknown as IteratorResult<Utils.YieldWrap<Effect.Effect<A, X>>, A> // it has both fields
   }
 
   next(answer?: unknown): IteratorResult<Utils.YieldWrap<Effect.Effect<A, X>>, A> {
-    if (!this.first) return { done: true, value: answer as A } // the run loop sends back what the yielded effect succeeded with
-    this.first = false
+    if (this.value !== UNREAD) return this.result(true, answer) // the run loop sends back what the yielded effect succeeded with
     const fiber = global["effect/FiberCurrent"]
     // Without a fiber there is nobody to count for: the run loop that this is handed to will know its fiber.
     const { origin } = this
     if (fiber !== undefined && fiber !== null && grants(fiber) && (origin === undefined || origin.isCurrent)) {
-      const entry = this.hit(fiber)
-      if (entry !== undefined) return { done: true, value: this.answer(entry) }
+      const slot = this.hit(fiber)
+      if (slot !== undefined) return this.result(true, this.answer(slot))
     }
-    return { done: false, value: new Utils.YieldWrap(this.effect) }
+    return this.result(false, new Utils.YieldWrap(this.effect))
   }
 }
 

@@ -7,7 +7,7 @@
  */
 import { DbError, SerializationFailure, TransactionClosed } from "@effecto/core/RepoError"
 import { Effect, Either, Option } from "effect"
-import { KeyMap } from "./keyMap.js"
+import { KeyMap, keyOf } from "./keyMap.js"
 import { hasOneSpelling } from "./rowkey.js"
 
 export interface Source<K, Row, E, R> {
@@ -50,10 +50,10 @@ const respelled = <K, Row, E, R>(
   rows: ReadonlyArray<Row>
 ): Effect.Effect<ReadonlyArray<Found<K, Row, E>>, E, R> =>
   Effect.gen(function* () {
-    const known = new KeyMap<K, { readonly key: K }>()
+    const known = new KeyMap<K, { readonly key: K }>(keyOf)
     const found: Array<Found<K, Row, E>> = rows.map((row) => {
       const key = source.keyOf(row)
-      known.set({ key })
+      known.set(key, { key })
       return [key, Either.right(row)]
     })
     const left = keys.filter((key) => !hasOneSpelling(key) && known.get(key) === undefined)

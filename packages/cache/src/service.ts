@@ -29,7 +29,6 @@ import {
 } from "effect"
 import { CacheClosed } from "./CacheError.js"
 import type { Dirt } from "./dirt.js"
-import type { Entry } from "./entry.js"
 import { AgedStore } from "./hitages.js"
 import type { Span } from "./lifetime.js"
 import { currentLoad } from "./load.js"
@@ -37,6 +36,7 @@ import { Loader } from "./loader.js"
 import { Meter } from "./meter.js"
 import { Notices } from "./notices.js"
 import type { Settings } from "./settings.js"
+import type { Slot } from "./slot.js"
 import { type Extra, Store } from "./store.js"
 import { type Member, Succession } from "./succession.js"
 import { Sweeper } from "./sweeper.js"
@@ -53,10 +53,14 @@ export interface Closed {
 
 export type State<K, V, E> = Store<K, V, E> | Closed
 
-/** What to answer for the entry that may be served, and what to write if anything. A function of the caller's that throws in here has changed nothing. */
+/**
+ * What to answer for the entry that may be served, and what to write if anything. A function of the caller's that throws in here has changed nothing; one that
+ * changes this very cache may have given the slot to somebody else.
+ */
 export type Decide<K, V, E, A> = (
-  held: Entry<K, V> | undefined,
-  now: number
+  held: Slot | undefined,
+  now: number,
+  store: Store<K, V, E>
 ) => readonly [answer: A, write?: ((store: Store<K, V, E>) => void) | undefined]
 
 interface Kept<K, V, E> {
@@ -118,9 +122,9 @@ export class Service<K, V, E> implements Member<K> {
     this.loader = new Loader(this)
     const { onGone } = settings
     this.notices = new Notices(settings.name, this.runtime, settings.onRemoval, (isHeard) => {
-      this.store.removed = isHeard ? (entry, cause) => this.notices.removed(entry, cause) : undefined
+      this.store.removed = isHeard ? (key, value, cause) => this.notices.removed(key, value, cause) : undefined
     })
-    if (onGone !== undefined) this.store.removed = ({ value }) => onGone(value)
+    if (onGone !== undefined) this.store.removed = (_, value) => onGone(value)
     this.meter = new Meter(settings.name)
     this.sweeper = new Sweeper(this)
   }
@@ -139,11 +143,12 @@ export class Service<K, V, E> implements Member<K> {
   }
 
   /** The entry that this fiber may be served, read: its lifetime begins anew, and it counts. */
-  hit(key: K, fiber: Fiber.RuntimeFiber<unknown, unknown>): Entry<K, V> | undefined {
-    const entry = this.store.entries.get(key)
-    if (entry === undefined || this.isDirty(key, fiber) || !this.store.use(entry, this.now(fiber))) return undefined
+  hit(key: K, fiber: Fiber.RuntimeFiber<unknown, unknown>): Slot | undefined {
+    const now = this.now(fiber)
+    const slot = this.store.entries.get(key)
+    if (slot === undefined || this.isDirty(key, fiber) || !this.store.use(slot, now)) return undefined
     this.store.counters.hits += 1
-    return entry
+    return slot
   }
 
   /** A lifetime with a chance part taken off, so that what was written together does not end together. */
@@ -186,7 +191,7 @@ export class Service<K, V, E> implements Member<K> {
   modify<A>(key: K, decide: Decide<K, V, E, A>): Effect.Effect<A> {
     return this.inOrOutside(
       this.look(key, (held, now, store) => {
-        const [answer, write] = decide(held, now)
+        const [answer, write] = decide(held, now, store)
         write?.(store)
         return answer
       }),
@@ -197,14 +202,14 @@ export class Service<K, V, E> implements Member<K> {
   }
 
   /** One synchronous step on the entry that this fiber may be served. */
-  look<A>(key: K, use: (held: Entry<K, V> | undefined, now: number, store: Store<K, V, E>) => A): Effect.Effect<A> {
+  look<A>(key: K, use: (held: Slot | undefined, now: number, store: Store<K, V, E>) => A): Effect.Effect<A> {
     return this.step((store, now, fiber) =>
       use(this.isDirty(key, fiber) ? undefined : store.peek(key, now), now, store)
     )
   }
 
   /** What the function makes of every entry that this fiber may be served. */
-  list<A>(f: (entry: Entry<K, V>, now: number) => A): Effect.Effect<Array<A>> {
+  list<A>(f: (slot: Slot, now: number, store: Store<K, V, E>) => A): Effect.Effect<Array<A>> {
     return this.step((store, now, fiber) =>
       this.readsAround(fiber) ? store.list(now, f, (key) => !this.isMarked(key, fiber)) : store.list(now, f)
     )
@@ -268,11 +273,7 @@ export class Service<K, V, E> implements Member<K> {
     return this.inOrOutside(
       this.step((store, now) => store.invalidateTag(tag, now)),
       Effect.flatMap(
-        this.step(
-          (store, now) =>
-            this.store.tags.with(tag).filter((thing) => now < thing.deadline && store.entries.get(thing.key) === thing)
-              .length
-        ),
+        this.step((store, now) => store.countTag(tag, now)),
         (count) =>
           Effect.as(
             this.forget(
@@ -313,11 +314,7 @@ export class Service<K, V, E> implements Member<K> {
     const { locks } = this
     if (locks.has(key)) return true
     if (!locks.hasTags) return false
-    const entry = this.store.entries.get(key)
-    return (
-      declared.some((tag) => locks.hasTag(tag)) ||
-      (entry !== undefined && this.store.tags.of(entry).some((tag) => locks.hasTag(tag)))
-    )
+    return declared.some((tag) => locks.hasTag(tag)) || this.store.tagsOf(key).some((tag) => locks.hasTag(tag))
   }
 
   private isMarked(key: K, fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean {
@@ -325,8 +322,7 @@ export class Service<K, V, E> implements Member<K> {
     const changed = this.settings.changed?.(fiber)
     if (changed?.key(key)) return true
     if (!this.dirt.hasTags && changed === undefined) return false
-    const entry = this.store.entries.get(key)
-    return entry !== undefined && this.store.tags.of(entry).some((tag) => this.dirt.hasTag(tag) || changed?.tag(tag))
+    return this.store.tagsOf(key).some((tag) => this.dirt.hasTag(tag) || changed?.tag(tag))
   }
 
   private readsAround(fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean {

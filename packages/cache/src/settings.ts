@@ -27,7 +27,7 @@ export interface Settings<K, V, E> {
   readonly name: string
   readonly span: Span
   /** Who leaves when the cache is full; none if it is unbounded. */
-  readonly policy: Policy<K, V> | undefined
+  readonly policy: Policy<K> | undefined
   readonly lookup: ((key: K) => Effect.Effect<Option.Option<V>, E>) | undefined
   readonly lookupAll?:
     | ((keys: ReadonlyArray<K>) => Effect.Effect<Iterable<readonly [key: K, result: Either.Either<V, E>]>, E>)

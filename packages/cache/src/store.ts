@@ -6,20 +6,20 @@
  *
  *   - a load is allowed to publish only while `loads` still holds that very load; `put`, `remove` and `clear` take it out, so what it read
  *     before them is handed to those who were already waiting and to nobody else;
- *   - expiry and eviction remove the very entry they looked at; what was written in its place stays.
+ *   - expiry and eviction remove the very entry they looked at: they look and remove in one step, in which its slot can come to nobody else.
  *
  * So there is no generation to count and no tombstone to keep, and all memory for a key goes when its entry does.
  */
 import type { Exit, Option } from "effect"
-import { Absence, Absences } from "./absence.js"
-import { Entry, type Life, LivedEntry } from "./entry.js"
-import { BoundedEntry, type Policy } from "./eviction.js"
-import { Expiry, type Timed } from "./expiry.js"
+import { Absences } from "./absence.js"
+import { Entries } from "./entries.js"
+import type { Policy } from "./eviction.js"
+import type { Expiry } from "./expiry.js"
 import type { HitAges } from "./hitages.js"
-import { KeyMap } from "./keyMap.js"
+import { KeyMap, keyOf } from "./keyMap.js"
 import type { Span } from "./lifetime.js"
 import type { Load } from "./load.js"
-import { Tags } from "./tags.js"
+import type { Slot } from "./slot.js"
 
 /** What a cache has done so far. */
 export interface Counters {
@@ -47,6 +47,9 @@ export interface Extra {
   readonly weight: number
 }
 
+/** Steps towards giving memory back, for each entry that is removed. */
+const SETTLED_AT_ONCE = 4
+
 const PLAIN: Extra = { tags: [], weight: 0 }
 
 export interface StoreOptions {
@@ -60,23 +63,21 @@ export interface StoreOptions {
 
 export class Store<K, V, E> {
   readonly _tag = "Open"
-  entries = new KeyMap<K, Entry<K, V>>()
-  readonly loads = new KeyMap<K, Load<K, V, E>>()
+  entries: Entries<K, V>
+  readonly loads = new KeyMap<K, Load<K, V, E>>(keyOf)
   absences: Absences<K, V, E>
-  tags = new Tags<Entry<K, V> | Absence<K, V, E>>()
   readonly grace: number
-  expiry: Expiry
   private readonly maxWeight: number
   /** What all entries weigh together. */
   weight = 0
   /** How many tags were invalidated so far: who came before which of them. */
   turn = 0
   /** Told of each entry that goes, in the step in which it goes: only to take note. */
-  removed: ((entry: Entry<K, V>, cause: Cause) => void) | undefined = undefined
+  removed: ((key: K, value: V, cause: Cause) => void) | undefined = undefined
   /** So long before its end an entry may be refreshed. */
   early = 0
   /** Told of an entry that was read so shortly before its end. */
-  ending: ((entry: Entry<K, V>, left: number) => void) | undefined = undefined
+  ending: ((key: K, left: number) => void) | undefined = undefined
   /** How old was what was served, where that is wanted. */
   readonly ages: HitAges | undefined = undefined
   readonly counters: Counters = {
@@ -96,70 +97,70 @@ export class Store<K, V, E> {
   /** When the sweeper will look next; what is filed before that wakes it. */
   armed = Number.NEGATIVE_INFINITY
   wake: (() => void) | undefined = undefined
-  /** What entries live by that have no lifetime of their own. */
-  private readonly usual: Life
-  /** What the entry written last without a max lives by: those after it share it. */
-  private life: Life
+  private readonly idle: number | undefined
 
-  /** A bounded store makes bounded entries and no others: with a policy, every entry is one. */
   constructor(
-    public policy: Policy<K, V> | undefined,
+    public policy: Policy<K> | undefined,
     options: StoreOptions = {}
   ) {
     this.grace = options.grace ?? 0
-    this.usual = { idle: options.idle ?? Number.POSITIVE_INFINITY, end: Number.POSITIVE_INFINITY }
-    this.life = this.usual
+    this.idle = options.idle
     this.maxWeight = options.maxWeight ?? Number.POSITIVE_INFINITY
-    this.expiry = new Expiry(this.grace)
-    this.absences = new Absences(policy?.capacity ?? Number.POSITIVE_INFINITY)
+    const capacity = policy?.capacity ?? Number.POSITIVE_INFINITY
+    this.entries = new Entries({ idle: options.idle, grace: this.grace, most: capacity, beside: policy })
+    this.absences = new Absences(capacity)
   }
 
   /** Reads an entry: renews it and says yes, or removes it because it is expired. */
-  use(entry: Entry<K, V>, now: number): boolean {
-    if (now >= entry.deadline - this.early) return this.useLate(entry, now)
-    this.touch(entry, now)
+  use(slot: Slot, now: number): boolean {
+    if (now >= this.entries.deadlineOf(slot) - this.early) return this.useLate(slot, now)
+    this.touch(slot, now)
     return true
   }
 
-  private useLate(entry: Entry<K, V>, now: number): boolean {
-    if (now >= entry.deadline) {
-      if (now >= entry.deadline + this.grace) this.expire(entry)
+  private useLate(slot: Slot, now: number): boolean {
+    const deadline = this.entries.deadlineOf(slot)
+    if (now >= deadline) {
+      if (now >= deadline + this.grace) this.expire(slot)
       return false
     }
-    this.touch(entry, now)
-    const left = this.lifeOf(entry).end - now
-    if (left <= this.early) this.ending?.(entry, left)
+    this.touch(slot, now)
+    const left = this.entries.endOf(slot) - now
+    if (left <= this.early) this.ending?.(this.entries.keyOf(slot), left)
     return true
   }
 
   /** What a read does to an entry. */
-  touch(entry: Entry<K, V>, now: number): void {
-    entry.renew(now, this.usual)
-    if (this.policy !== undefined) this.policy.use(entry as BoundedEntry<K, V>)
+  touch(slot: Slot, now: number): void {
+    this.entries.renew(slot, now)
+    if (this.policy !== undefined) this.policy.use(slot)
   }
 
-  /** What an entry lives by. */
-  lifeOf(entry: Entry<K, V>): Life {
-    return entry.lifeOr(this.usual)
+  /** What is under the key, be it expired or not. */
+  held(key: K): V | undefined {
+    const slot = this.entries.get(key)
+    return slot === undefined ? undefined : this.entries.valueOf(slot)
   }
 
   /** The entry that may be served at `now`, left as it is. */
-  peek(key: K, now: number): Entry<K, V> | undefined {
-    const entry = this.entries.get(key)
-    return entry === undefined || now >= entry.deadline ? undefined : entry
+  peek(key: K, now: number): Slot | undefined {
+    const slot = this.entries.get(key)
+    return slot === undefined || now >= this.entries.deadlineOf(slot) ? undefined : slot
   }
 
   /** The entry that has expired, and may still be served if nothing better comes. */
-  stale(key: K, now: number): Entry<K, V> | undefined {
+  stale(key: K, now: number): Slot | undefined {
     if (this.grace === 0) return undefined
-    const entry = this.entries.get(key)
-    return entry !== undefined && now >= entry.deadline && now < entry.deadline + this.grace ? entry : undefined
+    const slot = this.entries.get(key)
+    if (slot === undefined) return undefined
+    const deadline = this.entries.deadlineOf(slot)
+    return now >= deadline && now < deadline + this.grace ? slot : undefined
   }
 
-  /** What is known not to be there. */
-  absent(key: K, now: number): Absence<K, V, E> | undefined {
-    const absence = this.absences.get(key)
-    return absence === undefined || now >= absence.deadline ? undefined : absence
+  /** What a load came to that brought nothing, where that is known. */
+  absent(key: K, now: number): Exit.Exit<Option.Option<V>, E> | undefined {
+    const slot = this.absences.size === 0 ? undefined : this.absences.get(key)
+    return slot === undefined || now >= this.absences.deadlineOf(slot) ? undefined : this.absences.valueOf(slot)
   }
 
   /** Writes a value whatever was there, and takes the right to publish from a load of that key. */
@@ -171,10 +172,10 @@ export class Store<K, V, E> {
   /** Whether a load may say what is under its key: from then on it may not any more. */
   claim(load: Load<K, V, E>, tags: ReadonlyArray<string> = load.tags): boolean {
     if (load.overtake(tags)) {
-      if (this.loads.remove(load)) this.counters.revokedLoads += 1
+      if (this.loads.remove(load.key, load)) this.counters.revokedLoads += 1
       return false
     }
-    return this.loads.remove(load)
+    return this.loads.remove(load.key, load)
   }
 
   /** Writes what a load brought, unless the load has lost that right. */
@@ -188,11 +189,11 @@ export class Store<K, V, E> {
   deny(key: K, exit: Exit.Exit<Option.Option<V>, E>, millis: number, now: number, tags: ReadonlyArray<string>): void {
     this.admit(key)
     if (!(millis > 0)) return
-    const absence = new Absence(key, exit, now + millis)
-    const oldest = this.absences.add(absence)
-    if (oldest !== undefined) this.forgetAbsence(oldest)
-    this.tags.add(absence, tags)
-    this.file(absence, now)
+    const { oldest } = this.absences
+    if (oldest !== undefined) this.absences.remove(oldest)
+    const slot = this.absences.add(key, exit, now + millis)
+    this.absences.tags.add(slot, tags)
+    this.file(this.absences, slot, now)
   }
 
   remove(key: K): void {
@@ -203,15 +204,17 @@ export class Store<K, V, E> {
 
   /** Removes the entry that is under the key, if any. */
   dropOf(key: K): void {
-    const entry = this.entries.get(key)
-    if (entry !== undefined) this.invalidate(entry)
+    const slot = this.entries.get(key)
+    if (slot === undefined) return
+    this.invalidate(slot)
+    this.entries.settle(SETTLED_AT_ONCE)
   }
 
   /** Takes the right to publish from the load of this key. */
   revoke(key: K): void {
     if (this.loads.size === 0) return
     const load = this.loads.get(key)
-    if (load !== undefined && this.loads.remove(load)) this.counters.revokedLoads += 1
+    if (load !== undefined && this.loads.remove(key, load)) this.counters.revokedLoads += 1
   }
 
   /**
@@ -220,13 +223,13 @@ export class Store<K, V, E> {
   invalidateTag(tag: string, now: number): number {
     this.turn += 1
     let count = 0
-    for (const thing of this.tags.with(tag)) {
-      if (thing instanceof Absence) this.forgetAbsence(thing)
-      else {
-        if (now < thing.deadline) count += 1
-        this.invalidate(thing)
-      }
+    for (const slot of this.absences.tags.with(tag)) this.absences.remove(slot)
+    const tagged = this.entries.tags.with(tag)
+    for (const slot of tagged) {
+      if (now < this.entries.deadlineOf(slot)) count += 1
+      this.invalidate(slot)
     }
+    this.entries.settle(tagged.length * SETTLED_AT_ONCE)
     for (const load of [...this.loads.values()]) {
       if (load.tags.includes(tag)) this.revoke(load.key)
       else if (load.mayHaveMore) load.shake(tag, this.turn)
@@ -234,155 +237,178 @@ export class Store<K, V, E> {
     return count
   }
 
-  /** Puts another value in the place of this entry, with the lifetime that it has left to it. */
-  replace(entry: Entry<K, V>, value: V, now: number, extra: Extra = PLAIN): void {
-    const { end, idle } = this.lifeOf(entry)
-    this.put(entry.key, value, { idle, max: end - now }, now, extra)
+  /** The tags of what is under the key. */
+  tagsOf(key: K): ReadonlyArray<string> {
+    const slot = this.entries.get(key)
+    return slot === undefined ? [] : this.entries.tags.of(slot)
+  }
+
+  /** How many entries carry the tag that can be served at `now`. */
+  countTag(tag: string, now: number): number {
+    return this.entries.tags.with(tag).filter((slot) => now < this.entries.deadlineOf(slot)).length
   }
 
   /** Gives this entry another lifetime, from now on. */
-  retime(entry: Entry<K, V>, span: Span, now: number): void {
-    const life = this.lifeBy(span, now, entry)
-    const deadline = Math.min(now + span.idle, life.end)
+  retime(slot: Slot, span: Span, now: number): void {
+    const end = now + span.max
+    const deadline = Math.min(now + span.idle, end)
     if (deadline <= now) {
-      this.expire(entry)
+      this.expire(slot)
       return
     }
-    this.expiry.unfile(entry)
-    const timed = entry instanceof LivedEntry ? entry : new LivedEntry(entry.key, entry.value, deadline, life)
-    timed.life = life
-    timed.deadline = deadline
-    if (timed !== entry) {
-      // The same value under another entry: nobody is told of it.
-      this.entries.set(timed)
-      this.tags.add(timed, this.tags.of(entry))
-      this.tags.remove(entry)
-    }
-    this.file(timed, now)
+    const { entries } = this
+    entries.expiry.unfile(slot)
+    entries.live(slot, span.idle, end)
+    entries.deadlines[slot] = deadline
+    this.file(entries, slot, now)
   }
 
   clear(cause: Cause = "invalidated"): void {
+    const { entries, removed } = this
     this.counters.revokedLoads += this.loads.size
-    if (cause === "invalidated") this.counters.invalidations += this.entries.size
-    if (this.removed !== undefined) for (const entry of this.entries.values()) this.removed(entry, cause)
+    if (cause === "invalidated") this.counters.invalidations += entries.size
+    const gone =
+      removed === undefined
+        ? []
+        : Array.from(entries.all(), (slot) => [entries.keyOf(slot), entries.valueOf(slot)] as const)
     this.loads.clear()
-    this.entries.clear()
-    this.absences.clear()
-    this.tags.clear()
-    this.expiry.clear()
     this.policy?.clear()
+    entries.clear()
+    this.absences.clear()
     this.weight = 0
+    for (const [key, value] of gone) removed?.(key, value, cause)
   }
 
   /** Another store with everything that is held in this one, which is empty from then on. Loads stay: whoever began them has ended. */
   handOver(): Store<K, V, E> {
-    const heir = this.heir(this.policy, { grace: this.grace, idle: this.usual.idle, maxWeight: this.maxWeight })
-    const { absences, entries, expiry, tags, weight } = this
-    this.entries = heir.entries
+    const heir = this.heir(this.policy, { grace: this.grace, idle: this.idle, maxWeight: this.maxWeight })
+    const { absences, entries, weight } = this
+    this.entries = new Entries()
     this.absences = heir.absences
-    this.tags = heir.tags
-    this.expiry = heir.expiry
     this.policy = undefined
     this.weight = 0
-    Object.assign(heir, { absences, entries, expiry, tags, weight })
+    heir.entries = entries
+    heir.absences = absences
+    heir.weight = weight
     return heir
   }
 
   /** How many entries can be served at `now`: removes those that cannot, in one go. */
   size(now: number): number {
-    this.expiry.sweepAll(now, this.expired)
+    this.absences.expiry.sweepAll(now, this.forgotten)
+    this.entries.expiry.sweepAll(now, this.expired)
     if (this.grace === 0) return this.entries.size
     let size = 0
-    for (const entry of this.entries.values()) if (now < entry.deadline) size += 1
+    for (const slot of this.entries.all()) if (now < this.entries.deadlineOf(slot)) size += 1
     return size
   }
 
   /** Whether all that is held can be served. */
   isAllAlive(now: number): boolean {
-    return this.grace === 0 && !this.expiry.mayHaveExpired(now)
+    return this.grace === 0 && !this.entries.expiry.mayHaveExpired(now)
   }
 
   /** What the function makes of every entry that can be served at `now`. */
-  list<A>(now: number, f: (entry: Entry<K, V>, now: number) => A, chosen?: (key: K) => boolean): Array<A> {
+  list<A>(now: number, f: (slot: Slot, now: number, store: this) => A, chosen?: (key: K) => boolean): Array<A> {
+    const { entries } = this
     const all: Array<A> = []
-    for (const entry of this.entries.values()) {
-      if (now < entry.deadline && (chosen === undefined || chosen(entry.key))) all.push(f(entry, now))
+    for (const slot of entries.all()) {
+      if (now < entries.deadlineOf(slot) && (chosen === undefined || chosen(entries.keyOf(slot))))
+        all.push(f(slot, now, this))
     }
     return all
   }
 
+  /** When there is something to sweep, `Infinity` if nothing expires. */
+  get due(): number {
+    return Math.min(this.entries.expiry.due, this.absences.expiry.due)
+  }
+
   /** Removes what is expired, looking at `limit` entries at most; says whether it got to the end. */
   sweep(now: number, limit: number): boolean {
-    return this.expiry.sweep(now, limit, this.expired) && this.entries.settle(limit)
+    return (
+      this.absences.expiry.sweep(now, limit, this.forgotten) &&
+      this.entries.expiry.sweep(now, limit, this.expired) &&
+      this.absences.settle(limit) &&
+      this.entries.settle(limit)
+    )
   }
 
-  private readonly expired = (timed: Timed): void => {
-    if (timed instanceof Absence) this.forgetAbsence(timed as Absence<K, V, E>)
-    else this.expire(timed as Entry<K, V>) // nothing else is ever filed
-  }
+  private readonly expired = (slot: Slot): void => this.expire(slot)
+  private readonly forgotten = (slot: Slot): void => this.absences.remove(slot)
 
-  private expire(entry: Entry<K, V>): void {
+  private expire(slot: Slot): void {
     this.counters.expirations += 1
-    this.drop(entry, "expired")
+    this.drop(slot, "expired")
   }
 
-  private invalidate(entry: Entry<K, V>): void {
+  private invalidate(slot: Slot): void {
     this.counters.invalidations += 1
-    this.drop(entry, "invalidated")
+    this.drop(slot, "invalidated")
   }
 
-  private drop(entry: Entry<K, V>, cause: Cause): void {
-    this.entries.remove(entry)
-    this.leave(entry, cause)
-    if (this.policy !== undefined) this.policy.remove(entry as BoundedEntry<K, V>)
-  }
-
-  /** What has to be done for each entry that goes, beside the map and the policy. */
-  private leave(entry: Entry<K, V>, cause: Cause): void {
-    this.expiry.unfile(entry)
-    if (this.tags.size > 0) this.tags.remove(entry)
-    if (this.policy !== undefined) this.weight -= (entry as BoundedEntry<K, V>).weight
-    if (this.removed !== undefined) this.removed(entry, cause)
+  private drop(slot: Slot, cause: Cause): void {
+    const { entries, removed } = this
+    if (this.policy !== undefined) this.policy.remove(slot)
+    this.weight -= entries.weightOf(slot)
+    if (removed === undefined) {
+      entries.remove(slot)
+      return
+    }
+    const key = entries.keyOf(slot)
+    const value = entries.valueOf(slot)
+    entries.remove(slot)
+    removed(key, value, cause)
   }
 
   /** From here on nothing is known to be absent under the key. */
   private admit(key: K): void {
-    const absence = this.absences.get(key)
-    if (absence !== undefined) this.forgetAbsence(absence)
-  }
-
-  private forgetAbsence(absence: Absence<K, V, E>): void {
-    this.absences.remove(absence)
-    this.expiry.unfile(absence)
-    this.tags.remove(absence)
+    const slot = this.absences.size === 0 ? undefined : this.absences.get(key)
+    if (slot !== undefined) this.absences.remove(slot)
   }
 
   private write(key: K, value: V, span: Span, now: number, extra: Extra): void {
-    if (this.absences.size > 0) this.admit(key)
-    const there = this.entries.get(key)
+    const { entries, policy } = this
+    this.admit(key)
+    const there = entries.get(key)
     const deadline = now + Math.min(span.idle, span.max)
+    if (there !== undefined) this.counters.replacements += 1
     if (deadline <= now || extra.weight > this.maxWeight) {
-      if (there !== undefined) this.supersede(there)
+      // What was written in its place is not kept.
+      if (there !== undefined) this.drop(there, "replaced")
       return
     }
-    const life = this.lifeBy(span, now)
-    const policy = this.policy
-    if (policy === undefined) {
-      const entry = life === this.usual ? new Entry(key, value, deadline) : new LivedEntry(key, value, deadline, life)
-      this.entries.set(entry)
-      if (there !== undefined) this.replaced(there)
-      this.tags.add(entry, extra.tags)
-      this.file(entry, now)
-      return
-    }
-    const entry = new BoundedEntry(key, value, deadline, life)
-    entry.weight = extra.weight
-    this.entries.set(entry)
-    if (there !== undefined) this.replaced(there)
+    const slot = there ?? entries.add(key, value, deadline)
+    const before = there === undefined ? undefined : this.overwrite(there, key, value, deadline)
+    entries.live(slot, span.idle, now + span.max)
+    if (this.ages !== undefined) entries.date(slot, now)
+    entries.weigh(slot, extra.weight)
     this.weight += extra.weight
-    this.tags.add(entry, extra.tags)
-    this.file(entry, now)
-    policy.add(entry, there as BoundedEntry<K, V> | undefined)
+    entries.tags.add(slot, extra.tags)
+    this.file(entries, slot, now)
+    if (before !== undefined) this.removed?.(before.key, before.value, "replaced")
+    if (policy === undefined) return
+    if (there === undefined) policy.add(slot, key)
+    else policy.write(slot)
+    this.evict(policy)
+  }
+
+  /** Puts a value in the place of another, and answers that one if somebody wants to be told of it. */
+  private overwrite(
+    slot: Slot,
+    key: K,
+    value: V,
+    deadline: number
+  ): { readonly key: K; readonly value: V } | undefined {
+    const { entries } = this
+    const before = this.removed === undefined ? undefined : { key: entries.keyOf(slot), value: entries.valueOf(slot) }
+    entries.unfile(slot)
+    this.weight -= entries.weightOf(slot)
+    entries.put(slot, key, value, deadline)
+    return before
+  }
+
+  private evict(policy: Policy<K>): void {
     while (this.entries.size > policy.capacity || this.weight > this.maxWeight) {
       const victim = policy.victim()
       if (victim === undefined) return
@@ -391,32 +417,12 @@ export class Store<K, V, E> {
     }
   }
 
-  /** What was written in the place of this entry is not kept. */
-  private supersede(entry: Entry<K, V>): void {
-    this.counters.replacements += 1
-    this.drop(entry, "replaced")
-  }
-
-  /** Another entry has taken the place of this one in the map, and will in the policy. */
-  private replaced(entry: Entry<K, V>): void {
-    this.counters.replacements += 1
-    this.leave(entry, "replaced")
-  }
-
-  protected heir(policy: Policy<K, V> | undefined, options: StoreOptions): Store<K, V, E> {
+  protected heir(policy: Policy<K> | undefined, options: StoreOptions): Store<K, V, E> {
     return new Store(policy, options)
   }
 
-  /** `before` is the entry of the same value that it takes the place of, if there is one. */
-  protected lifeBy({ idle, max }: Span, now: number, _before?: Entry<K, V>): Life {
-    if (max !== Number.POSITIVE_INFINITY) return { idle, end: now + max }
-    if (idle === this.usual.idle) return this.usual
-    if (this.life.idle !== idle) this.life = { idle, end: Number.POSITIVE_INFINITY }
-    return this.life
-  }
-
-  private file(timed: Timed, now: number): void {
-    this.expiry.file(timed, now)
-    if (this.expiry.due < this.armed) this.wake?.()
+  private file({ expiry }: { readonly expiry: Expiry }, slot: Slot, now: number): void {
+    expiry.file(slot, now)
+    if (expiry.due < this.armed) this.wake?.()
   }
 }

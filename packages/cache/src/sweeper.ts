@@ -3,8 +3,9 @@
  */
 import { Duration, Effect, Exit, FiberId, Runtime } from "effect"
 import { CacheClosed } from "./CacheError.js"
-import type { Entry } from "./entry.js"
 import type { Service } from "./service.js"
+import type { Slot } from "./slot.js"
+import type { Store } from "./store.js"
 import { isLive } from "./timeline.js"
 
 /** Entries looked at in one go; a few hundred microseconds of work. */
@@ -45,21 +46,20 @@ export class Sweeper<K, V, E> {
         const now = this.service.now(fiber)
         return state.isAllAlive(now)
           ? Effect.succeed(state.entries.size)
-          : Effect.suspend(() => this.count(state.entries.values(), now, 0))
+          : Effect.suspend(() => this.count(state, state.entries.all(), now, 0))
       })
     )
   })
 
-  private count(entries: Iterator<Entry<K, V> | undefined>, now: number, sum: number): Effect.Effect<number> {
+  private count(store: Store<K, V, E>, slots: Iterator<Slot>, now: number, sum: number): Effect.Effect<number> {
     for (let counted = 0; counted < COUNTED; counted += 1) {
-      const next = entries.next()
+      const next = slots.next()
       if (next.done === true) return Effect.succeed(sum)
-      // Not there: moved while we paused.
-      if (next.value !== undefined && now < next.value.deadline) sum += 1
+      if (now < store.entries.deadlineOf(next.value)) sum += 1
     }
     return Effect.zipRight(
       this.pause,
-      Effect.suspend(() => this.count(entries, now, sum))
+      Effect.suspend(() => this.count(store, slots, now, sum))
     )
   }
 
@@ -87,7 +87,7 @@ export class Sweeper<K, V, E> {
   private readonly rest: Effect.Effect<void> = Effect.async<void>((resume) => {
     const state = this.service.state.current
     if (state._tag === "Closed") return
-    const due = state.expiry.due
+    const due = state.due
     const stop = () => {
       state.armed = Number.NEGATIVE_INFINITY
       state.wake = undefined

@@ -37,6 +37,14 @@ export class Tags<T> {
     }
   }
 
+  /** What one carries, another one does now. */
+  move(from: T, to: T): void {
+    const tags = this.byThing.get(from)
+    if (tags === undefined) return
+    this.remove(from)
+    this.add(to, tags)
+  }
+
   of(thing: T): ReadonlyArray<string> {
     return this.byThing.get(thing) ?? []
   }

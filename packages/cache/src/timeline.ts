@@ -1,6 +1,5 @@
 /**
- * One monotonic line of whole milliseconds for a cache, from the moment it is made, whatever Clock its callers run under. Whole and small, because such numbers
- * lie in the entries themselves; others would be objects of their own beside each entry, to be fetched by each hit.
+ * One monotonic line of whole milliseconds for a cache, from the moment it is made, whatever Clock its callers run under.
  *
  * Lifetimes are measured with the calling fiber's own Clock, so that TestClock drives them. Two things make that exact and cheap. The live Clock
  * is read through `performance.now()`: monotonic as `unsafeCurrentTimeNanos` is, without a bigint for each read; the wall clock is never asked, so

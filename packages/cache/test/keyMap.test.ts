@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Data, Equal, FastCheck, Hash } from "effect"
-import { KeyMap } from "../src/keyMap.js"
+import { KeyMap, keyOf } from "../src/keyMap.js"
 
 /** A key whose hash is chosen, to make collisions. */
 class Key implements Equal.Equal {
@@ -18,10 +18,10 @@ class Key implements Equal.Equal {
 
 describe("get, set, remove", () => {
   it("tells keys apart by value, by Equal, or else by reference", () => {
-    const map = new KeyMap<unknown, { readonly key: unknown; readonly value: number }>()
+    const map = new KeyMap<unknown, { readonly key: unknown; readonly value: number }>(keyOf)
     const plain = { a: 1 }
     const keys = [1, "1", null, undefined, Number.NaN, true, plain, { a: 1 }, Data.tuple("a", 1), Data.tuple("a", 2)]
-    for (const [value, key] of keys.entries()) map.set({ key, value })
+    for (const [value, key] of keys.entries()) map.set(key, { key, value })
     expect(map.size).toBe(keys.length)
     expect(keys.map((key) => map.get(key)?.value)).toEqual(keys.map((_, value) => value))
     expect(map.get(Data.tuple("a", 1))?.value).toBe(8)
@@ -29,10 +29,10 @@ describe("get, set, remove", () => {
   })
 
   it("tells Dates and URLs apart as Equal does, by the moment and the address", () => {
-    const map = new KeyMap<unknown, { readonly key: unknown; readonly value: number }>()
+    const map = new KeyMap<unknown, { readonly key: unknown; readonly value: number }>(keyOf)
     const [early, late, never] = [new Date(0), new Date(1), new Date(Number.NaN)]
     const keys = [early, late, never, new URL("http://a.test/x"), new URL("http://a.test/y"), early.getTime()]
-    for (const [value, key] of keys.entries()) map.set({ key, value })
+    for (const [value, key] of keys.entries()) map.set(key, { key, value })
     const again = [
       new Date(0),
       new Date(1),
@@ -43,24 +43,24 @@ describe("get, set, remove", () => {
     ]
     for (const [place, key] of again.entries()) {
       expect(map.get(key)?.value).toBe(place)
-      map.set({ key, value: place })
+      map.set(key, { key, value: place })
     }
     expect(map.size).toBe(keys.length)
     for (const key of keys) {
       const there = map.get(key)
-      expect(there !== undefined && map.remove(there)).toBe(true)
+      expect(there !== undefined && map.remove(key, there)).toBe(true)
     }
     expect(map.size).toBe(0)
   })
 
   it("removes only the very value it is given", () => {
     for (const key of ["a", Data.tuple("a")]) {
-      const map = new KeyMap<unknown, { readonly key: unknown }>()
+      const map = new KeyMap<unknown, { readonly key: unknown }>(keyOf)
       const [first, second] = [{ key }, { key }]
-      map.set(first)
-      map.set(second)
-      expect([map.remove(first), map.size, map.get(key)]).toEqual([false, 1, second])
-      expect([map.remove(second), map.remove(second), map.size]).toEqual([true, false, 0])
+      map.set(key, first)
+      map.set(key, second)
+      expect([map.remove(key, first), map.size, map.get(key)]).toEqual([false, 1, second])
+      expect([map.remove(key, second), map.remove(key, second), map.size]).toEqual([true, false, 0])
     }
   })
 
@@ -74,17 +74,17 @@ describe("get, set, remove", () => {
     const step = FastCheck.tuple(FastCheck.constantFrom("set", "remove", "clear" as const), key)
     FastCheck.assert(
       FastCheck.property(FastCheck.array(step, { maxLength: 40 }), (steps) => {
-        const map = new KeyMap<unknown, { readonly key: unknown }>()
+        const map = new KeyMap<unknown, { readonly key: unknown }>(keyOf)
         let model: Array<{ readonly key: unknown }> = []
         for (const [what, key] of steps) {
           const there = model.find((value) => Equal.equals(value.key, key))
           expect(map.get(key)).toBe(there)
           if (what === "set") {
             const value = { key }
-            map.set(value)
+            map.set(key, value)
             model = [...model.filter((other) => other !== there), value]
           } else if (what === "remove" && there !== undefined) {
-            expect(map.remove(there)).toBe(true)
+            expect(map.remove(key, there)).toBe(true)
             model = model.filter((other) => other !== there)
           } else if (what === "clear" && steps.length % 7 === 0) {
             map.clear()
@@ -100,17 +100,17 @@ describe("get, set, remove", () => {
 
 describe("a large map that loses most of what it held", () => {
   it("is the same map all the time, while another takes its place", () => {
-    const map = new KeyMap<number, { readonly key: number; readonly value: number }>()
+    const map = new KeyMap<number, { readonly key: number; readonly value: number }>(keyOf)
     const model = new Map<number, { readonly key: number; readonly value: number }>()
     const set = (key: number, value: number) => {
       const kept = { key, value }
-      map.set(kept)
+      map.set(key, kept)
       model.set(key, kept)
     }
     const remove = (key: number) => {
       const there = model.get(key)
       if (there === undefined) return
-      if (!map.remove(there) || map.remove(there)) throw new Error(`${key} was not removed, or twice`)
+      if (!map.remove(key, there) || map.remove(key, there)) throw new Error(`${key} was not removed, or twice`)
       model.delete(key)
     }
     const FILLED = 300_000

@@ -51,13 +51,13 @@ export const structure = <K, V, E>(service: Service<K, V, E>) => {
   if (state._tag === "Closed")
     return { entries: 0, filed: 0, ordered: 0, loads: 0, absences: 0, tagged: 0, tags: 0, weight: 0, ...beside }
   return {
-    entries: [...state.entries.values()].length,
-    filed: state.expiry.count(),
-    ordered: state.policy?.count() ?? 0,
+    entries: [...state.entries.all()].length,
+    filed: state.entries.expiry.count() + state.absences.expiry.count(),
+    ordered: state.policy?.walk() ?? 0,
     loads: [...state.loads.values()].length,
-    absences: [...state.absences.values()].length,
-    tagged: state.tags.size,
-    tags: state.tags.count,
+    absences: [...state.absences.all()].length,
+    tagged: state.entries.tags.size + state.absences.tags.size,
+    tags: state.entries.tags.count + state.absences.tags.count,
     weight: state.weight,
     ...beside
   }

@@ -1,0 +1,316 @@
+/**
+ * What is kept by key until a deadline, in columns.
+ *
+ * An entry is a number, its slot: the place of its key, its value and its deadline in an array of each kind. An object for each would take 24 bytes before it
+ * holds anything, and 8 for each number and each link; the collector would have to find and follow it, and a hit to fetch it from wherever in memory it lies.
+ *
+ *        map: key ──▶ slot          0     1     2     3     4    …
+ *                     keys        [ k ] [ k ] [   ] [ k ] [   ]        a free slot has no key, and in the place of
+ *                     values      [ v ] [ v ] [   ] [ v ] [   ]        its deadline the number of the next free one
+ *                     deadlines   [ d ] [ d ] [ 4 ] [ d ] [ – ]
+ *
+ * A slot belongs to its entry for as long as that is in here, and to another one after that: nobody keeps one from one step to the next. When most slots
+ * are free, the entries of the upper half are moved below, a few at a time, and the upper half is given back; that is what `settle` does, which is called at
+ * the end of a step and never while somebody holds a slot.
+ */
+import { Expiry } from "./expiry.js"
+import { KeyMap } from "./keyMap.js"
+import { column, FEWEST, lengthened, NONE, type Slot } from "./slot.js"
+import { Tags } from "./tags.js"
+
+export interface EntriesOptions {
+  /** Milliseconds that a read grants to most. */
+  readonly idle?: number | undefined
+  /** How long after its deadline something stays filed. */
+  readonly grace?: number | undefined
+  /** There are more entries than that for the length of a step only. */
+  readonly most?: number | undefined
+  readonly beside?: Beside | undefined
+}
+
+/** Columns that somebody keeps of the same entries. */
+export interface Beside {
+  /** An entry has gone to another slot. */
+  readonly move: (from: Slot, to: Slot) => void
+  /** There are no slots from here on any more. */
+  readonly cut: (slots: number) => void
+}
+
+/** Writes into a column that is made for the first number that is not the usual one. */
+const written = (
+  numbers: Float64Array | undefined,
+  slot: Slot,
+  number: number,
+  usual: number,
+  room: number
+): Float64Array | undefined => {
+  if (numbers === undefined && number === usual) return undefined
+  const column = numbers ?? new Float64Array(room).fill(usual)
+  column[slot] = number
+  return column
+}
+
+export class Entries<K, V> {
+  private readonly map: KeyMap<K, Slot> = new KeyMap((slot) => this.keyOf(slot))
+  private keys = column<K>(FEWEST)
+  private values = column<V>(FEWEST)
+  /** In milliseconds of the cache's time line. Not expired before it, expired from it on. */
+  deadlines = new Float64Array(FEWEST)
+  /** Made for the first entry that lives otherwise than most; so are those below. */
+  private idles: Float64Array | undefined = undefined
+  private ends: Float64Array | undefined = undefined
+  private weights: Float64Array | undefined = undefined
+  private dates: Float64Array | undefined = undefined
+  private readonly usualIdle: number
+  private readonly most: number
+  private readonly beside: Beside | undefined
+  readonly expiry: Expiry
+  readonly tags = new Tags<Slot>()
+  /** Slots from here on were never used. */
+  private used = 0
+  /** The free slots; while the upper half is being emptied, those of which nobody has looked yet in which half they are. */
+  private free = NONE
+  private lower = NONE
+  private upper = NONE
+  /** While the upper half is being emptied, how many slots there are below; else 0. */
+  private half = 0
+  /** Those from here on have been emptied. */
+  private bottom = 0
+
+  constructor({ beside, grace, idle, most }: EntriesOptions = {}) {
+    this.usualIdle = idle ?? Number.POSITIVE_INFINITY
+    this.most = most ?? Number.POSITIVE_INFINITY
+    this.beside = beside
+    this.expiry = new Expiry(this, grace)
+  }
+
+  get size(): number {
+    return this.map.size
+  }
+
+  /** How many slots there are: for tests. */
+  get room(): number {
+    return this.deadlines.length
+  }
+
+  get(key: K): Slot | undefined {
+    return this.map.get(key)
+  }
+
+  keyOf(slot: Slot): K {
+    return this.keys[slot] as K // a slot in use has a key
+  }
+
+  valueOf(slot: Slot): V {
+    return this.values[slot] as V // and a value
+  }
+
+  deadlineOf(slot: Slot): number {
+    return this.deadlines[slot] ?? Number.NaN
+  }
+
+  /** Milliseconds that each read grants it. */
+  idleOf(slot: Slot): number {
+    return this.idles === undefined ? this.usualIdle : (this.idles[slot] ?? Number.NaN)
+  }
+
+  /** No read moves its deadline past this. */
+  endOf(slot: Slot): number {
+    return this.ends === undefined ? Number.POSITIVE_INFINITY : (this.ends[slot] ?? Number.NaN)
+  }
+
+  /** What a read does to it. */
+  renew(slot: Slot, now: number): void {
+    const idle = this.idleOf(slot)
+    if (idle !== Number.POSITIVE_INFINITY) this.deadlines[slot] = Math.min(now + idle, this.endOf(slot))
+  }
+
+  /** When it was written, where that is recorded. */
+  dateOf(slot: Slot): number {
+    return this.dates?.[slot] ?? Number.NaN
+  }
+
+  weightOf(slot: Slot): number {
+    return this.weights?.[slot] ?? 0
+  }
+
+  /** All slots in use, in the order in which their keys came. */
+  all(): IterableIterator<Slot> {
+    return this.map.values()
+  }
+
+  /** Something under a key that has nothing. */
+  add(key: K, value: V, deadline: number): Slot {
+    const slot = this.take()
+    this.put(slot, key, value, deadline)
+    this.map.set(key, slot)
+    return slot
+  }
+
+  /** Something else in the place of an entry, under an equal key. */
+  put(slot: Slot, key: K, value: V, deadline: number): void {
+    this.keys[slot] = key
+    this.values[slot] = value
+    this.deadlines[slot] = deadline
+  }
+
+  /** What an entry lives by. */
+  live(slot: Slot, idle: number, end: number): void {
+    this.idles = written(this.idles, slot, idle, this.usualIdle, this.room)
+    this.ends = written(this.ends, slot, end, Number.POSITIVE_INFINITY, this.room)
+  }
+
+  weigh(slot: Slot, weight: number): void {
+    this.weights = written(this.weights, slot, weight, 0, this.room)
+  }
+
+  date(slot: Slot, now: number): void {
+    this.dates = written(this.dates, slot, now, Number.NaN, this.room)
+  }
+
+  /** Takes out what is filed beside an entry, and goes with it. */
+  unfile(slot: Slot): void {
+    this.expiry.unfile(slot)
+    if (this.tags.size > 0) this.tags.remove(slot)
+  }
+
+  remove(slot: Slot): void {
+    this.unfile(slot)
+    this.map.remove(this.keyOf(slot), slot)
+    this.leave(slot)
+  }
+
+  clear(): void {
+    this.map.clear()
+    this.tags.clear()
+    this.expiry.clear()
+    this.idles = undefined
+    this.ends = undefined
+    this.weights = undefined
+    this.dates = undefined
+    this.keys = column(FEWEST)
+    this.values = column(FEWEST)
+    this.deadlines = new Float64Array(FEWEST)
+    this.used = 0
+    this.free = NONE
+    this.lower = NONE
+    this.upper = NONE
+    this.half = 0
+    this.beside?.cut(FEWEST)
+  }
+
+  /** Takes so many steps towards giving back what is not needed any more, and says whether there is nothing left to do. */
+  settle(limit: number): boolean {
+    if (!this.map.settle(limit)) return false
+    for (let steps = 0; this.half > 0 || this.isTooLarge; steps += 1) {
+      if (steps >= limit) return false
+      if (this.size === 0) this.clear()
+      else if (this.half === 0) this.halve()
+      else if (this.free !== NONE) this.give(this.pop())
+      else if (this.bottom === this.half) this.cut()
+      else this.empty()
+    }
+    return true
+  }
+
+  // -- slots ------------------------------------------------------------------------------------------------------------------------------------
+
+  /** A slot for a new entry. */
+  private take(): Slot {
+    if (this.lower !== NONE) {
+      const slot = this.lower
+      this.lower = this.deadlineOf(slot)
+      return slot
+    }
+    // More has come than there is room for below.
+    if (this.half > 0 && this.free === NONE) this.stop(this.upper)
+    if (this.free !== NONE) return this.pop()
+    if (this.used === this.room) this.grow()
+    this.used += 1
+    return this.used - 1
+  }
+
+  private pop(): Slot {
+    const slot = this.free
+    this.free = this.deadlineOf(slot)
+    return slot
+  }
+
+  private give(slot: Slot): void {
+    if (this.half === 0) {
+      this.deadlines[slot] = this.free
+      this.free = slot
+    } else if (slot < this.half) {
+      this.deadlines[slot] = this.lower
+      this.lower = slot
+    } else {
+      this.deadlines[slot] = this.upper
+      this.upper = slot
+    }
+  }
+
+  /** Nothing is held on to from a free slot. */
+  private leave(slot: Slot): void {
+    this.keys[slot] = undefined
+    this.values[slot] = undefined
+    this.give(slot)
+  }
+
+  private grow(): void {
+    const twice = this.room * 2
+    this.resize(this.room > this.most ? twice : Math.min(twice, this.most + 1))
+  }
+
+  private resize(slots: number): void {
+    this.keys.length = slots
+    this.values.length = slots
+    this.deadlines = lengthened(this.deadlines, slots, Number.NaN)
+    if (this.idles !== undefined) this.idles = lengthened(this.idles, slots, this.usualIdle)
+    if (this.ends !== undefined) this.ends = lengthened(this.ends, slots, Number.POSITIVE_INFINITY)
+    if (this.weights !== undefined) this.weights = lengthened(this.weights, slots, 0)
+    if (this.dates !== undefined) this.dates = lengthened(this.dates, slots, Number.NaN)
+  }
+
+  private get isTooLarge(): boolean {
+    return this.room > FEWEST && this.size * 4 <= this.room
+  }
+
+  private halve(): void {
+    this.half = Math.max(this.room >>> 1, FEWEST)
+    this.bottom = Math.max(this.used, this.half)
+  }
+
+  /** Moves the uppermost entry below. */
+  private empty(): void {
+    const from = this.bottom - 1
+    this.bottom = from
+    if (this.map.get(this.keyOf(from)) !== from) return
+    const to = this.take()
+    this.put(to, this.keyOf(from), this.valueOf(from), this.deadlineOf(from))
+    this.map.set(this.keyOf(to), to)
+    this.live(to, this.idleOf(from), this.endOf(from))
+    this.weigh(to, this.weightOf(from))
+    if (this.dates !== undefined) this.date(to, this.dateOf(from))
+    this.expiry.move(from, to)
+    this.tags.move(from, to)
+    this.beside?.move(from, to)
+    this.leave(from)
+  }
+
+  /** Gives the upper half back. */
+  private cut(): void {
+    this.resize(this.half)
+    this.expiry.cut(this.half)
+    this.beside?.cut(this.half)
+    this.used = Math.min(this.used, this.half)
+    this.stop(this.lower)
+  }
+
+  /** The upper half is not being emptied any more; these are the free slots. */
+  private stop(free: Slot): void {
+    this.free = free
+    this.lower = NONE
+    this.upper = NONE
+    this.half = 0
+  }
+}

@@ -1,0 +1,262 @@
+/** Entries in columns, through the cache's own store: what is removed leaves room for others, and the columns grow and shrink around what is held. */
+import { describe, expect, it } from "@effect/vitest"
+import { Data, FastCheck } from "effect"
+import { type Policy, Recency } from "../src/eviction.js"
+import { Store } from "../src/store.js"
+import { TinyLfu } from "../src/tinyLfu.js"
+
+interface Held {
+  readonly value: number
+  readonly idle: number
+  readonly end: number
+  deadline: number
+  readonly tags: ReadonlyArray<string>
+  readonly weight: number
+}
+
+/** Numbers and, for every third, keys that are equal by what they contain. */
+const keyOf = (name: number): unknown => (name % 3 === 0 ? Data.tuple("key", name) : name)
+
+const name = FastCheck.integer({ min: 0, max: 299 })
+const range = FastCheck.record({ from: name, length: FastCheck.integer({ min: 1, max: 150 }) })
+const step = FastCheck.oneof(
+  { weight: 4, arbitrary: FastCheck.record({ do: FastCheck.constant("put" as const), range, kind: FastCheck.nat(3) }) },
+  { weight: 4, arbitrary: FastCheck.record({ do: FastCheck.constant("remove" as const), range }) },
+  { weight: 3, arbitrary: FastCheck.record({ do: FastCheck.constant("use" as const), range }) },
+  FastCheck.record({ do: FastCheck.constant("tag" as const), tag: FastCheck.constantFrom("even", "odd") }),
+  FastCheck.record({ do: FastCheck.constant("retime" as const), range }),
+  FastCheck.record({ do: FastCheck.constant("wait" as const), millis: FastCheck.integer({ min: 1, max: 3_000 }) }),
+  FastCheck.record({ do: FastCheck.constant("settle" as const), steps: FastCheck.integer({ min: 0, max: 50 }) }),
+  FastCheck.record({ do: FastCheck.constant("size" as const) }),
+  FastCheck.record({ do: FastCheck.constant("clear" as const) }),
+  FastCheck.record({ do: FastCheck.constant("handOver" as const) })
+)
+
+type Step = typeof step extends FastCheck.Arbitrary<infer A> ? A : never
+
+const namesIn = ({ from, length }: { readonly from: number; readonly length: number }): ReadonlyArray<number> =>
+  Array.from({ length }, (_, place) => (from + place) % 300)
+
+const spanOf = (kind: number) =>
+  kind === 0
+    ? { idle: 1_000, max: Number.POSITIVE_INFINITY }
+    : kind === 1
+      ? { idle: 500, max: 2_000 }
+      : kind === 2
+        ? { idle: Number.POSITIVE_INFINITY, max: Number.POSITIVE_INFINITY }
+        : { idle: 5_000, max: Number.POSITIVE_INFINITY }
+
+/** Runs the steps against a list of what should be held, the least recently used first. */
+const agree = (policy: Policy<unknown> | undefined, steps: Iterable<Step>): void => {
+  let store = new Store<unknown, number, never>(policy, { idle: 1_000 })
+  const capacity = policy?.capacity ?? Number.POSITIVE_INFINITY
+  const model = new Map<number, Held>()
+  let now = 0
+  let written = 0
+  const told: Array<unknown> = []
+  const forget = (name: number) => {
+    const held = model.get(name)
+    model.delete(name)
+    return held
+  }
+  const live = () => [...model].filter(([, { deadline }]) => now < deadline)
+  for (const each of steps) {
+    store.removed = (key, value, cause) => told.push([key, value, cause])
+    const expected: Array<unknown> = []
+    if (each.do === "put") {
+      for (const name of namesIn(each.range)) {
+        const span = spanOf(each.kind)
+        written += 1
+        const tags = each.kind === 3 ? [] : [name % 2 === 0 ? "even" : "odd"]
+        const weight = each.kind
+        const before = forget(name)
+        if (before !== undefined) expected.push([keyOf(name), before.value, "replaced"])
+        const end = now + span.max
+        model.set(name, {
+          value: written,
+          idle: span.idle,
+          end,
+          deadline: Math.min(now + span.idle, end),
+          tags,
+          weight
+        })
+        store.put(keyOf(name), written, span, now, { tags, weight })
+        if (model.size > capacity) {
+          const [oldest] = model.keys()
+          const gone = oldest === undefined ? undefined : forget(oldest)
+          expected.push([keyOf(oldest ?? -1), gone?.value, "evicted"])
+        }
+      }
+    } else if (each.do === "remove") {
+      for (const name of namesIn(each.range)) {
+        const before = forget(name)
+        if (before !== undefined) expected.push([keyOf(name), before.value, "invalidated"])
+        store.remove(keyOf(name))
+      }
+    } else if (each.do === "use") {
+      for (const name of namesIn(each.range)) {
+        const slot = store.entries.get(keyOf(name))
+        const held = forget(name)
+        expect(slot === undefined).toBe(held === undefined)
+        if (slot === undefined || held === undefined) continue
+        const isHit = store.use(slot, now)
+        expect(isHit).toBe(now < held.deadline)
+        if (!isHit) expected.push([keyOf(name), held.value, "expired"])
+        else model.set(name, { ...held, deadline: Math.min(now + held.idle, held.end) })
+      }
+    } else if (each.do === "tag") {
+      for (const [name, held] of [...model]) {
+        if (!held.tags.includes(each.tag)) continue
+        model.delete(name)
+      }
+      store.invalidateTag(each.tag, now)
+      told.length = 0
+    } else if (each.do === "retime") {
+      for (const name of namesIn(each.range)) {
+        const held = model.get(name)
+        const slot = store.peek(keyOf(name), now)
+        expect(slot === undefined).toBe(held === undefined || held.deadline <= now)
+        if (held === undefined || slot === undefined) continue
+        model.set(name, { ...held, idle: 700, end: now + 900, deadline: now + 700 })
+        store.retime(slot, { idle: 700, max: 900 }, now)
+      }
+    } else if (each.do === "wait") {
+      now += each.millis
+      while (!store.sweep(now, 7));
+      for (const [name, held] of [...model]) {
+        if (held.deadline <= now && store.entries.get(keyOf(name)) === undefined) model.delete(name)
+      }
+      told.length = 0
+    } else if (each.do === "settle") store.entries.settle(each.steps)
+    else if (each.do === "size") {
+      for (const [name, held] of [...model]) if (held.deadline <= now) model.delete(name)
+      expect(store.size(now)).toBe(model.size)
+      told.length = 0
+    } else if (each.do === "clear") {
+      model.clear()
+      store.clear()
+      told.length = 0
+    } else store = store.handOver()
+    expect(told).toEqual(expected)
+    told.length = 0
+    const seen = new Map(
+      store.list(now, (slot, _, { entries }) => [
+        JSON.stringify(entries.keyOf(slot)),
+        [entries.valueOf(slot), entries.deadlineOf(slot), entries.tags.of(slot)]
+      ])
+    )
+    expect(seen).toEqual(
+      new Map(live().map(([name, held]) => [JSON.stringify(keyOf(name)), [held.value, held.deadline, held.tags]]))
+    )
+    expect([store.entries.size, store.weight]).toEqual([
+      model.size,
+      [...model.values()].reduce((sum, { weight }) => sum + weight, 0)
+    ])
+    expect(store.entries.expiry.count()).toBe(
+      [...model.values()].filter(({ deadline }) => deadline < Number.POSITIVE_INFINITY).length
+    )
+    expect(policy?.walk() ?? 0).toBe(policy === undefined ? 0 : model.size)
+  }
+  expect(store.entries.settle(Number.POSITIVE_INFINITY)).toBe(true)
+  expect(store.entries.room).toBeLessThanOrEqual(Math.max(16, 4 * model.size))
+  // In the end they leave in the order of their last use.
+  if (policy instanceof Recency) {
+    for (const name of model.keys()) {
+      const victim = policy.victim()
+      expect(victim === undefined ? undefined : store.entries.keyOf(victim)).toEqual(keyOf(name))
+      store.remove(keyOf(name))
+    }
+  }
+}
+
+describe("a store in columns agrees with a list", () => {
+  const steps = FastCheck.array(step, { maxLength: 30 })
+
+  it("without a bound", () => {
+    FastCheck.assert(
+      FastCheck.property(steps, (steps) => agree(undefined, steps)),
+      { numRuns: 100 }
+    )
+  })
+
+  it("of the most recently used, in their order", () => {
+    FastCheck.assert(
+      FastCheck.property(steps, FastCheck.integer({ min: 1, max: 200 }), (steps, capacity) =>
+        agree(new Recency(capacity), steps)
+      ),
+      { numRuns: 100 }
+    )
+  })
+
+  it("with room for all of them in W-TinyLFU", () => {
+    FastCheck.assert(
+      FastCheck.property(steps, (steps) => agree(new TinyLfu(300), steps)),
+      { numRuns: 100 }
+    )
+  })
+})
+
+describe("through tides of writing and removing, a store agrees with a list", () => {
+  const tides = function* (seed: number): Generator<Step> {
+    let random = seed
+    const below = (most: number): number => {
+      random = (Math.imul(random, 1_664_525) + 1_013_904_223) | 0
+      return (random >>> 8) % most
+    }
+    for (let turn = 0; turn < 2_000; turn += 1) {
+      const isFlood = turn % 100 < 30
+      const range = { from: below(300), length: 1 + below(isFlood ? 40 : 20) }
+      const kind = below(20)
+      if (kind < 10) yield isFlood ? { do: "put", range, kind: below(4) } : { do: "remove", range }
+      else if (kind < 12) yield { do: "put", range: { ...range, length: 1 + below(3) }, kind: below(4) }
+      else if (kind < 16) yield { do: "use", range }
+      else if (kind < 17) yield { do: "retime", range: { ...range, length: 1 + below(3) } }
+      else if (kind < 18) yield { do: "wait", millis: 1 + below(100) }
+      else yield { do: "settle", steps: below(20) }
+    }
+  }
+
+  it("without a bound", () => {
+    for (const seed of [1, 2, 3]) agree(undefined, tides(seed))
+  })
+
+  it("of the most recently used", () => {
+    for (const seed of [1, 2]) agree(new Recency(250), tides(seed))
+  })
+
+  it("of W-TinyLFU", () => {
+    agree(new TinyLfu(300), tides(1))
+  })
+})
+
+describe("room", () => {
+  it("is given back, while more is written and removed", () => {
+    const policy = new TinyLfu<number>(100_000)
+    const store = new Store<number, number, never>(policy)
+    const forever = { idle: Number.POSITIVE_INFINITY, max: Number.POSITIVE_INFINITY }
+    for (let key = 0; key < 100_000; key += 1) store.put(key, key, forever, 0)
+    expect(store.entries.room).toBe(100_001)
+    for (let key = 0; key < 99_000; key += 1) {
+      store.remove(key)
+      if (key % 10 === 0) store.put(-key, key, forever, 0)
+      if (key % 10 === 1) store.remove(1 - key)
+    }
+    while (!store.entries.settle(1));
+    expect([store.entries.size, policy.walk()]).toEqual([1_000, 1_000])
+    expect(store.entries.room).toBeLessThanOrEqual(4_000)
+    for (let key = 99_000; key < 100_000; key += 1) expect(store.held(key)).toBe(key)
+  })
+
+  it("that is needed again before it is given back stays", () => {
+    const store = new Store<number, number, never>(undefined)
+    const forever = { idle: Number.POSITIVE_INFINITY, max: Number.POSITIVE_INFINITY }
+    for (let key = 0; key < 1_024; key += 1) store.put(key, key, forever, 0)
+    // No more than a step for each: far from done.
+    for (let key = 0; key < 800; key += 1) store.dropOf(key)
+    store.entries.settle(10)
+    for (let key = 0; key < 800; key += 1) store.put(key, -key, forever, 0)
+    expect(store.entries.room).toBe(1_024)
+    for (let key = 0; key < 800; key += 1) expect(store.held(key)).toBe(-key)
+    for (let key = 800; key < 1_024; key += 1) expect(store.held(key)).toBe(key)
+  })
+})
