@@ -273,7 +273,7 @@ const compareClocks = (feed: Feed, client: SqlClient.SqlClient): Effect.Effect<v
     if (row !== undefined) feed.offset = row.now - (before + clock.unsafeCurrentTimeMillis()) / 2
   }).pipe(Effect.ignore)
 
-/** To a tenth of a microsecond, and not as `numeric`, which takes the server longer than all the rest of it. */
+/** With the server's time behind what was changed. */
 const NOTIFY = "select pg_notify($1, $2::text || (date_part('epoch', clock_timestamp()) * 1000)::bigint::text || '}')"
 
 /** In the transaction that is about to be committed. */
