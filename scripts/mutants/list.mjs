@@ -21,8 +21,8 @@ export const mutants = [
     "by delete does not bring the old value back",
     "a load publishes without asking whether it is still the key's load",
     "store.ts",
-    "    return this.loads.remove(load)\n  }\n\n  /** Writes what a load brought",
-    "    this.loads.remove(load)\n    return true\n  }\n\n  /** Writes what a load brought"
+    "    return this.loads.remove(load.key, load)\n  }\n\n  /** Writes what a load brought",
+    "    this.loads.remove(load.key, load)\n    return true\n  }\n\n  /** Writes what a load brought"
   ),
   mutant(
     "races.test.ts",
@@ -77,7 +77,7 @@ export const mutants = [
     "does not serve what was invalidated while the load was failing",
     "a failed load serves the old value without asking whether it is still there",
     "loader.ts",
-    "        if (store.stale(stale.key, this.service.now(fiber)) !== stale) return last\n",
+    "        if (stale === undefined) return last\n",
     ""
   ),
   // -- tags: stamps at the start and at the end -------------------------------------------------------------------------------------------------
@@ -133,8 +133,8 @@ export const mutants = [
     "tags.test.ts",
     "leaves nothing of a tag behind, however its entries went",
     "an entry that goes stays in the tags' index",
-    "store.ts",
-    "    if (this.tags.size > 0) this.tags.remove(entry)\n",
+    "entries.ts",
+    "    if (this.tags.size > 0) this.tags.remove(slot)\n",
     ""
   ),
   // -- lifetimes and the timer ------------------------------------------------------------------------------------------------------------------
@@ -143,15 +143,15 @@ export const mutants = [
     "ends exactly that long after the last read or write",
     "a value lives a millisecond too long",
     "store.ts",
-    "    if (now >= entry.deadline) {\n",
-    "    if (now > entry.deadline) {\n"
+    "    if (now >= deadline) {\n",
+    "    if (now > deadline) {\n"
   ),
   mutant(
     "commands.test.ts",
     "expire to an earlier time wakes the sweeper earlier",
     "the timer is not set anew for what ends earlier",
     "store.ts",
-    "    if (this.expiry.due < this.armed) this.wake?.()\n",
+    "    if (expiry.due < this.armed) this.wake?.()\n",
     ""
   ),
   mutant(
@@ -159,7 +159,7 @@ export const mutants = [
     "everything expired is out an eighth of its lifetime late at most",
     "what was renewed is not filed again",
     "expiry.ts",
-    "        else this.file(entry, now)\n",
+    "        else this.file(slot, now)\n",
     ""
   ),
   mutant(
@@ -183,16 +183,16 @@ export const mutants = [
     "never serves what delete has removed, before its expiry or after",
     "what is deleted is served for as long as what has expired",
     "store.ts",
-    '    this.drop(entry, "invalidated")\n',
-    "    entry.deadline = 0\n"
+    '    this.drop(slot, "invalidated")\n',
+    "    this.entries.deadlines[slot] = 0\n"
   ),
   // -- structure --------------------------------------------------------------------------------------------------------------------------------
   mutant(
     "interleavings.test.ts",
     "3 operations",
     "an entry that goes stays filed",
-    "store.ts",
-    "    this.expiry.unfile(entry)\n    if (this.tags.size > 0)",
+    "entries.ts",
+    "    this.expiry.unfile(slot)\n    if (this.tags.size > 0)",
     "    if (this.tags.size > 0)"
   ),
   mutant(
@@ -200,7 +200,7 @@ export const mutants = [
     "3 operations",
     "an entry that goes stays in the policy's order",
     "store.ts",
-    "    if (this.policy !== undefined) this.policy.remove(entry as BoundedEntry<K, V>)\n",
+    "    if (this.policy !== undefined) this.policy.remove(slot)\n",
     ""
   ),
   mutant(
@@ -224,7 +224,23 @@ export const mutants = [
     "bounds what all values weigh together, after every write",
     "the weight of what goes is not taken off",
     "store.ts",
-    "    if (this.policy !== undefined) this.weight -= (entry as BoundedEntry<K, V>).weight\n",
+    "    this.weight -= entries.weightOf(slot)\n    if (removed === undefined) {\n",
+    "    if (removed === undefined) {\n"
+  ),
+  mutant(
+    "entries.test.ts",
+    "without a bound",
+    "an entry that is moved to another slot stays filed under the one before",
+    "entries.ts",
+    "    this.expiry.move(from, to)\n",
+    ""
+  ),
+  mutant(
+    "entries.test.ts",
+    "of the most recently used",
+    "the policy is not told that an entry has moved",
+    "entries.ts",
+    "    this.beside?.move(from, to)\n",
     ""
   ),
   // -- waiting ----------------------------------------------------------------------------------------------------------------------------------
