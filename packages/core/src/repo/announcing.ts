@@ -1,6 +1,6 @@
 /** The one place where a write is announced: when its transaction has been committed, or at once where there is none. */
 import { Cause, Effect, Exit, Option } from "effect"
-import { type Changed, Changes, type OnEnd } from "./changes.js"
+import { type Changed, Changes, type CommitStatement, type OnEnd } from "./changes.js"
 import { type Database, foreignConnection } from "./database.js"
 import { commitFailure } from "./ending.js"
 import { foreignTransaction } from "./foreign.js"
@@ -50,16 +50,23 @@ export const before = (known: Keys): Keys => {
 /** What is sent together with a write that is a transaction by itself, and what became of both. */
 class Escort implements Company {
   readonly before = []
-  readonly behind: ReadonlyArray<Aside>
+  private readonly statements: ReadonlyArray<CommitStatement>
   private readonly ends: Array<(outcome: Outcome) => void> = []
   /** Until it was sent, nothing was done. */
   outcome: Outcome = "rolledBack"
   isRefused = false
 
-  constructor({ announcer, options }: Database, changes: Changes) {
-    this.behind = announcer
-      .commitStatements(changes, (listener) => this.ends.push(listener))
-      .map((statement) => asideOf(statement, options.prepare))
+  constructor(
+    private readonly database: Database,
+    changes: Changes
+  ) {
+    this.statements = database.announcer.commitStatements(changes, (listener) => this.ends.push(listener))
+  }
+
+  /** By the names they have when they are sent: what was prepared may have to be prepared anew. */
+  get behind(): ReadonlyArray<Aside> {
+    const { prepare } = this.database.options
+    return this.statements.map((statement) => asideOf(statement, prepare))
   }
 
   readonly told = (error: Error | null | undefined): void => {

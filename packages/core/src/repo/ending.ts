@@ -12,6 +12,7 @@ import { command, commitWith, discard, NotCommitted, outsideReason } from "./dri
 import type { Frame, Outcome, Registration } from "./frame.js"
 import type { Restore } from "./lending.js"
 import { asideOf } from "./pipeline.js"
+import { forgetPrepared, isStale } from "./prepared.js"
 import {
   CommitFailed,
   SerializationFailure,
@@ -124,6 +125,8 @@ const committed = (frame: Frame, ends: Array<(outcome: Outcome) => void>): Effec
       if (answer instanceof ServerAnswer && (answer.code === undefined || isConnectionProblem(answer)))
         return Effect.succeed(commitFailure(error.error))
       const failure = statementError(error.error, announcement)
+      // For the next one: this transaction cannot be gone on with.
+      if (isStale(answer instanceof ServerAnswer ? answer.code : undefined, answer.message)) forgetPrepared()
       return Effect.map(
         rollback(frame),
         // What was swallowed before is that transaction's failure.

@@ -337,6 +337,33 @@ describe("Announcement.withCommit", () => {
       })
     )
 
+    it.scoped("is prepared anew where a program has thrown away what its connection had prepared", () =>
+      Effect.gen(function* () {
+        yield* fixture
+        const { config } = yield* PgClient.PgClient
+        const context = yield* Layer.build(
+          Repo.layer().pipe(Layer.provideMerge(PgClient.layer({ ...config, maxConnections: 1 })))
+        )
+        yield* Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          yield* telling()
+          const writes = [
+            Repo.update(Rooms, 1, { name: "x" }),
+            Repo.insert(Rooms, { id: 3, name: "c" }),
+            Repo.delete(Rooms, 3),
+            Repo.transact(Repo.update(Rooms, 2, { name: "y" }), { retry: { times: 1, base: 1 } })
+          ]
+          for (const write of writes) yield* write
+          yield* Repo.delete(Rooms, 1)
+          for (const write of [Repo.insert(Rooms, { id: 1, name: "a" }), ...writes]) {
+            yield* sql`deallocate all`
+            yield* write
+          }
+        }).pipe(Effect.provide(context))
+        expect(yield* names).toBe("1 x,2 y")
+      })
+    )
+
     it.scoped("leaves a write in the kind of transaction that its Repo was made for", () =>
       Effect.gen(function* () {
         const sql = yield* fixture
