@@ -88,7 +88,7 @@ describe("a table that is altered", () => {
             expect(yield* repo.all(Codes, { code: value })).toEqual([])
             for (const [id, at] of sent.entries()) yield* repo.insert(Codes, { id: id + 2, code: value, at })
             expect((yield* repo.all(Codes, { code: value })).map(({ id }) => id)).toEqual([2, 3])
-            }
+          }
         })
     )
 
