@@ -6,14 +6,17 @@
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as HashSet from "effect/HashSet"
-import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
-import { Tracker } from "./linking.js"
+import { Tracker, untrackedRefs } from "./linking.js"
 import type { ExitClass } from "./machine.js"
 import { ChildDown, InstanceDied, type SupervisorShutdown } from "./SupervisionError.js"
 import type { TreeNode } from "./TreeNode.js"
@@ -176,6 +179,36 @@ export class Instance {
   }
 }
 
+/** The time that a caller waits, in a fiber that is nobody's: one for all its waiting, however often it looks. */
+class Timer {
+  isOver = false
+  /** Told when it is over. */
+  onOver: (() => void) | undefined
+  private isCancelled = false
+  private readonly fiber: Fiber.RuntimeFiber<void>
+
+  constructor(caller: Fiber.RuntimeFiber<unknown, unknown>, sleep: Effect.Effect<void>) {
+    const runtime = Runtime.make({
+      context: Context.empty(),
+      // Also for a caller that has been interrupted, and waits where it does not hear that.
+      fiberRefs: FiberRefs.delete(caller.getFiberRefs(), FiberRef.interruptedCause),
+      runtimeFlags: Runtime.defaultRuntimeFlags
+    })
+    this.fiber = Runtime.runFork(runtime, sleep, { updateRefs: untrackedRefs })
+    this.fiber.addObserver(() => {
+      if (this.isCancelled) return
+      this.isOver = true
+      this.onOver?.()
+    })
+  }
+
+  cancel(): void {
+    this.isCancelled = true
+    this.onOver = undefined
+    if (!this.isOver) this.fiber.unsafeInterruptAsFork(FiberId.none)
+  }
+}
+
 /** What a call does while the child is down: fail at once, or wait so many milliseconds. */
 export type WhenDown = "fail" | number
 
@@ -273,20 +306,23 @@ export class Slot {
       return Effect.clockWith((clock) => {
         const now = Number(clock.unsafeCurrentTimeNanos() / 1_000_000n)
         const until = deadline ?? now + waited
-        const change = this.until(() =>
-          this.current === undefined && this.gone === undefined ? endless() : Effect.void
+        const timer = new Timer(caller, clock.sleep(Duration.millis(Math.max(0, until - now))))
+        const change = this.until(
+          () => (this.current === undefined && this.gone === undefined && !timer.isOver ? endless() : Effect.void),
+          timer
         )
-        // Also for a caller in an uninterruptible region: otherwise the timeout could not take the wait back.
-        const bounded = Effect.timeoutOption(Effect.interruptible(change), Math.max(0, until - now))
-        const done =
-          wait === undefined
-            ? bounded
-            : Effect.ensuring(
-                bounded,
-                Effect.sync(() => wait.end())
-              )
-        return Effect.flatMap(done, (end) =>
-          Option.isSome(end) ? this.whenUp(use, until) : Effect.die(new ChildDown({ path: this.path, waited }))
+        // One that is down again when this caller has its turn costs no more than another look.
+        const settled: Effect.Effect<void> = Effect.flatMap(change, () =>
+          this.current === undefined && this.gone === undefined && !timer.isOver ? settled : Effect.void
+        )
+        const end = (): void => {
+          timer.cancel()
+          wait?.end()
+        }
+        return Effect.flatMap(Effect.ensuring(settled, Effect.sync(end)), () =>
+          timer.isOver && this.current === undefined && this.gone === undefined
+            ? Effect.die(new ChildDown({ path: this.path, waited }))
+            : this.whenUp(use, until)
         )
       })
     })
@@ -296,14 +332,16 @@ export class Slot {
    * Waits until `look` finds something. Looking and listening are one step: a change between the two would be missed, and the
    * next may never come.
    */
-  until<A, E>(look: () => Effect.Effect<A, E> | undefined): Effect.Effect<A, E> {
+  until<A, E>(look: () => Effect.Effect<A, E> | undefined, timer?: Timer): Effect.Effect<A, E> {
     return Effect.async<A, E>((resume) => {
       let forget: () => void = () => {}
       const attempt = (): void => {
+        forget()
         const found = look()
         if (found !== undefined) resume(found)
         else forget = this.onChange(attempt)
       }
+      if (timer !== undefined) timer.onOver = attempt
       attempt()
       return Effect.sync(() => forget())
     })

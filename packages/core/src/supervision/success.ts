@@ -63,9 +63,17 @@ Ready.prototype = Object.create(prototype, {
       // biome-ignore lint/complexity/noArguments: whether there is one.
       return arguments.length === 0 ? lookedAt(this) : { done: true, value: this.effect_instruction_i0 }
     }
+  },
+  return: {
+    // A loop that is left after its element: the next one begins again.
+    value(this: object, value: unknown): IteratorResult<never, unknown> {
+      looked.delete(this)
+      return { done: true, value }
+    }
   }
 })
 
+/** Those that a loop has had its element of. */
 const looked = new WeakSet<object>()
 
 /** As one of Effect's own looks to a loop: it has one element. */

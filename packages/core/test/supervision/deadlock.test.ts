@@ -1,5 +1,17 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Schedule, type Scope, TestClock } from "effect"
+import {
+  Cause,
+  Context,
+  Deferred,
+  type Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Schedule,
+  type Scope,
+  TestClock
+} from "effect"
 import * as DynamicSupervisor from "../../src/supervision/DynamicSupervisor.js"
 import * as Supervised from "../../src/supervision/Supervised.js"
 import { ChildDown } from "../../src/supervision/SupervisionError.js"
@@ -360,4 +372,78 @@ describe("a call that waits for a child that is down", () => {
       }).pipe(Effect.scoped)
     })
   }
+
+  const gated = (gate: Effect.Effect<unknown>) => {
+    let builds = 0
+    return Layer.effect(
+      tagOf("s"),
+      Effect.gen(function* () {
+        const number = ++builds
+        if (number > 1) yield* gate
+        return { ask: Effect.sync(() => `asked ${number}`) }
+      })
+    ).pipe(
+      Supervised.layer({ id: "s", whenDown: { await: "1 second" } }),
+      SupervisionTree.layer({ name: "app", intensity: 100 })
+    )
+  }
+
+  it.scoped("needs one timer, however many instances come up and die before it has its turn", () =>
+    Effect.gen(function* () {
+      const gate = yield* Deferred.make<void>()
+      const context = yield* Layer.build(gated(Deferred.await(gate)))
+      const slot = Context.get(context, SupervisionTree.SupervisionTree).find("app/s")?.child.slot
+      const clock = yield* Effect.clock
+      let sleeps = 0
+      const counting = {
+        ...clock,
+        unsafeCurrentTimeNanos: () => clock.unsafeCurrentTimeNanos(),
+        sleep: (duration: Duration.Duration) =>
+          Effect.zipRight(
+            Effect.sync(() => sleeps++),
+            clock.sleep(duration)
+          )
+      }
+      yield* Effect.provide(crash("app/s"), context)
+      yield* settle
+      const call = yield* Effect.fork(Effect.withClock(Context.get(context, tagOf("s")).ask, counting))
+      yield* settle
+      // Told after the call, and before that has its turn.
+      const killer = slot?.until(() => {
+        if (slot.current === undefined || slot.current.number >= 10) return undefined
+        slot.current.exit({ exit: "abnormal", cause: Cause.die("at once") })
+        return undefined
+      })
+      yield* Effect.fork(killer ?? Effect.void)
+      yield* settle
+      yield* Deferred.succeed(gate, undefined)
+      expect([yield* Fiber.join(call), sleeps]).toEqual(["asked 10", 1])
+    })
+  )
+
+  it.scoped("is bounded also where its caller was interrupted, and hears nothing of that", () =>
+    Effect.gen(function* () {
+      const context = yield* Layer.build(gated(Effect.never))
+      yield* Effect.provide(crash("app/s"), context)
+      yield* settle
+      const begin = yield* Deferred.make<void>()
+      const { ask } = Context.get(context, tagOf("s"))
+      const ends: Array<Exit.Exit<string>> = []
+      const call = yield* Deferred.await(begin).pipe(
+        Effect.zipRight(Effect.exit(ask)),
+        Effect.map((end) => ends.push(end)),
+        Effect.uninterruptible,
+        Effect.fork
+      )
+      yield* settle
+      yield* Fiber.interruptFork(call)
+      yield* settle
+      yield* Deferred.succeed(begin, undefined)
+      yield* settle
+      expect(ends).toEqual([])
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.await(call)
+      expect(ends.map((end) => Exit.isFailure(end) && Cause.squash(end.cause) instanceof ChildDown)).toEqual([true])
+    })
+  )
 })
