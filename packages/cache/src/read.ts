@@ -63,14 +63,18 @@ class Read<K, V, E, A, X> {
   constructor(
     readonly reader: Reader<K, V, E, A, X>,
     readonly key: K,
-    /** The call through a supervised handle that this answers, if there was one, and its argument. */
-    private readonly origin?: Supervised.Origin,
-    private readonly argument?: unknown
+    /** The call through a supervised handle that this answers, if there was one. */
+    private readonly origin?: Supervised.Origin
   ) {}
+
+  /** What that call was given: the key, where it was the cache itself that was called. */
+  protected get argument(): unknown {
+    return this.key
+  }
 
   /** The same read, which asks the next instance once that of now has ended. One that has an origin is wrapped by the next one. */
   [Supervised.OriginTypeId](origin: Supervised.Origin, argument: unknown): Read<K, V, E, A, X> | undefined {
-    return this.origin === undefined ? new Read(this.reader, this.key, origin, argument) : undefined
+    return this.origin === undefined ? new AnsweringRead(this.reader, this.key, origin, argument) : undefined
   }
 
   /** This, as what it is to everybody else. */
@@ -165,6 +169,22 @@ class Read<K, V, E, A, X> {
   }
 }
 
+/** A read with which something else than the cache has answered a call through a supervised handle. */
+class AnsweringRead<K, V, E, A, X> extends Read<K, V, E, A, X> {
+  constructor(
+    reader: Reader<K, V, E, A, X>,
+    key: K,
+    origin: Supervised.Origin,
+    private readonly given: unknown
+  ) {
+    super(reader, key, origin)
+  }
+
+  protected override get argument(): unknown {
+    return this.given
+  }
+}
+
 /** A read that brings its own load. */
 class LoadingRead<K, V, E> extends Read<K, V, E, V, E> {
   constructor(
@@ -234,7 +254,7 @@ const orMissing = <K, V, E>({ settings: { missing, name } }: Service<K, V, E>, k
 const reading = <K, V, E, A, X>(reader: Reader<K, V, E, A, X>): ((key: K) => Effect.Effect<A, X>) =>
   Object.assign((key: K) => new Read(reader, key).effect, {
     // The argument is that of the function, so it is a key.
-    [Supervised.OriginTypeId]: (origin: Supervised.Origin, key: unknown) => new Read(reader, key as K, origin, key)
+    [Supervised.OriginTypeId]: (origin: Supervised.Origin, key: unknown) => new Read(reader, key as K, origin)
   })
 
 /** The reads of a cache: each makes an effect and does nothing else. */
