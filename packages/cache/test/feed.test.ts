@@ -63,10 +63,10 @@ describe("a message", () => {
     expect(stringify.mock.calls.length).toBeLessThan(1000)
     stringify.mockRestore()
     const told = decode(sent(head))
-    if ("problem" in told || told.changes === "all") throw new Error("all of them were folded into one")
-    expect(told.changes.map(({ table }) => table)).toEqual(wide.map(({ table }) => table))
+    const kept = "problem" in told || told.changes === "all" ? [] : told.changes
+    expect(kept.map(({ table }) => table)).toEqual(wide.map(({ table }) => table))
     const sizes = (isKept: boolean) =>
-      wide.filter((_, n) => (told.changes[n]?.keys !== "all") === isKept).map(({ keys }) => keys.length)
+      wide.filter((_, n) => (kept[n]?.keys !== "all") === isKept).map(({ keys }) => keys.length)
     expect(sizes(true).length).toBeGreaterThan(0)
     expect(Math.max(...sizes(true))).toBeLessThanOrEqual(Math.min(...sizes(false)))
     const few = { schema: undefined, table: "few", keys: [1] }
