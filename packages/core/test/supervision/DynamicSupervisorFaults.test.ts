@@ -2,13 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, type Fiber, FiberId, FiberRef, Logger, TestClock } from "effect"
 import * as fc from "effect/FastCheck"
 import * as DynamicSupervisor from "../../src/supervision/DynamicSupervisor.js"
-
-/** How one instance behaves: its build, its worker, and its finalizer. */
-interface Life {
-  readonly build: "ok" | "slow" | "fail" | "ignore" | "hang" | "cannot be interrupted"
-  readonly worker: "none" | "lives" | "crashes soon" | "crashes later" | "ends" | "ignores interruption"
-  readonly finalizer: "ok" | "slow" | "hang" | "dies"
-}
+import { type Life, Lives } from "./lives.js"
 
 interface Schedule {
   readonly intensity: number
@@ -65,9 +59,7 @@ const schedules: fc.Arbitrary<Schedule> = fc.record({
 
 const play = (schedule: Schedule) =>
   Effect.gen(function* () {
-    const release = yield* Deferred.make<void>()
-    const acquired = new Set<string>()
-    const finalized: Array<string> = []
+    const all = new Lives()
     const instances: Record<number, number> = {}
     let alive = 0
     const counted = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -83,33 +75,11 @@ const play = (schedule: Schedule) =>
         const name = `${c}.${n}`
         const lives = schedule.children[c % schedule.children.length] ?? []
         const now = lives[n % lives.length] ?? { build: "ok", worker: "lives", finalizer: "ok" }
-        yield* Effect.acquireRelease(
-          Effect.sync(() => acquired.add(name)),
-          () =>
-            Effect.zipRight(
-              Effect.sync(() => finalized.push(name)),
-              {
-                ok: Effect.void,
-                slow: Effect.sleep("50 millis"),
-                hang: Deferred.await(release),
-                dies: Effect.die("finalizer")
-              }[now.finalizer]
-            )
-        )
-        if (now.build === "slow") yield* Effect.sleep("100 millis")
-        if (now.build === "fail") return yield* Effect.die("build")
+        yield* all.acquire(name, now.finalizer)
         if (now.build === "ignore") return yield* new DynamicSupervisor.Ignored({})
-        if (now.build === "hang") return yield* Effect.never
-        if (now.build === "cannot be interrupted") yield* Effect.uninterruptible(Deferred.await(release))
-        const worker = {
-          none: undefined,
-          lives: Effect.never,
-          "crashes soon": Effect.zipRight(Effect.yieldNow(), Effect.die("worker")),
-          "crashes later": Effect.zipRight(Effect.sleep("100 millis"), Effect.die("worker")),
-          ends: Effect.interrupt,
-          "ignores interruption": Effect.uninterruptible(Deferred.await(release))
-        }[now.worker]
-        if (worker !== undefined) yield* (n % 2 === 0 ? Effect.forkScoped : Effect.forkDaemon)(counted(worker))
+        yield* all.build(now.build)
+        if (now.worker !== "none")
+          yield* (n % 2 === 0 ? Effect.forkScoped : Effect.forkDaemon)(counted(all.worker(now.worker)))
         return { ask: Effect.as(Effect.sleep("10 millis"), name) }
       })
     const calls: Array<Fiber.RuntimeFiber<unknown, unknown>> = []
@@ -153,12 +123,11 @@ const play = (schedule: Schedule) =>
     expect(running.unsafePoll(), "the supervisor closed").not.toBe(null)
     yield* TestClock.adjust("1 second")
     for (const call of calls) expect(call.unsafePoll(), "a call was answered").not.toBe(null)
-    expect(new Set(finalized).size, "no finalizer ran twice").toBe(finalized.length)
     // What was left to itself can go now: then nothing is left.
-    yield* Deferred.succeed(release, undefined)
+    yield* Deferred.succeed(all.release, undefined)
     yield* TestClock.adjust("1 second")
     expect(alive, "no worker is left").toBe(0)
-    expect(new Set(finalized), "every finalizer ran").toEqual(acquired)
+    expect(all.problem).toBe(undefined)
   }).pipe(Effect.withMaxOpsBeforeYield(schedule.maxOps))
 
 const alive: Life = { build: "ok", worker: "lives", finalizer: "ok" }

@@ -4,14 +4,8 @@ import { describe, expect, it } from "vitest"
 import * as Supervised from "../../src/supervision/Supervised.js"
 import { ChildDown, InstanceDied, SupervisorShutdown } from "../../src/supervision/SupervisionError.js"
 import * as SupervisionTree from "../../src/supervision/SupervisionTree.js"
+import { type Life, Lives } from "./lives.js"
 import { Simulation } from "./simulation.js"
-
-/** How one instance behaves: its build, its worker, and its finalizer. */
-interface Life {
-  readonly build: "ok" | "slow" | "fail" | "hang"
-  readonly worker: "lives" | "crashes soon" | "crashes later" | "ignores interruption"
-  readonly finalizer: "ok" | "slow" | "hang" | "dies"
-}
 
 interface Node {
   readonly lives: ReadonlyArray<Life>
@@ -85,9 +79,7 @@ const schedules: fc.Arbitrary<Script> = fc.record({
 /** Plays a schedule from beginning to end, and says what is wrong with what it has led to. */
 const play = (schedule: Script): string | undefined => {
   const simulation = new Simulation()
-  const release = Effect.runSync(Deferred.make<void>())
-  const acquired = new Set<string>()
-  const finalized: Array<string> = []
+  const all = new Lives()
   const calls: Array<Fiber.RuntimeFiber<unknown, unknown>> = []
   const paths: Array<string> = []
 
@@ -107,36 +99,15 @@ const play = (schedule: Script): string | undefined => {
         const now = lives[n % lives.length] ?? ok
         // The first build has to succeed, or there is no tree to speak of.
         const build = n === 0 ? "ok" : now.build
-        // In one step: an interrupt must not come in between.
-        yield* Effect.acquireRelease(
-          Effect.sync(() => acquired.add(name)),
-          () =>
-            Effect.zipRight(
-              Effect.sync(() => finalized.push(name)),
-              {
-                ok: Effect.void,
-                slow: Effect.sleep("50 millis"),
-                hang: Deferred.await(release),
-                dies: Effect.die("finalizer")
-              }[now.finalizer]
-            )
-        )
+        yield* all.acquire(name, now.finalizer)
         const before = Context.GenericTag<Ask>(path.replace(/\d+$/, (index) => String(Number(index) - 1)))
         if (reads)
           yield* Effect.flatMap(
             Effect.serviceOption(before),
             Option.match({ onNone: () => Effect.void, onSome: (it) => Effect.exit(it.now) })
           )
-        if (build === "slow") yield* Effect.sleep("100 millis")
-        if (build === "fail") return yield* Effect.die("build")
-        if (build === "hang") return yield* Effect.never
-        const worker = {
-          lives: Effect.never,
-          "crashes soon": Effect.zipRight(Effect.yieldNow(), Effect.die("worker")),
-          "crashes later": Effect.zipRight(Effect.sleep("100 millis"), Effect.die("worker")),
-          "ignores interruption": Effect.uninterruptible(Deferred.await(release))
-        }[now.worker]
-        yield* (n % 2 === 0 ? Effect.forkScoped : Effect.forkDaemon)(worker)
+        yield* all.build(build)
+        if (now.worker !== "none") yield* (n % 2 === 0 ? Effect.forkScoped : Effect.forkDaemon)(all.worker(now.worker))
         return { ask: Effect.as(Effect.sleep("10 millis"), name), now: Effect.void }
       })
     )
@@ -204,12 +175,9 @@ const play = (schedule: Script): string | undefined => {
       if (!isExpected) return `a call ended with ${exit.cause}`
     }
     // What was left to itself can go now: then nothing is left.
-    yield* Deferred.succeed(release, undefined)
+    yield* Deferred.succeed(all.release, undefined)
     yield* Effect.sleep("40 seconds")
-    if (new Set(finalized).size !== finalized.length) return `a finalizer ran twice: ${finalized}`
-    const missing = Array.from(acquired).filter((name) => !finalized.includes(name))
-    if (missing.length > 0) return `the finalizers of ${missing} never ran`
-    return undefined
+    return all.problem
   }).pipe(Effect.withMaxOpsBeforeYield(schedule.maxOps), Effect.provide(Logger.remove(Logger.defaultLogger)))
   const exit = simulation.run(story)
   if (Exit.isFailure(exit)) return String(exit.cause)
