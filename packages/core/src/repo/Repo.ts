@@ -12,13 +12,14 @@
  * @since 0.1.0
  */
 import { SqlClient } from "@effect/sql"
-import { Context, Effect, Layer, type Option } from "effect"
+import { Effect, Layer, type Option } from "effect"
 import { CurrentInstance } from "../supervision/currentinstance.js"
 import type { Associations } from "./association.js"
 import type { Transaction } from "./frame.js"
 import { provided } from "./provided.js"
 import type { InvalidInput, MultipleResults, NotFound, StatementError } from "./RepoError.js"
 import {
+  asking,
   type Condition,
   type Found,
   type Inserted,
@@ -29,8 +30,7 @@ import {
   type Preloaded,
   type ReadContext,
   type ReadFailure,
-  Repo,
-  type Service,
+  type Repo,
   type Where,
   type WriteError
 } from "./repository.js"
@@ -139,13 +139,6 @@ export {
 } from "./statementtimes.js"
 export { delete, deleteAll, insertAll, modify, restore, update, updateAll, upsert } from "./writes.js"
 
-/** What `Effect.flatMap(Repo, …)` does, in two steps less: reads by key are what a program has most of. */
-const asking = <A, E, R>(call: (repo: Service) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Repo> =>
-  Effect.withFiberRuntime((fiber) =>
-    // Sound: the Repo is among what the effect says it needs.
-    call(Context.get(fiber.currentContext as Context.Context<Repo>, Repo))
-  )
-
 /**
  * The row with that key, or none. A key that does not fit its field is no row's key: none, without asking the database.
  *
@@ -192,7 +185,7 @@ export const getBy = <T extends Table.Any, const O extends ReadOptions = NoOptio
   Option.Option<Found<T, O>>,
   MultipleResults<T["name"]> | ReadFailure<T, O>,
   Repo | ReadContext<T, O>
-> => Effect.flatMap(Repo, (repo) => repo.getBy(table, where, options))
+> => asking((repo) => repo.getBy(table, where, options))
 
 /**
  * The one row whose fields have these values; fails with `NotFound` when there is none and with `MultipleResults` when there are more. Takes the
@@ -209,7 +202,7 @@ export const fetchBy = <T extends Table.Any, const O extends ReadOptions = NoOpt
   Found<T, O>,
   NotFound<T["name"]> | MultipleResults<T["name"]> | ReadFailure<T, O>,
   Repo | ReadContext<T, O>
-> => Effect.flatMap(Repo, (repo) => repo.fetchBy(table, where, options))
+> => asking((repo) => repo.fetchBy(table, where, options))
 
 /**
  * The one row that a condition holds for, or none; fails with `MultipleResults` when there are more, of which two at most are fetched. Takes the options
@@ -226,7 +219,7 @@ export const one = <T extends Table.Any, const O extends ReadOptions = NoOptions
   Option.Option<Found<T, O>>,
   MultipleResults<T["name"]> | ReadFailure<T, O>,
   Repo | ReadContext<T, O>
-> => Effect.flatMap(Repo, (repo) => repo.one(table, condition, options))
+> => asking((repo) => repo.one(table, condition, options))
 
 /**
  * All rows, or those that a condition holds for: equalities (`{ city: "Berlin" }`, `{ id: [1, 2] }`, `{ leftAt: null }`) or a fragment of @effect/sql,
@@ -243,7 +236,7 @@ export const all = <T extends Table.Any, const O extends ReadOptions = NoOptions
   condition?: Condition<T>,
   options?: O
 ): Effect.Effect<ReadonlyArray<Found<T, O>>, ReadFailure<T, O>, Repo | ReadContext<T, O>> =>
-  Effect.flatMap(Repo, (repo) => repo.all(table, condition, options))
+  asking((repo) => repo.all(table, condition, options))
 
 /**
  * Rows, one or many, with the rows of other tables that belong to them: one query for each association, whatever the number of rows, and for
@@ -279,7 +272,7 @@ export const preload = <
   rows: Rows,
   associations: A
 ): Effect.Effect<Preloaded<Rows, A>, PreloadError<T, A>, Repo | PreloadContext<T, A>> =>
-  Effect.flatMap(Repo, (repo) => repo.preload(table, rows, associations))
+  asking((repo) => repo.preload(table, rows, associations))
 
 /**
  * Whether there is any row, or any that a condition holds for. Runs no hooks.
@@ -291,8 +284,7 @@ export const exists = <T extends Table.Any>(
   table: T,
   condition?: Condition<T>,
   options?: CountOptions
-): Effect.Effect<boolean, StatementError, Repo> =>
-  Effect.flatMap(Repo, (repo) => repo.exists(table, condition, options))
+): Effect.Effect<boolean, StatementError, Repo> => asking((repo) => repo.exists(table, condition, options))
 
 /**
  * The number of rows, or of those that a condition holds for: of those that {@link all} would give, when it is a fragment with a `limit`. Runs no hooks.
@@ -304,7 +296,7 @@ export const count = <T extends Table.Any>(
   table: T,
   condition?: Condition<T>,
   options?: CountOptions
-): Effect.Effect<number, StatementError, Repo> => Effect.flatMap(Repo, (repo) => repo.count(table, condition, options))
+): Effect.Effect<number, StatementError, Repo> => asking((repo) => repo.count(table, condition, options))
 
 /**
  * Inserts a row and returns it as the database holds it. Fields that have a default, in the model or in the database, may be left out. A value that does
@@ -353,7 +345,7 @@ export const insert = <T extends Table.Any, const O extends InsertOptions<T> = N
   Inserted<T, O>,
   InvalidInput<T["name"]> | WriteError<T, "insert">,
   Repo | Table.HookContext<T, "insert">
-> => Effect.flatMap(Repo, (repo) => repo.insert(table, row, options))
+> => asking((repo) => repo.insert(table, row, options))
 
 /**
  * Runs an effect on one connection, without a transaction: statements of the Repo, those written by hand, and whole transactions take turns on it. For
@@ -383,7 +375,7 @@ export const insert = <T extends Table.Any, const O extends InsertOptions<T> = N
  * ```
  */
 export const session = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | StatementError, R | Repo> =>
-  Effect.flatMap(Repo, (repo) => repo.session(self))
+  asking((repo) => repo.session(self))
 
 /**
  * Runs an effect in a transaction: it is committed when the effect succeeds, and rolled back when it fails, dies or is interrupted. Inside of
@@ -404,7 +396,7 @@ export const transact: {
   ): Effect.Effect<A, E | TransactError | TimeoutError<O>, Exclude<R, Transaction> | Repo>
 } = (first?: unknown, options?: TransactOptions): never => {
   const run = (self: Effect.Effect<unknown, unknown, unknown>, chosen: TransactOptions) =>
-    Effect.flatMap(Repo, (repo) => repo.transact(self, chosen))
+    asking((repo) => repo.transact(self, chosen))
   // Sound: the two signatures above are told apart by their first argument, and `run` keeps the types of what it is given.
   return (
     Effect.isEffect(first)

@@ -1,6 +1,6 @@
 /** The Repo's service: its tag, and what it promises. */
 import type { SqlError, Statement } from "@effect/sql"
-import { Context, type Effect, type Option, type Stream } from "effect"
+import { Context, Effect, type Option, type Stream } from "effect"
 import type { Aggregate, Aggregated, AggregateField } from "./aggregate.js"
 import type { Associations, Loaded } from "./association.js"
 import type { Everything } from "./bulk.js"
@@ -377,3 +377,10 @@ export interface Service {
  * @category tags
  */
 export class Repo extends Context.Tag("@effecto/core/Repo")<Repo, Service>() {}
+
+/** What `Effect.flatMap(Repo, …)` does, in two steps less. */
+export const asking = <A, E, R>(call: (repo: Service) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Repo> =>
+  Effect.withFiberRuntime((fiber) =>
+    // Sound: the Repo is among what the effect says it needs.
+    call(Context.get(fiber.currentContext as Context.Context<Repo>, Repo))
+  )

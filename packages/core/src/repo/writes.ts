@@ -1,9 +1,10 @@
 /** Writes of rows that are there, and of many rows: functions of `Repo`. */
-import { Effect } from "effect"
+import type { Effect } from "effect"
 import type { ConflictTarget, OnConflict } from "./onconflict.js"
 import type { QueryRows } from "./queryrows.js"
 import type { InvalidInput, NotFound, StatementError } from "./RepoError.js"
 import {
+  asking,
   type BulkOptions,
   type ChangedRow,
   type ChangeOptions,
@@ -13,7 +14,7 @@ import {
   type ModifyOptions,
   type NoOptions,
   type Predicate,
-  Repo,
+  type Repo,
   type StaleError,
   type WriteError,
   type Written
@@ -37,14 +38,14 @@ export const update = <T extends Table.Any, const O extends ChangeOptions = NoOp
   ChangedRow<T, O>,
   StaleError<T, O> | InvalidInput<T["name"]> | WriteError<T, "update">,
   Repo | Table.HookContext<T, "update">
-> => Effect.flatMap(Repo, (repo) => repo.update(table, target, patch, options))
+> => asking((repo) => repo.update(table, target, patch, options))
 
 const remove = <T extends Table.Any, const O extends ChangeOptions = NoOptions>(
   table: T,
   target: Table.Key<T> | Table.Row<T>,
   options?: O
 ): Effect.Effect<ChangedRow<T, O>, StaleError<T, O> | WriteError<T, "delete">, Repo | Table.HookContext<T, "delete">> =>
-  Effect.flatMap(Repo, (repo) => repo.delete(table, target, options))
+  asking((repo) => repo.delete(table, target, options))
 
 export {
   /**
@@ -69,7 +70,7 @@ export const restore = <T extends Table.SoftlyDeleted>(
   table: T,
   target: Table.Key<T> | Table.Row<T>
 ): Effect.Effect<Table.Row<T>, NotFound<T["name"]> | Table.ConstraintError<T> | StatementError, Repo> =>
-  Effect.flatMap(Repo, (repo) => repo.restore(table, target))
+  asking((repo) => repo.restore(table, target))
 
 /**
  * Changes a row by what it holds: reads it under a lock (`for no key update`), hands it to a function and writes the fields that gives, all in one transaction
@@ -114,7 +115,7 @@ export const modify = <T extends Table.Any, E, R, const O extends ModifyOptions 
   change: (row: Table.Row<T>) => Effect.Effect<Table.Update<T>, E, R>,
   options?: O
 ): Effect.Effect<Table.Row<T>, E | ModifyError<T, O>, Repo | ModifyContext<T, R>> =>
-  Effect.flatMap(Repo, (repo) => repo.modify(table, key, change, options))
+  asking((repo) => repo.modify(table, key, change, options))
 
 /**
  * Inserts a row, or changes the one that is there already: `Repo.insert` with an `onConflict` that replaces. `target` are the fields of the unique index
@@ -132,7 +133,7 @@ export const upsert = <T extends Table.Any>(
   InvalidInput<T["name"]> | WriteError<T, "insert">,
   Repo | Table.HookContext<T, "insert">
 > =>
-  Effect.flatMap(Repo, (repo) => {
+  asking((repo) => {
     // Sound: with an action that replaces, the result is the row.
     const onConflict = { action: "replace", ...conflict } as unknown as OnConflict<T>
     return repo.insert(table, row, { onConflict }) as Effect.Effect<
@@ -196,7 +197,7 @@ export const insertAll = <T extends Table.Any, const O extends InsertAllOptions<
   Written<T, O>,
   InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError | Table.HookError<T, "insertAll">,
   Repo | Table.HookContext<T, "insertAll">
-> => Effect.flatMap(Repo, (repo) => repo.insertAll(table, rows, options))
+> => asking((repo) => repo.insertAll(table, rows, options))
 
 /**
  * Changes the given fields of all rows that a condition holds for, in one statement: equalities of one field at least, a fragment, or `Repo.everything`.
@@ -215,7 +216,7 @@ export const updateAll = <T extends Table.Any, const O extends BulkOptions = NoO
   Written<T, O>,
   InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError | Table.HookError<T, "updateAll">,
   Repo | Table.HookContext<T, "updateAll">
-> => Effect.flatMap(Repo, (repo) => repo.updateAll(table, condition, patch, options))
+> => asking((repo) => repo.updateAll(table, condition, patch, options))
 
 /**
  * Deletes all rows that a condition holds for, in one statement, or marks them in a table with `softDelete`. Takes and gives what {@link updateAll}
@@ -232,4 +233,4 @@ export const deleteAll = <T extends Table.Any, const O extends BulkOptions = NoO
   Written<T, O>,
   Table.ConstraintError<T> | StatementError | Table.HookError<T, "deleteAll">,
   Repo | Table.HookContext<T, "deleteAll">
-> => Effect.flatMap(Repo, (repo) => repo.deleteAll(table, condition, options))
+> => asking((repo) => repo.deleteAll(table, condition, options))
