@@ -295,6 +295,14 @@ export const mutants = [
   ),
   mutant(
     "evicting.pg.test.ts",
+    "removes the key where nobody knows whether it was written",
+    "a write that may have been done before its connection was lost evicts nothing",
+    "transactions.ts",
+    'error.kind === "decode" || (error.kind === "connection" && !error.retryable)',
+    'error.kind === "decode"'
+  ),
+  mutant(
+    "evicting.pg.test.ts",
     "a load outside runs without the transaction that the cache was made in",
     "loads run in the transaction that the cache was made in",
     "service.ts",
@@ -414,6 +422,14 @@ export const mutants = [
     "feedtrigger.ts",
     " or not (",
     " or false and not ("
+  ),
+  mutant(
+    "feedtrigger.pg.test.ts",
+    "is told of by its name of now: renamed was called",
+    "a trigger tells of its table by the name that it had",
+    "feedtrigger.ts",
+    "tg_table_name, ",
+    "'called', "
   ),
   mutant(
     "feedtrigger.pg.test.ts",
