@@ -1,0 +1,56 @@
+/** Writes that are interrupted wherever they are: what is sent with them is there if and only if it is said to be. */
+import { Model, SqlClient } from "@effect/sql"
+import { describe, expect, layer } from "@effect/vitest"
+import { Effect, Fiber, Schema } from "effect"
+import * as Announcement from "../../src/repo/Announcement.js"
+import * as Repo from "../../src/repo/Repo.js"
+import * as Table from "../../src/repo/Table.js"
+import { EmbeddedPostgres } from "../../src/testing.js"
+import { pool } from "./pools.js"
+
+class Room extends Model.Class<Room>("Room")({
+  id: Model.GeneratedByApp(Schema.Number),
+  name: Schema.String
+}) {}
+const Rooms = Table.make(Room, { name: "rooms", key: "id" })
+
+const turn = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+
+describe("a write that is interrupted", () => {
+  layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
+    it.scoped("is told of if and only if that was committed, and leaves no connection behind", () =>
+      Effect.gen(function* () {
+        const outside = yield* SqlClient.SqlClient
+        const { repo, sql } = yield* pool(2)
+        yield* sql`create table rooms (id int primary key, name text not null)`
+        yield* sql`create table told (keys text not null)`
+        const ends: Array<string> = []
+        let made = 0
+        yield* Announcement.withCommit((changes, onEnd) => {
+          made += 1
+          onEnd((outcome) => ends.push(outcome))
+          return { text: "insert into told values ($1)", parameters: [JSON.stringify(changes)] }
+        }).pipe(Effect.provideService(Repo.Repo, repo))
+        for (let n = 0; n < 200; n += 1) {
+          const writes = [
+            repo.insert(Rooms, { id: n * 2, name: "a" }),
+            repo.update(Rooms, (n - (n % 3)) * 2, { name: "b" }),
+            repo.transact(repo.insert(Rooms, { id: n * 2 + 1, name: "a" }))
+          ]
+          const fibers = yield* Effect.forEach(writes, Effect.fork)
+          for (let step = 0; step < n % 7; step += 1) yield* step % 2 === 0 ? Effect.yieldNow() : turn
+          yield* Effect.forEach(fibers, Fiber.interrupt, { concurrency: "unbounded" })
+        }
+        const committed = ends.filter((outcome) => outcome === "committed").length
+        expect(yield* outside`select count(*)::int as n from told`).toEqual([{ n: committed }])
+        expect(committed).toBeGreaterThan(0)
+        expect([ends.length, ends.includes("unknown")]).toEqual([made, false])
+        // Both connections are there for others.
+        yield* Effect.scoped(Effect.zipRight(sql.reserve, sql.reserve))
+        expect(
+          yield* outside`select 1 from pg_stat_activity where state like 'idle in%' and datname = current_database()`
+        ).toEqual([])
+      })
+    )
+  })
+})
