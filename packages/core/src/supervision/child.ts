@@ -97,6 +97,9 @@ export class Child {
     this.runtime = onRead ? Runtime.make({ ...runtime, context: viewOf(runtime.context, onRead) }) : runtime
   }
 
+  /** What the first instance that was up has to give, and all later ones. */
+  offer: Offer = none
+
   /** No start is wanted until `want` is called as often. */
   unwant(): void {
     this.unwanted++
@@ -141,7 +144,8 @@ export class Child {
         return driven(build)
       })
       const fiber = this.forkIn(instance, noted as Effect.Effect<Exit.Exit<Context.Context<never>, unknown>>)
-      return Effect.flatMap(this.built(fiber), (exit): Effect.Effect<Exit.Exit<Instance, unknown>> => {
+      return Effect.flatMap(this.built(fiber), (built): Effect.Effect<Exit.Exit<Instance, unknown>> => {
+        const exit = this.offered(built)
         if (Exit.isFailure(exit)) {
           this.cause = exit.cause
           return Effect.as(this.close(instance, exit, fiber), Exit.failCause(exit.cause))
@@ -257,18 +261,38 @@ export class Child {
     }
   }
 
-  /** Handles for the services of the current instance, good for every later one. */
-  handles(instance: Instance): Context.Context<unknown> {
-    const handles = new Map<string, unknown>()
-    for (const [key, service] of instance.context.unsafeMap) {
-      // Those of a tree inside stand for its services to this instance, and not to others.
-      if (service instanceof Carrier) continue
-      const handle = Handle.make(this.slot, key, service)
-      handles.set(key, handle)
-      handles.set(carrierKey(key), new Carrier(this.slot, key, handle, undefined))
+  /** Makes the handles of the first instance. A service that throws when it is looked at, such as a Proxy that refuses, is a failed start. */
+  private offered(exit: Exit.Exit<Context.Context<never>, unknown>): Exit.Exit<Context.Context<never>, unknown> {
+    if (Exit.isFailure(exit) || this.starts > 0) return exit
+    try {
+      this.offer = offerOf(this.slot, exit.value)
+      return exit
+    } catch (defect) {
+      return Exit.die(defect)
     }
-    return Context.unsafeMake(handles)
   }
+}
+
+/** What a child gives to others: handles, good for every later instance, and the keys of the services that no handle can carry. */
+export interface Offer {
+  readonly handles: Context.Context<unknown>
+  readonly uncarried: ReadonlyArray<string>
+}
+
+const none: Offer = { handles: Context.unsafeMake(new Map()), uncarried: [] }
+
+const offerOf = (slot: Slot, context: Context.Context<never>): Offer => {
+  const handles = new Map<string, unknown>()
+  const uncarried: Array<string> = []
+  for (const [key, service] of context.unsafeMap) {
+    // Those of a tree inside stand for its services to this instance, and not to others.
+    if (service instanceof Carrier) continue
+    if (service !== undefined && !Handle.carries(service)) uncarried.push(key)
+    const handle = Handle.make(slot, key, service)
+    handles.set(key, handle)
+    handles.set(carrierKey(key), new Carrier(slot, key, handle, undefined))
+  }
+  return { handles: Context.unsafeMake(handles), uncarried }
 }
 
 /** How many turns of the scheduler to wait for a scope before a timer is started for it. */
@@ -300,9 +324,3 @@ const soon = <A, E>(
       scheduler.scheduleTask(tick, priority)
     })
   })
-
-/** The keys of the services of an instance that no handle can carry. */
-export const uncarried = (instance: Instance): ReadonlyArray<string> =>
-  Array.from(instance.context.unsafeMap)
-    .filter(([, service]) => service !== undefined && !(service instanceof Carrier) && !Handle.carries(service))
-    .map(([key]) => key)

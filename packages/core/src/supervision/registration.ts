@@ -8,7 +8,7 @@ import type * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import { problemOf } from "./backoff.js"
 import { carrierOf } from "./carrier.js"
-import { Child, type ChildSettings, uncarried } from "./child.js"
+import { Child, type ChildSettings } from "./child.js"
 import type { Slot } from "./instance.js"
 import * as Machine from "./machine.js"
 import * as Report from "./report.js"
@@ -126,8 +126,8 @@ export const register = <A, E, R>(
           const instance = child.instance
           if (reply === "ok" && instance !== undefined) {
             // Handles for what the layer provides: its type says which services those are.
-            const handles = child.handles(instance) as Context.Context<A>
-            resume(Effect.as(Report.uncarried(child.slot.path, uncarried(instance)), { child, handles }))
+            const handles = child.offer.handles as Context.Context<A>
+            resume(Effect.as(Report.uncarried(child.slot.path, child.offer.uncarried), { child, handles }))
           } else if (reply === "start_failed") resume(Effect.failCause(child.cause as Cause.Cause<E>))
           else resume(Effect.die(self.gone ?? duplicate(self.path, id)))
           told?.()

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Context, Effect, Effectable, Exit, Layer, Stream } from "effect"
+import { Cause, Context, Effect, Effectable, Exit, Layer, Stream } from "effect"
 import * as Supervised from "../../src/supervision/Supervised.js"
 import * as SupervisionTree from "../../src/supervision/SupervisionTree.js"
 import * as TestSupervision from "../../src/supervision/TestSupervision.js"
@@ -223,5 +223,24 @@ describe("a function that answers to any name", () => {
       expect([point.x, point instanceof it.Point, point instanceof Point]).toEqual([1, true, true])
       expect(Exit.isExit(point)).toBe(false)
     }).pipe(Effect.provide(childOf(Classes, () => ({ Point: new Proxy(Point, {}) }))))
+  })
+})
+
+describe("a service that throws when it is looked at", () => {
+  it.scoped("is a failed start of its child, and no defect of the tree", () => {
+    const Refusing = Context.GenericTag<{ readonly name: string }>("Refusing")
+    const refuses = new Error("do not look")
+    const service = new Proxy(
+      { name: "x" },
+      {
+        getOwnPropertyDescriptor: () => {
+          throw refuses
+        }
+      }
+    )
+    return Effect.gen(function* () {
+      const exit = yield* Effect.exit(Layer.build(childOf(Refusing, () => service)))
+      expect(Exit.isFailure(exit) && Cause.squash(exit.cause)).toBe(refuses)
+    })
   })
 })
