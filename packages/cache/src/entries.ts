@@ -199,6 +199,11 @@ export class Entries<K, V> {
     this.beside?.cut(FEWEST)
   }
 
+  /** Whether there is nothing to give back. */
+  get isSettled(): boolean {
+    return this.half === 0 && !this.isTooLarge && this.map.isSettled
+  }
+
   /** Takes so many steps towards giving back what is not needed any more, and says whether there is nothing left to do. */
   settle(limit: number): boolean {
     if (!this.map.settle(limit)) return false
@@ -282,6 +287,11 @@ export class Entries<K, V> {
 
   /** Moves the uppermost entry below. */
   private empty(): void {
+    // More has come than there is room for below. Nothing is moved up: the columns beside need not reach there.
+    if (this.lower === NONE) {
+      this.stop(this.upper)
+      return
+    }
     const from = this.bottom - 1
     this.bottom = from
     if (this.map.get(this.keyOf(from)) !== from) return

@@ -105,6 +105,11 @@ export class KeyMap<K, V> {
     if (this.hashed !== undefined) for (const bucket of this.hashed.values()) yield* bucket
   }
 
+  /** Whether no Map is being replaced by a smaller one. */
+  get isSettled(): boolean {
+    return this.moving === undefined
+  }
+
   /** Moves so many values out of a Map that is being replaced, and says whether there is none any more. */
   settle(limit: number): boolean {
     for (let moved = 0; this.moving !== undefined; moved += 1) {

@@ -207,7 +207,7 @@ export class Store<K, V, E> {
     const slot = this.entries.get(key)
     if (slot === undefined) return
     this.invalidate(slot)
-    this.entries.settle(SETTLED_AT_ONCE)
+    this.settle(SETTLED_AT_ONCE)
   }
 
   /** Takes the right to publish from the load of this key. */
@@ -229,7 +229,7 @@ export class Store<K, V, E> {
       if (now < this.entries.deadlineOf(slot)) count += 1
       this.invalidate(slot)
     }
-    this.entries.settle(tagged.length * SETTLED_AT_ONCE)
+    this.settle(tagged.length * SETTLED_AT_ONCE)
     for (const load of [...this.loads.values()]) {
       if (load.tags.includes(tag)) this.revoke(load.key)
       else if (load.mayHaveMore) load.shake(tag, this.turn)
@@ -254,6 +254,7 @@ export class Store<K, V, E> {
     const deadline = Math.min(now + span.idle, end)
     if (deadline <= now) {
       this.expire(slot)
+      this.settle(SETTLED_AT_ONCE)
       return
     }
     const { entries } = this
@@ -324,6 +325,11 @@ export class Store<K, V, E> {
     return Math.min(this.entries.expiry.due, this.absences.expiry.due)
   }
 
+  /** Whether there is no memory to give back. */
+  get isSettled(): boolean {
+    return this.entries.isSettled && this.absences.isSettled
+  }
+
   /** Removes what is expired, looking at `limit` entries at most; says whether it got to the end. */
   sweep(now: number, limit: number): boolean {
     return (
@@ -336,6 +342,11 @@ export class Store<K, V, E> {
 
   private readonly expired = (slot: Slot): void => this.expire(slot)
   private readonly forgotten = (slot: Slot): void => this.absences.remove(slot)
+
+  /** Takes so many steps towards giving memory back. What is left to do is the sweeper's: there may never be another step. */
+  private settle(limit: number): void {
+    if (!this.entries.settle(limit)) this.wake?.()
+  }
 
   private expire(slot: Slot): void {
     this.counters.expirations += 1
@@ -350,7 +361,7 @@ export class Store<K, V, E> {
   private drop(slot: Slot, cause: Cause): void {
     const { entries, removed } = this
     if (this.policy !== undefined) this.policy.remove(slot)
-    this.weight -= entries.weightOf(slot)
+    this.unweigh(slot)
     if (removed === undefined) {
       entries.remove(slot)
       return
@@ -375,7 +386,9 @@ export class Store<K, V, E> {
     if (there !== undefined) this.counters.replacements += 1
     if (deadline <= now || extra.weight > this.maxWeight) {
       // What was written in its place is not kept.
-      if (there !== undefined) this.drop(there, "replaced")
+      if (there === undefined) return
+      this.drop(there, "replaced")
+      this.settle(SETTLED_AT_ONCE)
       return
     }
     const slot = there ?? entries.add(key, value, deadline)
@@ -403,9 +416,14 @@ export class Store<K, V, E> {
     const { entries } = this
     const before = this.removed === undefined ? undefined : { key: entries.keyOf(slot), value: entries.valueOf(slot) }
     entries.unfile(slot)
-    this.weight -= entries.weightOf(slot)
+    this.unweigh(slot)
     entries.put(slot, key, value, deadline)
     return before
+  }
+
+  /** Sums of fractions are not quite what they should be: what is left of that goes with the last entry. */
+  private unweigh(slot: Slot): void {
+    this.weight = this.entries.size === 1 ? 0 : this.weight - this.entries.weightOf(slot)
   }
 
   private evict(policy: Policy<K>): void {
@@ -414,6 +432,7 @@ export class Store<K, V, E> {
       if (victim === undefined) return
       this.counters.evictions += 1
       this.drop(victim, "evicted")
+      this.settle(SETTLED_AT_ONCE)
     }
   }
 

@@ -1,5 +1,6 @@
 /**
- * The service fiber's whole life: it sleeps until the next bucket of expired entries is due and removes them in slices. When it ends, so does the cache.
+ * The service fiber's whole life: it sleeps until the next bucket of expired entries is due and removes them in slices. It
+ * is woken, too, when more memory is to be given back than is done in the steps that remove. When it ends, so does the cache.
  */
 import { Duration, Effect, Exit, FiberId, Runtime } from "effect"
 import { CacheClosed } from "./CacheError.js"
@@ -87,6 +88,8 @@ export class Sweeper<K, V, E> {
   private readonly rest: Effect.Effect<void> = Effect.async<void>((resume) => {
     const state = this.service.state.current
     if (state._tag === "Closed") return
+    // Something was removed since the sweep came to its end.
+    if (!state.isSettled) return resume(Effect.void)
     const due = state.due
     const stop = () => {
       state.armed = Number.NEGATIVE_INFINITY

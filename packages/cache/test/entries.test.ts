@@ -1,9 +1,10 @@
 /** Entries in columns, through the cache's own store: what is removed leaves room for others, and the columns grow and shrink around what is held. */
 import { describe, expect, it } from "@effect/vitest"
-import { Data, FastCheck } from "effect"
+import { Data, Effect, FastCheck } from "effect"
 import { type Policy, Recency } from "../src/eviction.js"
 import { Store } from "../src/store.js"
 import { TinyLfu } from "../src/tinyLfu.js"
+import { open } from "./structure.js"
 
 interface Held {
   readonly value: number
@@ -259,4 +260,70 @@ describe("room", () => {
     for (let key = 0; key < 800; key += 1) expect(store.held(key)).toBe(-key)
     for (let key = 800; key < 1_024; key += 1) expect(store.held(key)).toBe(key)
   })
+
+  it("is not given back when what came meanwhile needs it, whatever lifetimes there are", () => {
+    const forever = { idle: Number.POSITIVE_INFINITY, max: Number.POSITIVE_INFINITY }
+    const second = { idle: Number.POSITIVE_INFINITY, max: 1_000 }
+    for (let above = 1; above <= 60; above += 1) {
+      const store = new Store<number, number, never>(new Recency(100))
+      // What expires has a place in each bucket's ring, in columns that end where it does.
+      for (let key = 0; key < 64; key += 1) store.put(key, key, second, 0)
+      for (let key = 64; key < 100; key += 1) store.put(key, key, forever, 0)
+      for (let key = 0; key < 50; key += 1) store.remove(key)
+      for (let key = 64; key < 100; key += 1) store.remove(key)
+      store.entries.settle(40)
+      for (let key = 100; key < 100 + above; key += 1) store.put(key, key, forever, 0)
+      store.entries.settle(Number.POSITIVE_INFINITY)
+      expect([store.sweep(2_000, 1_000), store.counters.expirations]).toEqual([true, 14])
+      expect(store.size(2_000)).toBe(above)
+    }
+  })
+
+  const forever = { idle: Number.POSITIVE_INFINITY, max: Number.POSITIVE_INFINITY }
+  const turns = Effect.repeatN(Effect.yieldNow(), 200)
+
+  it.scoped("is given back when a few of many stay and nothing is done any more", () =>
+    Effect.gen(function* () {
+      const { cache, service } = yield* open<number, number, never>({ span: forever })
+      for (let key = 0; key < 20_000; key += 1) yield* cache.put(key, key)
+      for (let key = 10; key < 20_000; key += 1) yield* cache.delete(key)
+      yield* turns
+      expect([yield* cache.size, service.store.entries.room]).toEqual([10, 32])
+      expect(service.store.due).toBe(Number.POSITIVE_INFINITY)
+    })
+  )
+
+  it.scoped("is given back when a few heavy values have driven out many light ones", () =>
+    Effect.gen(function* () {
+      const { cache, service } = yield* open<number, number, never>({
+        span: forever,
+        policy: new Recency(Number.POSITIVE_INFINITY),
+        maxWeight: 20_000,
+        weight: (value) => value
+      })
+      for (let key = 0; key < 20_000; key += 1) yield* cache.put(key, 1)
+      for (let key = 0; key < 10; key += 1) yield* cache.put(-1 - key, 2_000)
+      yield* turns
+      expect([yield* cache.size, service.store.entries.room]).toEqual([10, 32])
+    })
+  )
+})
+
+describe("weight", () => {
+  it.scoped("that fractions left behind goes with the last entry", () =>
+    Effect.gen(function* () {
+      const { cache, service } = yield* open<number, number, never>({
+        span: { idle: Number.POSITIVE_INFINITY, max: Number.POSITIVE_INFINITY },
+        policy: new Recency(Number.POSITIVE_INFINITY),
+        maxWeight: 1,
+        weight: (value) => value
+      })
+      for (let key = 0; key < 100; key += 1) yield* cache.put(key % 7, 0.1 + (key % 10) / 100)
+      for (let key = 0; key < 7; key += 1) yield* cache.delete(key)
+      expect(service.store.weight).toBe(0)
+      // As heavy as may be, so it is kept only if nothing else is counted.
+      yield* cache.put(1, 1)
+      expect(yield* cache.entries).toEqual([[1, 1]])
+    })
+  )
 })
