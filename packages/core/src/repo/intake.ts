@@ -94,17 +94,25 @@ export class Intake {
   }
 }
 
-/** Whether a parser has the beginning of a message: then it copies what comes to that. It takes nothing for a piece without a byte. */
+const begun = new Error("the parser has messages, or the beginning of one")
+
+/**
+ * Whether a parser has nothing. What comes to something is copied to it before anything else is done: there we throw. Going on would have it read once more
+ * whatever it is reading now, when it is asked from within that: by a statement that was queued behind the one whose end it has just told.
+ */
 const isBetween = (driver: (bytes: Buffer) => void): boolean => {
-  let isAsked = false
   const nothing = Object.assign(Buffer.alloc(0), {
     copy: () => {
-      isAsked = true
-      return 0
+      throw begun
     }
   })
-  driver(nothing)
-  return !isAsked
+  try {
+    driver(nothing)
+    return true
+  } catch (problem) {
+    if (problem === begun) return false
+    throw problem
+  }
 }
 
 const intakes = new WeakMap<Socket, Intake>()

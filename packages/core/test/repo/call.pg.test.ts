@@ -1,7 +1,10 @@
 /** Our own statements as they go to PostgreSQL and come back: it alone knows whether what was sent is what was meant. */
 import { Model, SqlClient } from "@effect/sql"
+import { PgClient } from "@effect/sql-pg"
 import { describe, expect, layer } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Context, Effect, Layer, Schema } from "effect"
+import { Pool, type PoolConfig } from "pg"
+import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
 import { EmbeddedPostgres } from "../../src/testing.js"
 import { pool } from "./pools.js"
@@ -176,6 +179,36 @@ describe("a statement", () => {
         for (const row of all) if (row.id % 20 === 0) expect(row).toEqual(yield* repo.fetch(Notes, row.id))
         expect([...noisy].reverse()).toEqual([...all].sort((one, other) => one.id - other.id))
       })
+    )
+
+    it.scoped(
+      "is answered with its own rows where its connection is still at what the program sent when it was made",
+      () =>
+        Effect.gen(function* () {
+          yield* fresh
+          const { config } = yield* PgClient.PgClient
+          const sql = yield* SqlClient.SqlClient
+          yield* sql`insert into notes values (1, 'a', '{}', '{}', 0, 0, true, null)`
+          const acquire = Effect.acquireRelease(
+            Effect.sync(() => {
+              const { database, host, port, username: user } = config
+              const own = new Pool({ database, host, port, user, max: 3 } as PoolConfig)
+              // Not waited for, as it is mostly written.
+              own.on("connect", (client) => void client.query("set search_path = public").catch(() => {}))
+              return own
+            }),
+            (own) => Effect.promise(() => own.end())
+          )
+          const context = yield* Layer.build(Repo.layer().pipe(Layer.provideMerge(PgClient.layerFromPool({ acquire }))))
+          const repo = Context.get(context, Repo.Repo)
+          for (let round = 0; round < 3; round += 1) {
+            const found = yield* Effect.all(
+              Array.from({ length: 6 }, () => repo.fetch(Notes, 1)),
+              { concurrency: "unbounded" }
+            )
+            expect(found.map(({ text }) => text)).toEqual(["a", "a", "a", "a", "a", "a"])
+          }
+        })
     )
 
     it.scoped("says what fails in the midst of many rows, and leaves its connection as good as it was", () =>

@@ -92,6 +92,27 @@ describe("an intake", () => {
     expect(socket.listenerCount("data")).toBe(1)
   })
 
+  it("is not put where the parser is at its messages: it reads none of them again", () => {
+    const socket = new EventEmitter()
+    const heard: Array<string> = []
+    const put: Array<unknown> = []
+    let rest: Buffer = Buffer.alloc(0)
+    // As `pg`'s parser: what it is at stays its own until all of it is read.
+    socket.on("data", (bytes: Buffer) => {
+      if (rest.length > 0) bytes.copy(rest, rest.length)
+      else rest = bytes
+      for (let at = 0; at < rest.length; at += 1 + rest.readUInt32BE(at + 1)) {
+        heard.push(String.fromCharCode(rest[at] ?? 0))
+        // A statement that was queued is submitted.
+        if (rest[at] === 90) put.push(intakeOf(socket))
+      }
+      rest = Buffer.alloc(0)
+    })
+    socket.emit("data", Buffer.concat([message("C", 4), message("Z", 1)]))
+    expect([heard, put]).toEqual([["C", "Z"], [undefined]])
+    expect(intakeOf(socket)).toBeInstanceOf(Intake)
+  })
+
   it("is not put where two listen, nor where the parser has the beginning of a message", () => {
     const socket = new EventEmitter()
     let rest = message("N", 10).subarray(0, 7)
@@ -103,7 +124,10 @@ describe("an intake", () => {
     })
     const begun = rest
     expect(intakeOf(socket)).toBe(undefined)
-    expect(begun.length).toBe(7)
+    // It has it still, until the rest comes.
+    expect(rest).toBe(begun)
+    expect(intakeOf(socket)).toBe(undefined)
+    socket.emit("data", Buffer.alloc(8))
     expect(intakeOf(socket)).toBeInstanceOf(Intake)
     const shared = new EventEmitter()
     for (const listener of [() => {}, () => {}]) shared.on("data", listener)
