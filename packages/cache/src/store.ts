@@ -126,8 +126,11 @@ export class Store<K, V, E> {
     }
     this.touch(slot, now)
     const left = this.entries.endOf(slot) - now
-    if (left <= this.early) this.ending?.(this.entries.keyOf(slot), left)
-    return true
+    if (left > this.early || this.ending === undefined) return true
+    const key = this.entries.keyOf(slot)
+    this.ending(key, left)
+    // Who is told reads a Clock, which may be anybody's code.
+    return this.entries.get(key) === slot
   }
 
   /** What a read does to an entry. */

@@ -309,6 +309,21 @@ describe("room", () => {
   )
 })
 
+describe("use", () => {
+  it("of what another takes the place of while its end is told is none", () => {
+    const store = new Store<string, number, never>(undefined)
+    const second = { idle: Number.POSITIVE_INFINITY, max: 1_000 }
+    store.put("a", 1, second, 0)
+    store.early = 100
+    store.ending = (key) => {
+      store.remove(key)
+      store.put("b", 2, second, 950)
+    }
+    const slot = store.entries.get("a") ?? -1
+    expect([store.use(slot, 950), store.entries.get("b")]).toEqual([false, slot])
+  })
+})
+
 describe("weight", () => {
   it.scoped("that fractions left behind goes with the last entry", () =>
     Effect.gen(function* () {
