@@ -24,6 +24,8 @@ const outcomeOf = <E>(cause: Cause.Cause<E>): "committed" | "unknown" | undefine
   const error = failure.value
   if (!(error instanceof DbError)) return undefined
   if (error.kind === "decode") return "committed"
+  // Not the server's: what reads a value threw, or the driver did not wait for the answer.
+  if (error.cause instanceof ServerAnswer && error.cause.code === undefined && !error.cause.neverSent) return "unknown"
   return error.kind === "connection" && !error.retryable ? "unknown" : undefined
 }
 

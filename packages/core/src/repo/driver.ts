@@ -329,9 +329,10 @@ export const run = (
   company?: Company
 ): Effect.Effect<unknown, SqlError.SqlError> => {
   const driver = driverOf(connection)
-  return driver === undefined
+  if (driver !== undefined) return sending(driver, handing(driver, statement, parameters, company))
+  return company === undefined
     ? connection.executeRaw(toDriver(statement), parameters)
-    : sending(driver, handing(driver, statement, parameters, company))
+    : Effect.fail(new SqlError.SqlError({ cause: company.refused(), message: "Failed to execute statement" }))
 }
 
 /** The same at once, in an uninterruptible region, on a connection that {@link isDriven}. */

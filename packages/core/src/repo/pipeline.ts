@@ -120,7 +120,11 @@ export class Pipeline {
     this.done += 1
   }
 
-  handleEmptyQuery(): void {}
+  /** What a text without a statement is answered with. */
+  handleEmptyQuery(): void {
+    this.done += 1
+  }
+
   handlePortalSuspended(): void {}
   handleCopyData(): void {}
 
@@ -129,7 +133,8 @@ export class Pipeline {
   }
 
   handleError(error: Error): void {
-    this.over()
+    // Without a code it is the driver that did not wait for them (`query_timeout`): they go on, and what is prepared by them is there.
+    if ("code" in error) this.over()
     this.call.handleError(error)
   }
 

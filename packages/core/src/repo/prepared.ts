@@ -63,12 +63,17 @@ export const failedReused = (error: object, text: string): void => {
 /** Where the types of parameters do not fit any more, PostgreSQL finds no operator, no cast, or no value of that type in a text. */
 const ofTypes: ReadonlySet<unknown> = new Set(["42883", "42804", "42846"])
 
+/** Where PostgreSQL says that it was reading a parameter: `unnamed portal parameter $1`, in whatever language, perhaps with its value. */
+const isOfParameter = /\$\d+(?: = .*)?$/m
+
 /**
  * The text of a statement that may have failed because its parameters have other types than when it was prepared: those stay, whatever becomes of its
- * table. A value that no type takes fails alike, so only running it anew tells.
+ * table. A value that no type takes fails alike, so only running it anew tells. What failed within a function of the database was run: that may have done
+ * something that no rollback undoes.
  */
 export const perhapsOutdated = (error: unknown): string | undefined => {
-  const { code }: { readonly code?: unknown } = Object(error)
+  const { code, where }: { readonly code?: unknown; readonly where?: unknown } = Object(error)
+  if (typeof where === "string" && !isOfParameter.test(where)) return undefined
   return typeof code === "string" && (code.startsWith("22") || ofTypes.has(code))
     ? ofReused.get(Object(error))
     : undefined

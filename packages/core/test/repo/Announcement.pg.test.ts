@@ -7,6 +7,7 @@ import * as Announcement from "../../src/repo/Announcement.js"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Transaction from "../../src/repo/Transaction.js"
 import { freshTables, ada as lady, People, PersonId, Pets, TestRepo } from "./people.js"
+import { pool } from "./pools.js"
 
 const ada = { ...lady, nickName: Option.none<string>() }
 
@@ -34,6 +35,30 @@ describe("Announcement", () => {
         expect(yield* Effect.flip(Repo.delete(People, person.id))).toMatchObject({ _tag: "NotFound" })
         yield* Effect.flip(Repo.insert(People, { ...ada, age: -1 }))
         expect(events.slice(6)).toEqual([])
+      })
+    )
+
+    it.scoped("tells of a write that was done and whose row could not be read, alone and in a transaction", () =>
+      Effect.gen(function* () {
+        yield* freshTables
+        const { id } = yield* Repo.insert(People, ada)
+        let breaks = false
+        const types = {
+          getTypeParser: () => (value: string) => {
+            if (breaks) throw new Error("that cannot be read")
+            return value
+          }
+        }
+        // Sound: it gives what reads a value.
+        const { repo } = yield* pool(1, { types: types as never })
+        const events = yield* Effect.provideService(heard, Repo.Repo, repo)
+        breaks = true
+        const write = repo.updateAll(People, { id }, { age: 37 }, { returning: true })
+        expect(yield* Effect.flip(write)).toMatchObject({ _tag: "DbError" })
+        expect(events.splice(0)).toEqual(["unknown", ["people", "all"]])
+        yield* repo.transact(Effect.ignore(write))
+        expect(events).toEqual(["committed", ["people", "all"]])
+        expect((yield* Repo.fetch(People, id)).age).toBe(37)
       })
     )
 

@@ -125,6 +125,26 @@ describe("a table that is altered", () => {
       })
     )
 
+    it.scoped("is not suspected where a function of the database has failed: what that did is not done again", () =>
+      Effect.gen(function* () {
+        const { repo, sql } = yield* prepared
+        yield* sql`drop sequence if exists calls`
+        yield* sql`create sequence calls`
+        yield* sql`create or replace function fails() returns trigger language plpgsql as $$ begin
+          if new.age < 100 then return new; end if;
+          perform nextval('calls');
+          if new.age = 100 then raise exception 'too old' using errcode = '22023'; end if;
+          new.age = new.first_name::int;
+          return new;
+        end $$`
+        yield* sql`create trigger fails before insert or update on people for each row execute function fails()`
+        yield* repo.update(People, id, { age: 1 })
+        expect(yield* Effect.flip(repo.update(People, id, { age: 100 }))).toMatchObject({ code: "22023" })
+        expect(yield* Effect.flip(repo.update(People, id, { age: 101 }))).toMatchObject({ code: "22P02" })
+        expect(yield* sql`select last_value::int as n from calls`).toEqual([{ n: 2 }])
+      })
+    )
+
     it.scoped("and names that were discarded are made again", () =>
       Effect.gen(function* () {
         const { repo, sql } = yield* prepared

@@ -8,6 +8,13 @@ import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
 import * as Transaction from "../../src/repo/Transaction.js"
 import { logged, TestRepo } from "./people.js"
+import { pool } from "./pools.js"
+
+/** What a driver takes, as far as it is looked into here. */
+interface Submitted {
+  query_timeout?: number
+  handleError(error: Error): void
+}
 
 class Room extends Model.Class<Room>("Room")({
   id: Model.GeneratedByApp(Schema.Number),
@@ -169,6 +176,55 @@ describe("Announcement.withCommit", () => {
         expect(ends).toEqual(["rolled back"])
         expect(events).toEqual(["rooms 1: rolledBack", "rooms 3: rolledBack", "rooms 1: rolledBack"])
         expect(yield* names).toBe("1 a,2 b")
+      })
+    )
+
+    it.scoped("may be nothing at all: a text without a statement is sent, and what goes with it is committed", () =>
+      Effect.gen(function* () {
+        yield* fixture
+        const events = yield* telling("-- nothing", () => [])
+        yield* Repo.update(Rooms, 1, { name: "x" })
+        yield* Repo.insert(Rooms, { id: 3, name: "c" })
+        yield* Repo.transact(Repo.update(Rooms, 2, { name: "y" }))
+        expect(events.filter((event) => !event.startsWith("heard"))).toEqual([
+          "rooms 1: committed",
+          "rooms 3: committed",
+          "rooms 2: committed"
+        ])
+        expect(yield* names).toBe("1 x,2 y,3 c")
+      })
+    )
+
+    it.scoped("does not know of a write that the driver did not wait for, and knows its statements afterwards", () =>
+      Effect.gen(function* () {
+        const sql = yield* fixture
+        const one = yield* pool(1)
+        const reserved: unknown = yield* Effect.scoped(one.sql.reserve)
+        // Sound: it is a connection of @effect/sql-pg's.
+        const { pg } = reserved as { readonly pg: { query(submitted: Submitted, ...rest: Array<unknown>): unknown } }
+        const query = pg.query.bind(pg)
+        const gaveUp = yield* Deferred.make<void>()
+        pg.query = (submitted, ...rest) => {
+          pg.query = query
+          const handleError = submitted.handleError.bind(submitted)
+          submitted.handleError = (error) => {
+            handleError(error)
+            Deferred.unsafeDone(gaveUp, Effect.void)
+          }
+          submitted.query_timeout = 1
+          return query(submitted, ...rest)
+        }
+        const events = yield* Effect.provideService(telling(), Repo.Repo, one.repo)
+        const locked = yield* Deferred.make<void>()
+        const lock = Effect.zipRight(Deferred.succeed(locked, undefined), Deferred.await(gaveUp))
+        const other = yield* Effect.fork(sql.withTransaction(Effect.zipRight(sql`lock table rooms`, lock)))
+        yield* Deferred.await(locked)
+        expect((yield* Effect.flip(one.repo.update(Rooms, 1, { name: "x" }))).message).toMatch(/read timeout/)
+        yield* Fiber.join(other)
+        expect(events.splice(0)).toEqual(["rooms 1: unknown", "heard unknown rooms 1"])
+        yield* one.repo.update(Rooms, 2, { name: "y" })
+        expect(events).toEqual(["rooms 2: committed", "heard committed rooms 2"])
+        expect(yield* names).toBe("1 x,2 y")
       })
     )
 
