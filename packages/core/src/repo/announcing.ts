@@ -126,13 +126,12 @@ export const announced = <A, E, F>(
       )
       return Effect.catchIf(once, wasStale, () => once)
     }
-    let escort: Escort | undefined
+    let escorted: Changes | undefined
     if ((isAlone && announcer.needsTransaction) || accompanies) {
       const keys = before(known)
       if (announcer.needsTransaction || !isEscorted(database, keys, parameters)) return inTransaction()
-      const changes = new Changes()
-      changes.add(table, keys)
-      escort = new Escort(database, changes)
+      escorted = new Changes()
+      escorted.add(table, keys)
     }
     const foreign = connection && foreignTransaction(connection, announcer)
     const tell = (outcome: "committed" | "unknown", keys: Keys): Effect.Effect<void> => {
@@ -160,6 +159,7 @@ export const announced = <A, E, F>(
         (error) => statementError(error, `announce what was changed in ${table.name}`)
       )
     }
+    let escort: Escort | undefined
     const write = (restore: <B, G>(effect: Effect.Effect<B, G>) => Effect.Effect<B, G>) =>
       Effect.flatMap(Effect.exit(restore(statement(escort))), (exit): Effect.Effect<A, E | F | StatementError> => {
         escort?.end()
@@ -175,6 +175,8 @@ export const announced = <A, E, F>(
         return Effect.zipRight(Effect.zipRight(tell(outcome, keys), Effect.ignore(join(keys))), exit)
       })
     return Effect.uninterruptibleMask((restore) => {
+      // In here: whoever makes what goes with the write is told of its end.
+      if (escorted !== undefined) escort = new Escort(database, escorted)
       if (!announcer.isGuarded) return write(restore)
       return Effect.suspend(() => {
         const over = announcer.begin(table, before(known))

@@ -1,7 +1,7 @@
 /** Writes that are interrupted wherever they are: what is sent with them is there if and only if it is said to be. */
 import { Model, SqlClient } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
-import { Effect, Fiber, Schema } from "effect"
+import { Effect, Fiber, FiberRef, Schema } from "effect"
 import * as Announcement from "../../src/repo/Announcement.js"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
@@ -50,6 +50,38 @@ describe("a write that is interrupted", () => {
         expect(
           yield* outside`select 1 from pg_stat_activity where state like 'idle in%' and datname = current_database()`
         ).toEqual([])
+      })
+    )
+
+    it.scoped("has an end wherever it yields: who made what goes with it is told", () =>
+      Effect.gen(function* () {
+        const { repo, sql } = yield* pool(2)
+        yield* sql`drop table if exists rooms`
+        yield* sql`create table rooms (id int primary key, name text not null)`
+        yield* sql`insert into rooms values (1, 'a')`
+        let made = 0
+        let ended = 0
+        yield* Announcement.withCommit((_changes, onEnd) => {
+          made += 1
+          onEnd(() => {
+            ended += 1
+          })
+          return { text: "select 1", parameters: [] }
+        }).pipe(Effect.provideService(Repo.Repo, repo))
+        const lost: Array<unknown> = []
+        for (const isWhole of [false, true])
+          for (let ops = 10; ops < 40; ops += 1)
+            for (let turns = 0; turns < 6; turns += 1) {
+              const update = repo.update(Rooms, 1, { name: "b" })
+              const write = isWhole ? repo.transact(update) : update
+              const fiber = yield* Effect.fork(Effect.locally(write, FiberRef.currentMaxOpsBeforeYield, ops))
+              yield* Effect.repeatN(Effect.yieldNow(), turns)
+              yield* Fiber.interrupt(fiber)
+              if (made !== ended) lost.push([isWhole, ops, turns])
+              ended = made
+            }
+        expect(lost).toEqual([])
+        expect(made).toBeGreaterThan(0)
       })
     )
   })
