@@ -86,3 +86,85 @@ describe("a write that is interrupted", () => {
     )
   })
 })
+
+describe("a write whose connection ends somewhere in its answer", () => {
+  layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
+    it.scoped("is told of as committed if that was said, and as unknown wherever it was committed and not said", () =>
+      Effect.gen(function* () {
+        const outside = yield* SqlClient.SqlClient
+        const { repo, sql } = yield* pool(1)
+        yield* sql`create table rooms (id int primary key, name text not null)`
+        const ends: Array<string> = []
+        const heard: Array<string> = []
+        const telling = Effect.zipRight(
+          Announcement.withCommit((_changes, onEnd) => {
+            onEnd((outcome) => ends.push(outcome))
+            return { text: "select pg_notify('told', $1)", parameters: ["it"] }
+          }),
+          Announcement.listen(({ outcome }) => heard.push(outcome))
+        )
+        yield* Effect.provideService(telling, Repo.Repo, repo)
+        const update = repo.update(Rooms, 1, { name: "b" })
+        const writes: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+          update,
+          repo.insert(Rooms, { id: 2, name: "b" }),
+          repo.transact(update)
+        ]
+        const seen = new Set<string>()
+        for (const write of writes)
+          for (let whole = 0; whole < 400; whole += 3) {
+            yield* outside`delete from rooms`
+            yield* outside`insert into rooms values (1, 'a')`
+            // Sound: it is a connection of @effect/sql-pg's.
+            const { pg } = (yield* Effect.scoped(sql.reserve)) as unknown as Has
+            const { stream } = pg.connection
+            const emit = stream.emit.bind(stream)
+            let left = whole
+            let isCut = false
+            stream.emit = (event, ...rest) => {
+              const [bytes] = rest
+              if (event !== "data" || !Buffer.isBuffer(bytes)) return emit(event, ...rest)
+              const some = bytes.subarray(0, left)
+              left -= some.length
+              if (some.length > 0) emit(event, some)
+              if (some.length < bytes.length) {
+                isCut = true
+                stream.destroy()
+              }
+              return true
+            }
+            const exit = yield* Effect.exit(write)
+            stream.emit = emit
+            const [found] = yield* outside<{ n: number }>`select count(*)::int as n from rooms where name = 'b'`
+            const isCommitted = found?.n === 1
+            const came = `${exit._tag} ${isCommitted ? "committed" : "not"}: ${ends.splice(0)}, ${heard.splice(0)}`
+            seen.add(came)
+            expect(allowed, `${writes.indexOf(write)} after ${whole} bytes`).toContain(came)
+            if (!isCut) break
+          }
+        expect([...seen].sort()).toEqual([
+          "Failure committed: unknown, unknown",
+          "Failure not: , ",
+          "Success committed: committed, committed"
+        ])
+      })
+    )
+  })
+})
+
+/** Whether it failed, what was stored, what who made what goes with it was told, and who listens. */
+const allowed = [
+  "Success committed: committed, committed",
+  "Failure committed: unknown, unknown",
+  "Failure not: unknown, unknown",
+  "Failure not: rolledBack, ",
+  "Failure not: , "
+]
+
+interface Has {
+  readonly pg: {
+    readonly connection: {
+      readonly stream: { emit(event: string, ...rest: Array<unknown>): boolean; destroy(): void }
+    }
+  }
+}
