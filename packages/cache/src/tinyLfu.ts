@@ -9,8 +9,8 @@
  *                                                                         └─────────────────────────────────────────────────┘
  *
  * A scan goes through the window and leaves: what was used once does not drive out what is used again and again, as with LRU. How often an entry is used is counted
- * beside it, so a hit writes one byte and its place in a queue; when it goes, a sketch remembers its count, roughly, for when its key comes again. All forget by
- * halving. What suits one load hurts another, so the window's share is climbed towards the better hit ratio.
+ * beside it, and that it was; so a hit writes one byte. It is moved for that when it has become the oldest of its queue and somebody has to leave, once for all uses until
+ * then (a second chance, as in CLOCK). When it goes, a sketch remembers its count, roughly, for when its key comes again. All forget by halving. What suits one load hurts another, so the window's share is climbed towards the better hit ratio.
  *
  * The numbers below were chosen on the LIRS traces (`test/hitRatio.test.ts` has the table), so that no trace there is more than a point below LRU. A window of one
  * hundredth, as in the papers, and shorter climbs are a point better on average, and on the file server's just as much below LRU as may be.
@@ -26,13 +26,15 @@ const PROTECTED = 0.8
 /** The sketch halves its counts after so many uses per entry of the capacity. */
 const AGED_AFTER = 8
 /** The window's share is looked at again after so many uses per entry of the capacity. */
-const CLIMBED_AFTER = 12
+const CLIMBED_AFTER = 10
 /** The first step of a climb, as a share of the capacity; it gets smaller, until the load changes. */
 const STEP = 0.1
-const STEP_DECAY = 0.9
+const STEP_DECAY = 0.95
 /** A change of the hit ratio from which on the load is taken for another one. */
 const RESTARTED_BY = 0.05
-/** Entries moved between the parts for each use or write, so that no single one pays for a climb. */
+/** Entries looked at for one that has to leave, at most: more were used since, and nobody waits for all of them. */
+const LOOKED_AT = 64
+/** Entries moved out of the window for each that comes while there is room. */
 const MOVED_AT_ONCE = 2
 /** A candidate this frequent that is refused all the same gets in once in 128 times: else an attacker can fill the sketch against a key. */
 const WARM = 6
@@ -50,9 +52,10 @@ const PROBATION = 1
 const PROTECTED_QUEUE = 2
 type Place = typeof WINDOW_QUEUE | typeof PROBATION | typeof PROTECTED_QUEUE
 
-/** Of a mark, the bits for the queue; how many these are; and what counts one use more. */
+/** Of a mark, the bits for the queue; the one for a use since it was looked at last; how many these are; and what counts one use more. */
 const PLACE = 3
-const COUNT = 2
+const USED = 4
+const COUNT = 3
 const ONCE = 1 << COUNT
 /** Uses are counted so far. */
 const MOST = 15
@@ -101,11 +104,12 @@ export class TinyLfu<K> implements Policy<K> {
   private readonly probation = new Queue(this.links)
   private readonly protected = new Queue(this.links)
   private readonly queues = [this.window, this.probation, this.protected] as const
-  /** For each entry, in which of the queues it is, and above these two bits how often it is used. */
+  /** For each entry, in which of the queues it is, whether it was used there, and above these three bits how often it is used. */
   private marks = new Uint8Array(this.links.newer.length)
   private hashes = new Int32Array(this.links.newer.length)
   /** Made when the cache is half full: before that nobody has to leave. */
   private sketch: Sketch | undefined = undefined
+  private newcomer = NONE
   private windowSize: number
   private protectedSize = 0
   /** What all counts came to since they were halved. */
@@ -130,8 +134,9 @@ export class TinyLfu<K> implements Policy<K> {
     this.marks[slot] = (this.sketch?.estimate(hash) ?? 0) * ONCE
     this.count(slot)
     this.push(slot, WINDOW_QUEUE)
+    this.newcomer = slot
     for (let moved = 0; moved < MOVED_AT_ONCE && this.window.size > this.windowSize && !this.isFull; moved += 1) {
-      this.giveOldest(WINDOW_QUEUE, PROBATION)
+      this.passOn(WINDOW_QUEUE, PROBATION)
     }
   }
 
@@ -142,24 +147,18 @@ export class TinyLfu<K> implements Policy<K> {
 
   use(slot: Slot): void {
     this.hits += 1
+    this.marks[slot] = (this.marks[slot] ?? 0) | USED
     this.count(slot)
-    if (((this.marks[slot] ?? 0) & PLACE) !== PROBATION) {
-      this.queueOf(slot).renew(slot)
-      return
-    }
-    this.probation.remove(slot)
-    this.push(slot, PROTECTED_QUEUE)
-    for (let moved = 0; moved < MOVED_AT_ONCE && this.protected.size > this.protectedSize; moved += 1) {
-      this.giveOldest(PROTECTED_QUEUE, PROBATION)
-    }
   }
 
   remove(slot: Slot): void {
+    if (this.newcomer === slot) this.newcomer = NONE
     this.queueOf(slot).remove(slot)
     this.sketch?.raise(this.hashes[slot] ?? 0, this.countOf(slot))
   }
 
   move(from: Slot, to: Slot): void {
+    if (this.newcomer === from) this.newcomer = to
     this.queueOf(from).move(from, to)
     this.marks[to] = this.marks[from] ?? 0
     this.hashes[to] = this.hashes[from] ?? 0
@@ -171,6 +170,7 @@ export class TinyLfu<K> implements Policy<K> {
   }
 
   victim(): Slot | undefined {
+    for (let looked = 0; looked < LOOKED_AT && this.catchUp(); looked += 1);
     const resident = this.probation.oldest !== NONE ? this.probation.oldest : this.protected.oldest
     const candidate = this.window.oldest
     if (resident === NONE) return candidate === NONE ? undefined : candidate
@@ -180,8 +180,44 @@ export class TinyLfu<K> implements Policy<K> {
     return resident
   }
 
+  /** Does for one entry what its uses have only been marked for, and says whether there was one. */
+  private catchUp(): boolean {
+    if (this.protected.size > this.protectedSize) {
+      this.passOn(PROTECTED_QUEUE, PROBATION)
+      return true
+    }
+    if (this.forgive(this.probation.oldest)) {
+      this.giveOldest(PROBATION, PROTECTED_QUEUE)
+      return true
+    }
+    if (this.window.size > this.windowSize && this.forgive(this.window.oldest)) {
+      this.window.renew(this.window.oldest)
+      // Nothing that was used before is newer than what has just come.
+      if (this.newcomer !== NONE && this.queueOf(this.newcomer) === this.window) this.window.renew(this.newcomer)
+      return true
+    }
+    return false
+  }
+
+  /** Whether it was used since it was asked last. */
+  private forgive(slot: Slot): boolean {
+    if (slot === NONE) return false
+    const mark = this.marks[slot] ?? 0
+    if ((mark & USED) === 0) return false
+    this.marks[slot] = mark & ~USED
+    return true
+  }
+
+  /** Moves the oldest entry of one queue to the new end of another, or of its own if it was used there. */
+  private passOn(from: Place, to: Place): void {
+    const slot = this.queues[from].oldest
+    if (this.forgive(slot)) this.queues[from].renew(slot)
+    else this.giveOldest(from, to)
+  }
+
   clear(): void {
     for (const queue of this.queues) queue.clear()
+    this.newcomer = NONE
     this.sketch = undefined
   }
 
@@ -252,7 +288,7 @@ export class TinyLfu<K> implements Policy<K> {
     const { marks } = this
     for (let slot = 0; slot < marks.length; slot += 1) {
       const mark = marks[slot] ?? 0
-      marks[slot] = ((mark >> (COUNT + 1)) << COUNT) | (mark & PLACE)
+      marks[slot] = ((mark >> (COUNT + 1)) << COUNT) | (mark & (PLACE | USED))
     }
     this.counted >>= 1
   }

@@ -284,7 +284,11 @@ describe("room", () => {
 
   it.scoped("is given back when a few of many stay and nothing is done any more", () =>
     Effect.gen(function* () {
-      const { cache, service } = yield* open<number, number, never>({ span: forever })
+      const { cache, service } = yield* open<number, number, never>({
+        span: forever,
+        policy: undefined,
+        lookup: undefined
+      })
       for (let key = 0; key < 20_000; key += 1) yield* cache.put(key, key)
       for (let key = 10; key < 20_000; key += 1) yield* cache.delete(key)
       yield* turns
@@ -298,6 +302,7 @@ describe("room", () => {
       const { cache, service } = yield* open<number, number, never>({
         span: forever,
         policy: new Recency(Number.POSITIVE_INFINITY),
+        lookup: undefined,
         maxWeight: 20_000,
         weight: (value) => value
       })
@@ -330,6 +335,7 @@ describe("weight", () => {
       const { cache, service } = yield* open<number, number, never>({
         span: { idle: Number.POSITIVE_INFINITY, max: Number.POSITIVE_INFINITY },
         policy: new Recency(Number.POSITIVE_INFINITY),
+        lookup: undefined,
         maxWeight: 1,
         weight: (value) => value
       })
