@@ -134,7 +134,11 @@ export class Call extends Submitted implements Taker {
   }
 
   override handleRowDescription({ fields }: { readonly fields: ReadonlyArray<Described> }): void {
-    this.columns = new Columns(fields, this.reader)
+    try {
+      this.columns = new Columns(fields, this.reader)
+    } catch (problem) {
+      this.problem = problem ?? unread
+    }
   }
 
   override handleDataRow({ fields }: { readonly fields: Array<unknown> }): void {

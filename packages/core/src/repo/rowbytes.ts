@@ -26,7 +26,8 @@ const parsesInteger =
 const known = new WeakMap<Read, boolean>()
 
 /** Whether a function does nothing but read whole numbers: it has no text but that. */
-const isInteger = (read: Read): boolean => {
+const isInteger = (read: Read | undefined): boolean => {
+  if (typeof read !== "function") return false
   let is = known.get(read)
   if (is === undefined) {
     is = parsesInteger.test(Function.prototype.toString.call(read))
@@ -65,15 +66,13 @@ const integerOf = (bytes: Buffer, begin: number, end: number): number => {
 
 /** The columns of an answer. */
 export class Columns {
-  private readonly reads: ReadonlyArray<Read>
+  private readonly reads: ReadonlyArray<Read | undefined>
   private readonly areIntegers: ReadonlyArray<boolean>
 
   constructor(described: ReadonlyArray<Described>, reader: Reader) {
     this.reads = described.map(({ dataTypeID, format }) => reader(dataTypeID, format))
     this.areIntegers = described.map(
-      ({ dataTypeID, format }, at) =>
-        // Sound: one for each.
-        format === "text" && integers.has(dataTypeID) && isInteger(this.reads[at] as Read)
+      ({ dataTypeID, format }, at) => format === "text" && integers.has(dataTypeID) && isInteger(this.reads[at])
     )
   }
 

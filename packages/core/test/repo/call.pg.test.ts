@@ -167,6 +167,23 @@ describe("a statement", () => {
       })
     )
 
+    it.scoped("fails, and nothing but that, where what gives the readers of values throws", () =>
+      Effect.gen(function* () {
+        yield* fresh
+        let isThere = true
+        const getTypeParser = () => {
+          if (!isThere) throw new Error("there are no types")
+          return String
+        }
+        // Sound: it gives what reads a value.
+        const { repo } = yield* pool(1, { types: { getTypeParser } as never })
+        isThere = false
+        expect((yield* Effect.flip(repo.all(Notes))).message).toMatch(/there are no types/)
+        isThere = true
+        expect(yield* repo.all(Notes)).toEqual([])
+      })
+    )
+
     it.scoped("answers with many rows as with each of them alone, whatever comes in between", () =>
       Effect.gen(function* () {
         yield* fresh
