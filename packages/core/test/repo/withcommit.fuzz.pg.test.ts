@@ -32,7 +32,7 @@ describe("a write that is interrupted", () => {
           return { text: "insert into told values ($1)", parameters: [JSON.stringify(changes)] }
         }).pipe(Effect.provideService(Repo.Repo, repo))
         for (let n = 0; n < 200; n += 1) {
-          const writes = [
+          const writes: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
             repo.insert(Rooms, { id: n * 2, name: "a" }),
             repo.update(Rooms, (n - (n % 3)) * 2, { name: "b" }),
             repo.transact(repo.insert(Rooms, { id: n * 2 + 1, name: "a" }))
