@@ -294,37 +294,42 @@ export class Slot {
       const caller = fiber as Fiber.RuntimeFiber<unknown, unknown>
       if (this.current !== undefined) return use(this.current, caller)
       if (this.gone !== undefined || this.whenDown === "fail") return Effect.die(this.unavailable)
-      const wait = this.holder === undefined ? undefined : Wait.of(caller, this.holder)
-      const endless = (): Effect.Effect<never> | undefined => {
-        const holding = wait?.look()
-        return holding && Effect.die(new ChildDown({ path: this.path, waited: 0, holding: holding.slot.path }))
-      }
-      const refused = endless()
-      if (refused !== undefined) return refused
-      wait?.onChange(() => this.wake())
       const waited = this.whenDown
-      return Effect.clockWith((clock) => {
+      const isOpen = (): boolean => this.current === undefined && this.gone === undefined
+      let until = deadline
+      let timer: Timer | undefined
+      let wait: Wait | undefined
+      // Inside of what ends it: an interruption may come between any two steps.
+      const waiting = Effect.clockWith((clock): Effect.Effect<void> => {
+        if (!isOpen()) return Effect.void
+        wait = this.holder === undefined ? undefined : Wait.of(caller, this.holder)
+        const endless = (): Effect.Effect<never> | undefined => {
+          const holding = wait?.look()
+          return holding && Effect.die(new ChildDown({ path: this.path, waited: 0, holding: holding.slot.path }))
+        }
+        const refused = endless()
+        if (refused !== undefined) return refused
+        wait?.onChange(() => this.wake())
         const now = Number(clock.unsafeCurrentTimeNanos() / 1_000_000n)
-        const until = deadline ?? now + waited
-        const timer = new Timer(caller, clock.sleep(Duration.millis(Math.max(0, until - now))))
-        const change = this.until(
-          () => (this.current === undefined && this.gone === undefined && !timer.isOver ? endless() : Effect.void),
-          timer
-        )
+        until ??= now + waited
+        const bound = new Timer(caller, clock.sleep(Duration.millis(Math.max(0, until - now))))
+        timer = bound
+        const change = this.until(() => (isOpen() && !bound.isOver ? endless() : Effect.void), bound)
         // One that is down again when this caller has its turn costs no more than another look.
         const settled: Effect.Effect<void> = Effect.flatMap(change, () =>
-          this.current === undefined && this.gone === undefined && !timer.isOver ? settled : Effect.void
+          isOpen() && !bound.isOver ? settled : Effect.void
         )
-        const end = (): void => {
-          timer.cancel()
-          wait?.end()
-        }
-        return Effect.flatMap(Effect.ensuring(settled, Effect.sync(end)), () =>
-          timer.isOver && this.current === undefined && this.gone === undefined
-            ? Effect.die(new ChildDown({ path: this.path, waited }))
-            : this.whenUp(use, until)
-        )
+        return settled
       })
+      const end = Effect.sync(() => {
+        timer?.cancel()
+        wait?.end()
+      })
+      return Effect.flatMap(Effect.ensuring(waiting, end), () =>
+        timer?.isOver === true && isOpen()
+          ? Effect.die(new ChildDown({ path: this.path, waited }))
+          : this.whenUp(use, until)
+      )
     })
   }
 

@@ -7,7 +7,10 @@ import {
   Effect,
   Exit,
   Fiber,
+  FiberRef,
   Layer,
+  Logger,
+  LogLevel,
   Schedule,
   type Scope,
   TestClock
@@ -419,6 +422,41 @@ describe("a call that waits for a child that is down", () => {
       yield* Deferred.succeed(gate, undefined)
       expect([yield* Fiber.join(call), sleeps]).toEqual(["asked 10", 1])
     })
+  )
+
+  // Live: the test clock has fibers of its own, which some of these numbers would not let end.
+  it.live("leaves no timer wherever it is interrupted", () =>
+    Effect.gen(function* () {
+      const turn = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
+      const context = yield* Layer.build(gated(Effect.never))
+      yield* Effect.provide(crash("app/s"), context)
+      yield* turn
+      const clock = yield* Effect.clock
+      const open: Array<string> = []
+      const { ask } = Context.get(context, tagOf("s"))
+      let timers = 0
+      for (let ops = 10; ops < 40; ops += 1) {
+        for (let turns = 0; turns < 6; turns += 1) {
+          const at = `after ${turns} turns of ${ops} steps`
+          const counting = {
+            ...clock,
+            unsafeCurrentTimeNanos: () => clock.unsafeCurrentTimeNanos(),
+            sleep: () =>
+              Effect.async<void>(() => {
+                timers += 1
+                open.push(at)
+                return Effect.sync(() => open.splice(open.indexOf(at), 1))
+              })
+          }
+          const waiting = Effect.locally(Effect.withClock(ask, counting), FiberRef.currentMaxOpsBeforeYield, ops)
+          const call = yield* Effect.fork(waiting)
+          for (let turn = 0; turn < turns; turn += 1) yield* Effect.yieldNow()
+          yield* Fiber.interrupt(call)
+          yield* turn
+        }
+      }
+      expect([open, timers > 0]).toEqual([[], true])
+    }).pipe(Effect.scoped, Logger.withMinimumLogLevel(LogLevel.None))
   )
 
   it.scoped("is bounded also where its caller was interrupted, and hears nothing of that", () =>
