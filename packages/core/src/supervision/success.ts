@@ -2,8 +2,8 @@
  * Answers that are there already: what `Effect.succeed` makes, made faster, and taken faster.
  *
  * A generator that is answered by one of Effect's own gives way to the run loop, in three objects, and is called again with the value: that
- * takes longer than a call and its answer. One that is *ready* is its own iterator, as a call is that takes no time (`answer.ts`): the generator has
- * the value without giving way. In every other respect it is what Effect makes: an Exit, with the same fields, equal to the same things.
+ * takes longer than a call and its answer. One that is *ready* has an iterator that is the result of its own first step: the generator has the value
+ * without giving way. In every other respect it is what Effect makes: an Exit, with the same fields, equal to the same things.
  */
 import * as Effect from "effect/Effect"
 import { YieldWrap } from "effect/Utils"
@@ -53,34 +53,42 @@ const Ready = function (this: { -readonly [K in keyof Success]: Success[K] }, va
 
 Ready.prototype = Object.create(prototype, {
   [Symbol.iterator]: {
-    value(this: object): object {
-      return this
-    }
-  },
-  next: {
-    // A generator hands on what it was told, which at first is nothing; a loop, or who compares by iterating, gives no argument at all.
-    value(this: AnyEffect & Success, _told: unknown): IteratorResult<unknown, unknown> {
-      // biome-ignore lint/complexity/noArguments: whether there is one.
-      return arguments.length === 0 ? lookedAt(this) : { done: true, value: this.effect_instruction_i0 }
-    }
-  },
-  return: {
-    // A loop that is left after its element: the next one begins again.
-    value(this: object, value: unknown): IteratorResult<never, unknown> {
-      looked.delete(this)
-      return { done: true, value }
+    value(this: AnyEffect & Success): Taking {
+      return new Taking(this)
     }
   }
 })
 
-/** Those that a loop has had its element of. */
-const looked = new WeakSet<object>()
+/** One pass over it: the iterator, and the result of its step. */
+class Taking {
+  readonly done: boolean
+  readonly value: unknown
+  /** Nothing when a loop has had its element. */
+  private self: (AnyEffect & Success) | undefined
 
-/** As one of Effect's own looks to a loop: it has one element. */
-const lookedAt = (self: AnyEffect): IteratorResult<unknown, unknown> => {
-  if (looked.delete(self)) return { done: true, value: undefined }
-  looked.add(self)
-  return { done: false, value: new YieldWrap(self) }
+  constructor(self: AnyEffect & Success) {
+    this.done = true
+    this.value = self.effect_instruction_i0
+    this.self = self
+  }
+
+  /** A generator hands on what it was told, which at first is nothing; a loop, or who compares by iterating, gives no argument at all. */
+  next(told?: unknown): IteratorResult<unknown, unknown> {
+    // biome-ignore lint/complexity/noArguments: whether there is one.
+    return arguments.length > 0 && this.self !== undefined ? this : this.lookedAt(told)
+  }
+
+  /** As one of Effect's own looks to a loop: it has one element. */
+  private lookedAt(told: unknown): IteratorResult<unknown, unknown> {
+    const { self } = this
+    if (self === undefined) return { done: true, value: told }
+    this.self = undefined
+    return { done: false, value: new YieldWrap(self) }
+  }
+
+  return(value: unknown): IteratorResult<never, unknown> {
+    return { done: true, value }
+  }
 }
 
 const isSame = keys.every((key, index) => Reflect.ownKeys(new Answer(undefined))[index] === key)

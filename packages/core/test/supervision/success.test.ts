@@ -44,6 +44,27 @@ describe.each([
     })
   )
 
+  it("is a new pass over it for each that asks, as one of Effect's own is", () => {
+    for (const one of [make(1), Effect.succeed(1)]) {
+      // Left before its end.
+      const left = one[Symbol.iterator]()
+      left.next()
+      const told: Iterator<unknown, unknown, unknown> = one[Symbol.iterator]()
+      told.next()
+      expect([told.next("told"), told.next("again")]).toEqual([
+        { done: true, value: "told" },
+        { done: true, value: "again" }
+      ])
+      const pairs: Array<ReadonlyArray<unknown>> = []
+      for (const first of one) for (const second of one) pairs.push([first, second])
+      expect([[...one].length, [...one].length, pairs.length]).toEqual([1, 1, 1])
+      // Compared with itself, as the argument of a mock is.
+      expect(one).toEqual(one)
+      expect([one]).toContainEqual(one)
+      expect("next" in one).toBe(false)
+    }
+  })
+
   it("runs without a fiber around it", () => {
     expect([Effect.runSync(make(1)), Effect.runSyncExit(make(1))]).toEqual([1, Exit.succeed(1)])
     expect(Array.from(make(1)).length).toBe(Array.from(Effect.succeed(1)).length)
