@@ -7,8 +7,8 @@
  * | Effect | the current instance's, looked up each time it is run |
  * | Stream | the same; each of its pulls is guarded |
  * | function | called on the current instance with the right `this`; an Effect or Stream it returns is guarded, a function it returns is a handle again |
- * | success, returned by a function | an equal one, which a generator takes at once (`success.ts`) |
- * | plain or class object | a handle again |
+ * | success, returned by a function | an equal one, which a generator takes at once (`success.ts`); itself, if the first that was returned had members of its own |
+ * | plain or class object | a handle again; of a getter that makes another one each time, another handle each time |
  * | anything else | as a member: the current instance's value, untouched; as a service: the first instance's (a warning says so) |
  *
  * Anything else is numbers, arrays, `Map`s, classes, and data types of Effect's (`Option`, `Ref`, `Queue`, ...): see `kind.ts`.
@@ -72,14 +72,15 @@ const carry = (
   kind: Kind,
   peek = reach,
   bound?: Bound,
-  at?: Reached
+  at?: Reached,
+  shape = new Shape()
 ): unknown => {
   if (!isObject(value)) return value
   switch (kind) {
     case "function":
       return isBare(value)
-        ? method(slot, reachOwner, reach, new Shape(), bound)
-        : functionNode(slot, reachOwner, reach, value, new Shape(), peek)
+        ? method(slot, reachOwner, reach, shape, bound)
+        : functionNode(slot, reachOwner, reach, value, shape, peek, bound)
     case "object":
     case "custom":
       return objectNode(slot, reach, value, kind, peek, at)
@@ -132,14 +133,7 @@ const memberOf = (
   property: PropertyKey,
   at: Reached | undefined
 ): (() => unknown) => {
-  // What a getter has answered with is what was read: asked again it would make another one. An Effect that is kept is looked up at each run.
-  let made: unknown
-  let madeIn: Instance | undefined
   const reach: Reach = (instance) => {
-    if (instance === madeIn) {
-      if (isRun(kind)) madeIn = undefined
-      return made
-    }
     const owner = reachOwner(instance)
     return isObject(owner) ? owner[property as never] : undefined
   }
@@ -147,21 +141,39 @@ const memberOf = (
   const memo: Memo = { seen: bound, made: undefined }
   let kind: Kind = "value"
   let wasBare = false
+  let wasHeld = true
+  let shape = new Shape()
   const anew = (value: unknown): unknown => {
     if (!isObject(value)) return value
     bound.instance = undefined
     const now = kindOf(value)
-    madeIn = isHeld(latest(), property, value) ? undefined : slot.last
-    made = value
     const bare = now === "function" && isBare(value)
-    if (now !== kind || bare !== wasBare || now === "value")
-      memo.made = carry(slot, reachOwner, reach, value, now, reach, bound)
+    const held = isHeld(latest(), property, value)
+    if (now !== kind) shape = new Shape()
+    if (!held) memo.made = answered(slot, reachOwner, reach, value, now, shape)
+    else if (now !== kind || bare !== wasBare || !wasHeld || now === "value")
+      memo.made = carry(slot, reachOwner, reach, value, now, reach, bound, undefined, shape)
     kind = now
     wasBare = bare
+    wasHeld = held
     memo.seen = value
     return memo.made
   }
   return reading(slot, at, latest, property, memo, anew)
+}
+
+/**
+ * What a getter has answered with is what was read: asked again it would make another one, and two that were read are not the same one. The next
+ * instance is asked for its own. So is this one for another Effect when one that is kept is run again.
+ */
+const answered = (slot: Slot, reachOwner: Reach, again: Reach, value: object, kind: Kind, shape: Shape): unknown => {
+  let madeIn = slot.last
+  const reach: Reach = (instance) => {
+    if (instance !== madeIn) return again(instance)
+    if (isRun(kind)) madeIn = undefined
+    return value
+  }
+  return carry(slot, reachOwner, reach, value, kind, reach, new Bound(), undefined, shape)
 }
 
 /** Whether an object has a member as a value of its own or of its class, which is the same one whenever it is read. */
@@ -278,11 +290,12 @@ const functionNode = (
   reach: Reach,
   sample: object,
   shape: Shape,
-  peek = reach
+  peek = reach,
+  bound?: Bound
 ): object => {
   const latest = latestOf(slot, peek, sample)
   const member = membersOf(slot, reach, peek, sample)
-  const call = method(slot, reachOwner, reach, shape)
+  const call = method(slot, reachOwner, reach, shape, bound)
   const self: object = new Proxy(function () {}, {
     ...forwarding(latest),
     // The origin of a call is for what answers it, and not for a handle in between.

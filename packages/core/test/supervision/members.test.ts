@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Context, Effect, Effectable, Exit, Layer, Stream } from "effect"
 import * as Supervised from "../../src/supervision/Supervised.js"
+import { ChildDown } from "../../src/supervision/SupervisionError.js"
 import * as SupervisionTree from "../../src/supervision/SupervisionTree.js"
 import * as TestSupervision from "../../src/supervision/TestSupervision.js"
 
@@ -109,6 +110,97 @@ describe("a getter", () => {
       yield* restart
       expect((yield* Effect.all(kept)).map((answer) => answer.slice(-4))).toEqual(Array(4).fill("of 2"))
     }).pipe(Effect.provide(childOf(Made, service(reads))))
+  })
+
+  class Query {
+    readonly parts: Array<string> = []
+    constructor(readonly from: string) {}
+    where(part: string): this {
+      this.parts.push(part)
+      return this
+    }
+    get text(): string {
+      return `${this.from}: ${this.parts.join(" and ")}`
+    }
+    get run() {
+      return Effect.sync(() => this.text)
+    }
+  }
+  class Store {
+    private count = 0
+    constructor(readonly instance: number) {}
+    get query() {
+      return new Query(`query of ${this.instance}`)
+    }
+    get counter() {
+      let n = 0
+      return () => ++n
+    }
+    get named() {
+      let n = 0
+      return Object.assign(() => ++n, { kind: "counter" })
+    }
+    get ticket() {
+      const number = this.count++
+      return Effect.sync(() => number)
+    }
+  }
+  const Stored = Context.GenericTag<Store>("Stored")
+
+  it.scoped("answers with another one for each that has asked, and not for both with the last", () =>
+    Effect.gen(function* () {
+      const it = yield* Stored
+      const [first, second] = [it.query, it.query]
+      first.where("a").where("b")
+      second.where("c")
+      expect([first.text, yield* first.run, second.text]).toEqual([
+        "query of 1: a and b",
+        "query of 1: a and b",
+        "query of 1: c"
+      ])
+      for (const name of ["counter", "named"] as const) {
+        const one = it[name]
+        const before = one()
+        const other = it[name]
+        expect([before, one(), other(), one(), it.named.kind]).toEqual([1, 2, 1, 3, "counter"])
+      }
+      expect(yield* Effect.all([it.ticket, it.ticket, it.ticket])).toEqual([0, 1, 2])
+      yield* restart
+      // Of the next instance, as any handle.
+      expect([first.text, second.where("d").text, it.query.where("e").text]).toEqual([
+        "query of 2: ",
+        "query of 2: d",
+        "query of 2: e"
+      ])
+    }).pipe(Effect.provide(childOf(Stored, (instance) => new Store(instance))))
+  )
+
+  it.scoped("that answers with a function is known by what that has answered with while the child is down", () => {
+    const Plain = Context.GenericTag<{ readonly name: () => string }>("Plain")
+    const service = {
+      get name() {
+        return () => "name"
+      }
+    }
+    return Effect.gen(function* () {
+      const it = yield* Plain
+      it.name()
+      yield* SupervisionTree.terminate("app/it")
+      expect(() => it.name()).toThrow(ChildDown)
+    }).pipe(Effect.provide(childOf(Plain, () => service)))
+  })
+})
+
+describe("a function with members", () => {
+  it.scoped("that is put in the place of another one is the one that is called", () => {
+    const Sending = Context.GenericTag<{ send: (() => number) & { readonly version: number } }>("Sending")
+    const sending = (version: number) => Object.assign(() => version, { version })
+    return Effect.gen(function* () {
+      const it = yield* Sending
+      const said = [it.send(), it.send.version]
+      it.send = sending(2)
+      expect([...said, it.send(), it.send.version]).toEqual([1, 1, 2, 2])
+    }).pipe(Effect.provide(childOf(Sending, () => ({ send: sending(1) }))))
   })
 })
 
