@@ -15,7 +15,7 @@ import { cleaned, Held, heldOf, heldTag } from "./held.js"
 import { Lending, type Reserved, type Restore } from "./lending.js"
 import type { Password } from "./ownconnection.js"
 import type { Company } from "./pipeline.js"
-import { forgetPrepared, isStale, perhapsOutdated, renamed } from "./prepared.js"
+import { forgetPrepared, isStale, perhapsOutdated, renamed, renamedWhereOutdated } from "./prepared.js"
 import type { Source } from "./statementlog.js"
 import type { TransactionDefaults } from "./transact.js"
 
@@ -200,6 +200,11 @@ export class Database {
       const cause: { readonly code?: unknown; readonly message?: unknown } = Object(error.cause)
       const isRefused = isStale(cause.code, cause.message)
       const outdated = isRefused ? undefined : perhapsOutdated(cause)
+      if (company !== undefined)
+        renamedWhereOutdated(
+          cause,
+          company.behind.map(({ statement }) => statement)
+        )
       if (!isRefused && outdated === undefined) return Effect.fail(error)
       if (isRefused) forgetPrepared()
       // Nothing of it was kept. Inside of a transaction the failure has aborted that.

@@ -12,7 +12,7 @@ import { command, commitWith, discard, NotCommitted, outsideReason } from "./dri
 import type { Frame, Outcome, Registration } from "./frame.js"
 import type { Restore } from "./lending.js"
 import { asideOf } from "./pipeline.js"
-import { forgetPrepared, isStale } from "./prepared.js"
+import { forgetPrepared, isStale, renamedWhereOutdated } from "./prepared.js"
 import {
   CommitFailed,
   SerializationFailure,
@@ -102,11 +102,11 @@ export const endedByItself = (): Ending => ({
 })
 
 /** COMMIT, and with it what it was to be accompanied by. */
-const committed = (frame: Frame, ends: Array<(outcome: Outcome) => void>): Effect.Effect<Ending> =>
-  Effect.suspend(() => {
+const committed = (frame: Frame, ends: Array<(outcome: Outcome) => void>): Effect.Effect<Ending> => {
+  let statements: ReadonlyArray<CommitStatement> = []
+  return Effect.suspend(() => {
     const { connection, database } = frame.session
     // Now, and not when the effect was done: what was on its way then has been noted since.
-    let statements: ReadonlyArray<CommitStatement>
     try {
       statements = database.announcer.commitStatements(frame.changes, (listener) => ends.push(listener))
     } catch (problem) {
@@ -127,6 +127,7 @@ const committed = (frame: Frame, ends: Array<(outcome: Outcome) => void>): Effec
       const failure = statementError(error.error, announcement)
       // For the next one: this transaction cannot be gone on with.
       if (isStale(answer instanceof ServerAnswer ? answer.code : undefined, answer.message)) forgetPrepared()
+      else renamedWhereOutdated(error.error.cause, statements)
       return Effect.map(
         rollback(frame),
         // What was swallowed before is that transaction's failure.
@@ -137,6 +138,7 @@ const committed = (frame: Frame, ends: Array<(outcome: Outcome) => void>): Effec
       )
     })
   )
+}
 
 const announcement = "announce what this transaction changed"
 

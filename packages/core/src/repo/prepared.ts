@@ -71,12 +71,13 @@ const isOfParameter = /\$\d+(?: = .*)?$/m
  * table. A value that no type takes fails alike, so only running it anew tells. What failed within a function of the database was run: that may have done
  * something that no rollback undoes.
  */
-export const perhapsOutdated = (error: unknown): string | undefined => {
+export const perhapsOutdated = (error: unknown): string | undefined =>
+  mayBeOfTypes(error) ? ofReused.get(Object(error)) : undefined
+
+const mayBeOfTypes = (error: unknown): boolean => {
   const { code, where }: { readonly code?: unknown; readonly where?: unknown } = Object(error)
-  if (typeof where === "string" && !isOfParameter.test(where)) return undefined
+  if (typeof where === "string" && !isOfParameter.test(where)) return false
   return typeof code === "string" && (code.startsWith("22") || ofTypes.has(code))
-    ? ofReused.get(Object(error))
-    : undefined
 }
 
 /** How often a text gets another name without anybody knowing that it needs one: the server keeps what was prepared under the others. */
@@ -89,4 +90,9 @@ export const renamed = (text: string): void => {
   if (times >= maximalRenamings || !names.has(text)) return
   renamings.set(text, times + 1)
   names.set(text, `${nameOf(text)}_`)
+}
+
+/** Where statements that were sent together fail like that, it may be any of them: those beside the one that was asked for get other names. */
+export const renamedWhereOutdated = (error: unknown, asides: ReadonlyArray<{ readonly text: string }>): void => {
+  if (mayBeOfTypes(error)) for (const { text } of asides) renamed(text)
 }

@@ -420,6 +420,27 @@ describe("Announcement.withCommit", () => {
       })
     )
 
+    it.scoped(
+      "is prepared anew where its table has got other types: that fails one transaction, and no write by itself",
+      () =>
+        Effect.gen(function* () {
+          const sql = yield* fixture
+          yield* telling("insert into told (keys, transaction) values ($1, 1)", () => ["1"])
+          const write = (name: string) => Repo.update(Rooms, 1, { name })
+          yield* write("w")
+          yield* Repo.transact(write("x"))
+          yield* sql`alter table told alter column keys type jsonb using keys::jsonb`
+          yield* write("y")
+          yield* Repo.transact(write("yy"))
+          yield* sql`alter table told alter column keys type int using 0`
+          expect(yield* Effect.flip(Repo.transact(write("z")))).toMatchObject({ code: "42804" })
+          yield* Repo.transact(write("z"))
+          yield* write("zz")
+          expect(yield* names).toBe("1 zz,2 b")
+          expect(yield* sql`select count(*)::int as n from told`).toEqual([{ n: 6 }])
+        })
+    )
+
     it.scoped("leaves a write in the kind of transaction that its Repo was made for", () =>
       Effect.gen(function* () {
         const sql = yield* fixture
