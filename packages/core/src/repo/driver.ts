@@ -53,6 +53,8 @@ interface Driver {
   end(): Promise<void>
   getTransactionStatus?(): string | null
   readonly readyForQuery?: boolean
+  /** What was handed to it and not sent. */
+  readonly _queryQueue?: Array<unknown>
   readonly _queryable?: boolean
   readonly _ending?: boolean
 }
@@ -177,6 +179,9 @@ export class Running {
   private exit: Exit.Exit<unknown, SqlError.SqlError> | undefined = undefined
   private wake: ((exit: Exit.Exit<unknown, SqlError.SqlError>) => void) | undefined = undefined
   private ended: (() => void) | undefined = undefined
+  /** What stands for it in the driver's queue, behind what the program itself has sent on a new connection. */
+  private readonly queued: unknown
+  private readonly timer: NodeJS.Timeout | undefined
 
   /** With `limit` the connection is destroyed when it takes longer than that. */
   constructor(
@@ -184,9 +189,9 @@ export class Running {
     hand: (done: Done) => void,
     limit?: number
   ) {
-    const timer = limit === undefined ? undefined : setTimeout(() => abort(driver), limit)
+    this.timer = limit === undefined ? undefined : setTimeout(() => abort(driver), limit)
     const over = (exit: Exit.Exit<unknown, SqlError.SqlError>) => {
-      if (timer !== undefined) clearTimeout(timer)
+      if (this.timer !== undefined) clearTimeout(this.timer)
       this.isOver = true
       // Not kept where it is handed on: see the top of this file.
       if (this.wake === undefined) this.exit = exit
@@ -207,6 +212,18 @@ export class Running {
       abort(driver)
       over(Exit.die(problem))
     }
+    if (!this.isOver) this.queued = driver._queryQueue?.at(-1)
+  }
+
+  /** Takes it out of the driver's queue, if it is there: asking to stop it would stop what is before it. */
+  private withdraw(): boolean {
+    const queue = this.driver._queryQueue
+    const at = this.queued === undefined || queue === undefined ? -1 : queue.indexOf(this.queued)
+    if (at < 0) return false
+    queue?.splice(at, 1)
+    clearTimeout(this.timer)
+    this.isOver = true
+    return true
   }
 
   /** To be waited for once. */
@@ -222,11 +239,11 @@ export class Running {
   /** Nobody waits for it any more; done when it has ended. */
   get stopped(): Effect.Effect<void> {
     return Effect.suspend(() =>
-      !this.isOver
-        ? stop(this.driver, (listener) => {
+      this.isOver || this.withdraw()
+        ? Effect.void
+        : stop(this.driver, (listener) => {
             this.ended = listener
           })
-        : Effect.void
     )
   }
 }

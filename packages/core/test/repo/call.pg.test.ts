@@ -1,13 +1,10 @@
 /** Our own statements as they go to PostgreSQL and come back: it alone knows whether what was sent is what was meant. */
 import { Model, SqlClient } from "@effect/sql"
-import { PgClient } from "@effect/sql-pg"
 import { describe, expect, layer } from "@effect/vitest"
-import { Context, Effect, Layer, Schema } from "effect"
-import { Pool, type PoolConfig } from "pg"
-import * as Repo from "../../src/repo/Repo.js"
+import { Effect, Schema } from "effect"
 import * as Table from "../../src/repo/Table.js"
 import { EmbeddedPostgres } from "../../src/testing.js"
-import { pool } from "./pools.js"
+import { pool, sendingPool } from "./pools.js"
 
 class Note extends Model.Class<Note>("Note")({
   id: Schema.Number,
@@ -203,21 +200,9 @@ describe("a statement", () => {
       () =>
         Effect.gen(function* () {
           yield* fresh
-          const { config } = yield* PgClient.PgClient
           const sql = yield* SqlClient.SqlClient
           yield* sql`insert into notes values (1, 'a', '{}', '{}', 0, 0, true, null)`
-          const acquire = Effect.acquireRelease(
-            Effect.sync(() => {
-              const { database, host, port, username: user } = config
-              const own = new Pool({ database, host, port, user, max: 3 } as PoolConfig)
-              // Not waited for, as it is mostly written.
-              own.on("connect", (client) => void client.query("set search_path = public").catch(() => {}))
-              return own
-            }),
-            (own) => Effect.promise(() => own.end())
-          )
-          const context = yield* Layer.build(Repo.layer().pipe(Layer.provideMerge(PgClient.layerFromPool({ acquire }))))
-          const repo = Context.get(context, Repo.Repo)
+          const repo = yield* sendingPool(3, (client) => client.query("set search_path = public"))
           for (let round = 0; round < 3; round += 1) {
             const found = yield* Effect.all(
               Array.from({ length: 6 }, () => repo.fetch(Notes, 1)),

@@ -1,13 +1,17 @@
 /** What interruption and a server that does not answer do to connections. */
-import { SqlClient } from "@effect/sql"
+import { Model, SqlClient } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
 import { describe, expect, layer } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Redacted, TestContext } from "effect"
+import { Deferred, Effect, Exit, Fiber, Redacted, Schema, TestContext } from "effect"
 import { afterEach, beforeEach, vi } from "vitest"
+import * as Table from "../../src/repo/Table.js"
 import * as Transaction from "../../src/repo/Transaction.js"
 import { EmbeddedPostgres } from "../../src/testing.js"
 import { gate } from "./gate.js"
-import { pool } from "./pools.js"
+import { pool, sendingPool } from "./pools.js"
+
+class Mark extends Model.Class<Mark>("Mark")({ id: Model.GeneratedByApp(Schema.Number) }) {}
+const Marks = Table.make(Mark, { name: "marks", key: "id" })
 
 const running = Effect.map(
   Effect.flatMap(
@@ -141,6 +145,38 @@ describe("a statement that is interrupted", () => {
         yield* Fiber.join(interrupted)
         expect(yield* pidOf(sql)).toBe(pid)
       })
+    )
+
+    it.scoped(
+      "is not sent any more where its connection is still at what the program sent, and leaves that alone",
+      () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          yield* sql`create table marks (id int primary key)`
+          const held = yield* sql.reserve
+          yield* held.executeRaw("select pg_advisory_lock(77)", [])
+          const sent: Array<Promise<unknown>> = []
+          const repo = yield* sendingPool(1, (client) => {
+            const done = client.query("select pg_advisory_lock(77)")
+            sent.push(done)
+            return done
+          })
+          const fiber = yield* Effect.fork(repo.insert(Marks, { id: 1 }))
+          yield* Effect.repeat(running, {
+            until: (rows) => rows.some(({ query, state }) => state === "active" && query.includes("pg_advisory_lock"))
+          })
+          yield* turns
+          const interrupting = yield* Effect.fork(Fiber.interrupt(fiber))
+          yield* turns
+          yield* held.executeRaw("select pg_advisory_unlock(77)", [])
+          expect(Exit.isInterrupted(yield* Fiber.join(interrupting))).toBe(true)
+          expect((yield* Effect.promise(() => Promise.allSettled(sent))).map(({ status }) => status)).toEqual([
+            "fulfilled"
+          ])
+          expect(yield* sql`select id from marks`).toEqual([])
+          yield* repo.insert(Marks, { id: 3 })
+          expect(yield* sql`select id from marks`).toEqual([{ id: 3 }])
+        })
     )
 
     it.scoped("never takes a later statement of its connection along", () =>
