@@ -62,7 +62,12 @@ class Escort implements Company {
     private readonly database: Database,
     changes: Changes
   ) {
-    this.statements = database.announcer.commitStatements(changes, (listener) => this.ends.push(listener))
+    try {
+      this.statements = database.announcer.commitStatements(changes, (listener) => this.ends.push(listener))
+    } catch (problem) {
+      this.end()
+      throw problem
+    }
   }
 
   /** By the names they have when they are sent: what was prepared may have to be prepared anew. */

@@ -2,6 +2,8 @@
 import type { SqlClient } from "@effect/sql"
 import { Effect } from "effect"
 import type { Outcome } from "./frame.js"
+import { controls } from "./sqltext.js"
+import { control } from "./statementkind.js"
 
 /**
  * What was changed in one table. `keys` are those of the rows, as the model has them, or `"all"` where it is not known which rows they were, or where they
@@ -142,7 +144,8 @@ export interface CommitStatement {
 }
 
 /**
- * Makes a statement that is sent together with the COMMIT of a transaction that has changed something: synchronously, and it must not throw.
+ * Makes a statement that is sent together with the COMMIT of a transaction that has changed something: synchronously, and it must not throw. The statement
+ * must not wait for long, for a COMMIT is not interrupted and has no limit but PostgreSQL's own; one that begins or ends a transaction is refused.
  *
  * @since 0.1.0
  * @category models
@@ -258,7 +261,14 @@ export class Announcer {
   commitStatements(changes: Changes, onEnd: OnEnd): ReadonlyArray<CommitStatement> {
     if (this.withCommits.size === 0 || changes.isEmpty) return []
     const list = changes.list()
-    return Array.from(this.withCommits, (make) => make(list, onEnd))
+    return Array.from(this.withCommits, (make) => {
+      const statement = make(list, onEnd)
+      const { text } = statement
+      // It would be believed that what it goes with was committed.
+      if (control.test(text) && controls(text, "first"))
+        throw new Error(`what was to be sent with a commit begins or ends a transaction: ${text}`)
+      return statement
+    })
   }
 
   /** Tells of what a transaction changed. Synchronous but for the log of what went wrong. */

@@ -179,6 +179,28 @@ describe("Announcement.withCommit", () => {
       })
     )
 
+    it.scoped("does not end the transaction that it goes with: then nothing is written, and that is said", () =>
+      Effect.gen(function* () {
+        yield* fixture
+        for (const text of ["rollback", " -- at once\n commit", "begin", "prepare transaction 'one'"]) {
+          const writes = Effect.gen(function* () {
+            const events = yield* telling(text, () => [])
+            for (const write of [
+              Repo.update(Rooms, 1, { name: "x" }),
+              Repo.transact(Repo.update(Rooms, 2, { name: "y" }))
+            ]) {
+              const exit = yield* Effect.exit(write)
+              expect(Exit.isFailure(exit) && String(exit.cause)).toMatch(/begins or ends a transaction/)
+            }
+            expect(events).toEqual(["rooms 1: rolledBack", "rooms 2: rolledBack"])
+          })
+          yield* Effect.scoped(writes)
+        }
+        expect(yield* names).toBe("1 a,2 b")
+        yield* Repo.update(Rooms, 1, { name: "x" })
+      })
+    )
+
     it.scoped("may be nothing at all: a text without a statement is sent, and what goes with it is committed", () =>
       Effect.gen(function* () {
         yield* fixture
