@@ -125,55 +125,80 @@ class Bound {
   origin: CallOrigin | undefined = undefined
 }
 
-/** Reads a member of a service. What was made for it is good for as long as the real one is of the same kind. */
+/** A member of a service, through a handle. */
+interface Member {
+  readonly read: () => unknown
+  /** It is about to be another one. */
+  readonly replaced: () => void
+}
+
+/** What a handle for a member has stood for on an instance, where that is told by nothing else. */
+interface Pin {
+  instance: Instance | undefined
+  value: unknown
+  /** For the first use only. */
+  readonly once: boolean
+}
+
+/**
+ * A member of a service. What was made for it is good for as long as the real one is of the same kind. There are two exceptions, in which a handle is
+ * pinned to what was read, for as long as the instance lives:
+ *
+ * - What a getter has answered with: asked again it would make another one, and two that were read are not the same one. An Effect that is kept is looked
+ *   up at each run but the first.
+ * - What is replaced through the handle: the new one may well call the old one, and would call itself.
+ */
 const memberOf = (
   slot: Slot,
   reachOwner: Reach,
   latest: () => object,
   property: PropertyKey,
   at: Reached | undefined
-): (() => unknown) => {
-  const reach: Reach = (instance) => {
+): Member => {
+  const again: Reach = (instance) => {
     const owner = reachOwner(instance)
     return isObject(owner) ? owner[property as never] : undefined
   }
-  const bound = new Bound()
+  let bound = new Bound()
   const memo: Memo = { seen: bound, made: undefined }
   let kind: Kind = "value"
   let wasBare = false
-  let wasHeld = true
   let shape = new Shape()
+  let pin: Pin | undefined
+  const make = (value: object, held: boolean): unknown => {
+    const own: Pin = { instance: held ? undefined : slot.last, value, once: !held && isRun(kind) }
+    const reach: Reach = (instance) => {
+      if (instance !== own.instance) return again(instance)
+      if (own.once) own.instance = undefined
+      return own.value
+    }
+    bound = new Bound()
+    pin = held ? own : undefined
+    return carry(slot, reachOwner, reach, value, kind, reach, bound, undefined, shape)
+  }
   const anew = (value: unknown): unknown => {
     if (!isObject(value)) return value
     bound.instance = undefined
     const now = kindOf(value)
     const bare = now === "function" && isBare(value)
     const held = isHeld(latest(), property, value)
+    const isSame = now === kind && bare === wasBare && now !== "value"
     if (now !== kind) shape = new Shape()
-    if (!held) memo.made = answered(slot, reachOwner, reach, value, now, shape)
-    else if (now !== kind || bare !== wasBare || !wasHeld || now === "value")
-      memo.made = carry(slot, reachOwner, reach, value, now, reach, bound, undefined, shape)
     kind = now
     wasBare = bare
-    wasHeld = held
+    if (!(isSame && held && pin !== undefined)) memo.made = make(value, held)
     memo.seen = value
     return memo.made
   }
-  return reading(slot, at, latest, property, memo, anew)
-}
-
-/**
- * What a getter has answered with is what was read: asked again it would make another one, and two that were read are not the same one. The next
- * instance is asked for its own. So is this one for another Effect when one that is kept is run again.
- */
-const answered = (slot: Slot, reachOwner: Reach, again: Reach, value: object, kind: Kind, shape: Shape): unknown => {
-  let madeIn = slot.last
-  const reach: Reach = (instance) => {
-    if (instance !== madeIn) return again(instance)
-    if (isRun(kind)) madeIn = undefined
-    return value
+  const replaced = (): void => {
+    const instance = slot.last
+    if (pin === undefined || instance === undefined) return
+    pin.instance = instance
+    pin.value = again(instance)
+    pin = undefined
+    memo.seen = memo
   }
-  return carry(slot, reachOwner, reach, value, kind, reach, new Bound(), undefined, shape)
+  return { read: reading(slot, at, latest, property, memo, anew), replaced }
 }
 
 /** Whether an object has a member as a value of its own or of its class, which is the same one whenever it is read. */
@@ -194,10 +219,10 @@ const remembered = 1024
 type Special = (property: PropertyKey, value: unknown) => AnyFunction | undefined
 
 const membersOf = (slot: Slot, reach: Reach, peek: Reach, sample: object, at?: Reached) => {
-  const members = new Map<PropertyKey, () => unknown>()
+  const members = new Map<PropertyKey, Member>()
   const latest = latestOf(slot, reach, sample)
   const seen = latestOf(slot, peek, sample)
-  return (property: PropertyKey): (() => unknown) => {
+  const member = (property: PropertyKey): Member => {
     let member = members.get(property)
     if (member === undefined) {
       // A name that the service has not may be one of any number.
@@ -213,11 +238,19 @@ const membersOf = (slot: Slot, reach: Reach, peek: Reach, sample: object, at?: R
     }
     return member
   }
+  const assign = (property: PropertyKey, value: unknown): boolean => {
+    members.get(property)?.replaced()
+    return Reflect.set(seen(), property, value)
+  }
+  return { read: (property: PropertyKey) => member(property).read, assign }
 }
 
 /** What a Proxy of a service answers about it. Its target is empty, because a proxy may not contradict a frozen target. */
-const forwarding = (latest: () => object): ProxyHandler<object> => ({
-  set: (_target, property, value) => Reflect.set(latest(), property, value),
+const forwarding = (
+  latest: () => object,
+  assign: (property: PropertyKey, value: unknown) => boolean
+): ProxyHandler<object> => ({
+  set: (_target, property, value) => assign(property, value),
   has: (_target, property) => Reflect.has(latest(), property),
   getPrototypeOf: () => Reflect.getPrototypeOf(latest()),
   // Refused rather than done to one instance only, or to the handle, where the service would not know.
@@ -241,7 +274,7 @@ const objectNode = (
 ): object => {
   // What it is and has may be asked without reading it.
   const latest = latestOf(slot, peek, sample)
-  const member = membersOf(slot, reach, peek, sample, at)
+  const { assign, read: member } = membersOf(slot, reach, peek, sample, at)
   const lazy = kind === "custom" ? new Lazy(slot, undefined, undefined, reach) : undefined
   const commit = (): unknown => lazy?.commit()
   const iterator = (): unknown => lazy?.[Symbol.iterator]()
@@ -263,7 +296,7 @@ const objectNode = (
     new Proxy(
       {},
       {
-        ...forwarding(latest),
+        ...forwarding(latest, assign),
         get: (_target, property, asked: unknown) => {
           if (property !== StandsFor) return read(property)
           // What is made of a handle, and has members of its own, is another service.
@@ -276,7 +309,7 @@ const objectNode = (
     const { enumerable = false, value } = Reflect.getOwnPropertyDescriptor(sample, property) ?? {}
     Object.defineProperty(self, property, {
       get: property !== "_op" && special(property, value) === undefined ? member(property) : () => read(property),
-      set: (to) => Reflect.set(latest(), property, to),
+      set: (to) => assign(property, to),
       enumerable
     })
   }
@@ -294,10 +327,10 @@ const functionNode = (
   bound?: Bound
 ): object => {
   const latest = latestOf(slot, peek, sample)
-  const member = membersOf(slot, reach, peek, sample)
+  const { assign, read: member } = membersOf(slot, reach, peek, sample)
   const call = method(slot, reachOwner, reach, shape, bound)
   const self: object = new Proxy(function () {}, {
-    ...forwarding(latest),
+    ...forwarding(latest, assign),
     // The origin of a call is for what answers it, and not for a handle in between.
     get: (_target, property, asked: unknown) => {
       if (property === StandsFor) return asked === self ? new Standing(slot, latest()) : undefined

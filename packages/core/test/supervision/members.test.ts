@@ -191,6 +191,59 @@ describe("a getter", () => {
   })
 })
 
+describe("a member that is replaced through the handle", () => {
+  const service = (instance: number) => ({
+    plain: (n: number) => n + instance,
+    sum(n: number) {
+      return this.plain(n)
+    },
+    ask: (n: number) => Effect.sync(() => n + instance),
+    named: Object.assign((n: number) => n + instance, { unit: "ms" }),
+    next: Effect.sync(() => instance),
+    inner: { ask: (n: number) => n + instance }
+  })
+  const Wrapped = Context.GenericTag<ReturnType<typeof service>>("Wrapped")
+
+  it.scoped("may call the one that it replaces", () =>
+    Effect.gen(function* () {
+      const it = yield* Wrapped
+      const { ask, inner, named, next, plain, sum } = it
+      const said = Effect.gen(function* () {
+        return [
+          it.plain(1),
+          it.sum(1),
+          yield* it.ask(1),
+          it.named(1),
+          yield* it.next,
+          yield* Effect.map(it.next, (n) => n),
+          it.inner.ask(1)
+        ]
+      })
+      const before = yield* said
+      expect(before).toEqual([2, 2, 2, 2, 1, 1, 2])
+      it.plain = (n) => plain(n) * 10
+      it.sum = (n) => sum(n) + 1000
+      it.ask = (n) => Effect.map(ask(n), (answer) => answer * 10)
+      it.named = Object.assign((n: number) => named(n) * 10, { unit: "s" })
+      it.next = Effect.map(next, (n) => n * 10)
+      it.inner = { ask: (n) => inner.ask(n) * 10 }
+      expect([it.named.unit, yield* said]).toEqual(["s", [20, 1020, 20, 20, 10, 10, 20]])
+      // Twice, and with what it is.
+      const again = it.plain
+      it.plain = (n) => again(n) * 10
+      const same = it.ask
+      it.ask = same
+      expect([it.plain(1), yield* it.ask(1)]).toEqual([200, 20])
+      // The next instance has its own.
+      yield* restart
+      expect([plain(1), again(1), yield* ask(1), named(1), yield* next, inner.ask(1)]).toEqual([3, 3, 3, 3, 2, 3])
+      expect(yield* said).toEqual([3, 3, 3, 3, 2, 2, 3])
+      it.plain = (n) => plain(n) * 10
+      expect([it.plain(1), plain(1)]).toEqual([30, 3])
+    }).pipe(Effect.provide(childOf(Wrapped, service)))
+  )
+})
+
 describe("a function with members", () => {
   it.scoped("that is put in the place of another one is the one that is called", () => {
     const Sending = Context.GenericTag<{ send: (() => number) & { readonly version: number } }>("Sending")
