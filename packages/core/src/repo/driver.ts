@@ -1,168 +1,18 @@
 /**
  * What is asked of `pg` beside @effect/sql-pg: to run a statement that can really be stopped, to close a connection at once, and to say whether a
  * transaction is open.
- *
- * @effect/sql-pg stops a statement with another one, for which it needs a second connection of the same pool: while the pool has none, nobody can be
- * interrupted, and afterwards the connection goes back with the statement still running on it. Here PostgreSQL's own request is sent, on a socket of
- * its own:
- *
- *   interrupted ─▶ CancelRequest ─┬─▶ the statement has ended and the request's socket is closed: nothing can hit a later statement
- *                                 └─▶ no answer within a second: the connection is destroyed
- *
- * All times here are real ones: a test that stands still must not keep a connection.
  */
 import { type SqlConnection, SqlError } from "@effect/sql"
 import { Effect, Exit, Predicate } from "effect"
-import { type Call, type CallWire, Command, callOf, type Done } from "./call.js"
+import { type Call, Command, callOf, type Done } from "./call.js"
+import { abort, stop } from "./cancelling.js"
 import { dateWriter } from "./drivervalues.js"
 import { maximalParameters, parameterTexts } from "./messages.js"
+import { type Driver, driverOf, type Runs } from "./pgclient.js"
 import { type Aside, type Company, Pipeline } from "./pipeline.js"
 import { failedReused, type Statement, statementFor, toDriver } from "./prepared.js"
 import type { Reader } from "./rowbytes.js"
 import { waiting } from "./waiting.js"
-
-type Listener = (event: "connect" | "sslconnect" | "error" | "end" | "readyForQuery", listener: () => void) => void
-
-/** `pg`'s Connection: its side of the protocol. */
-interface Wire extends CallWire {
-  readonly stream: CallWire["stream"] & { destroy(): void }
-  readonly on: Listener
-  readonly off: Listener
-  connect(portOrPath: number | string, host?: string): void
-  requestSsl(): void
-  cancel(processId: number, secretKey: unknown): void
-}
-
-/** `pg`'s Client, as far as it is used here. */
-interface Driver {
-  readonly connection: Wire
-  readonly host: string
-  readonly port: number
-  readonly ssl: unknown
-  readonly sslNegotiation?: string
-  readonly processID: number | null
-  readonly secretKey: unknown
-  query(statement: unknown, parameters: ReadonlyArray<unknown>, done: Done): void
-  query(call: Call | Command | Pipeline): void
-  /** What reads a column's values. */
-  getTypeParser?: Reader
-  /** Several statements at once, of which only its own queries are to be. */
-  readonly pipeline?: boolean
-  /** Values in another format than text. */
-  readonly binary?: boolean
-  end(): Promise<void>
-  getTransactionStatus?(): string | null
-  readonly readyForQuery?: boolean
-  /** What was handed to it and not sent. */
-  readonly _queryQueue?: Array<unknown>
-  readonly _queryable?: boolean
-  readonly _ending?: boolean
-}
-
-type Runs = Pick<SqlConnection.Connection, "executeRaw" | "executeValues">
-
-/** Looked at once: each statement asks several times. */
-const drivers = new WeakMap<object, Driver | undefined>()
-
-const driverOf = (connection: Runs): Driver | undefined => {
-  // @effect/sql-pg keeps the driver's client in `pg`.
-  const driver: unknown = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
-  if (typeof driver !== "object" || driver === null) return undefined
-  let known = drivers.get(driver)
-  if (known === undefined && !drivers.has(driver)) {
-    known = asDriver(driver)
-    drivers.set(driver, known)
-  }
-  return known
-}
-
-const asDriver = (driver: object): Driver | undefined =>
-  Predicate.hasProperty(driver, "query") &&
-  Predicate.hasProperty(driver, "end") &&
-  Predicate.hasProperty(driver, "connection") &&
-  Predicate.hasProperty(driver.connection, "stream")
-    ? // Sound: what is called was looked at, and the native client of `pg` has no `connection`.
-      (driver as unknown as Driver)
-    : undefined
-
-/** How long a statement may take to end after it was asked to, in milliseconds. */
-const patience = 1000
-
-/** When it is asked again: a request that overtakes its statement finds nothing to stop. */
-const askedAgain = [50, 250]
-
-const abort = (driver: Driver) => {
-  // Tells the driver that the end is meant; the socket does not wait for the server to agree.
-  Promise.resolve(driver.end()).catch(() => {})
-  driver.connection.stream.destroy()
-}
-
-/** Sends a CancelRequest the way the driver itself reaches the server; `over` is told whether it got there. */
-const request = (driver: Driver, processId: number, over: (sent: boolean) => void): Wire => {
-  // Sound: the class of the driver's own connection, made as the driver makes it.
-  const Connection = driver.connection.constructor as new (options: {
-    readonly ssl: unknown
-    readonly sslNegotiation: string | undefined
-  }) => Wire
-  const wire = new Connection({ ssl: driver.ssl, sslNegotiation: driver.sslNegotiation })
-  let sent = false
-  const send = () => {
-    sent = true
-    wire.cancel(processId, driver.secretKey)
-  }
-  wire.on("connect", () => {
-    if (!driver.ssl) send()
-    else if (driver.sslNegotiation !== "direct") wire.requestSsl()
-  })
-  wire.on("sslconnect", send)
-  wire.on("error", () => wire.stream.destroy())
-  // The server closes the socket when the signal is on its way.
-  wire.on("end", () => over(sent))
-  if (driver.host.startsWith("/")) wire.connect(`${driver.host}/.s.PGSQL.${driver.port}`)
-  else wire.connect(driver.port, driver.host)
-  return wire
-}
-
-/** Stops the statement that runs; `ended` takes who wants to hear of its end. */
-const stop = (driver: Driver, ended: (listener: () => void) => void): Effect.Effect<void> =>
-  Effect.async<void>((resume) => {
-    const requests = new Set<Wire>()
-    const timers: Array<NodeJS.Timeout> = []
-    let isOver = false
-    let isAborted = false
-    const settle = () => {
-      if (!isOver || requests.size > 0) return
-      for (const timer of timers) clearTimeout(timer)
-      resume(Effect.void)
-    }
-    const giveUp = () => {
-      if (isAborted) return
-      isAborted = true
-      for (const timer of timers) clearTimeout(timer)
-      abort(driver)
-      // Nobody gets this connection any more: a request that comes late hits nothing.
-      for (const wire of requests) wire.stream.destroy()
-      requests.clear()
-      settle()
-    }
-    ended(() => {
-      isOver = true
-      settle()
-    })
-    const ask = () => {
-      if (isOver || isAborted) return
-      if (driver.processID === null) return giveUp()
-      const wire = request(driver, driver.processID, (sent) => {
-        requests.delete(wire)
-        if (!sent && !isOver) giveUp()
-        else settle()
-      })
-      requests.add(wire)
-    }
-    for (const delay of askedAgain) timers.push(setTimeout(ask, delay))
-    timers.push(setTimeout(giveUp, patience))
-    ask()
-  })
 
 /** Whether statements of our own fit into its queue. */
 const takesCalls = (driver: Driver): driver is Driver & { readonly getTypeParser: Reader } =>
