@@ -206,11 +206,11 @@ export class Entries<K, V> {
 
   /** Takes so many steps towards giving back what is not needed any more, and says whether there is nothing left to do. */
   settle(limit: number): boolean {
+    if (this.size === 0 && !this.isSettled) this.clear()
     if (!this.map.settle(limit)) return false
     for (let steps = 0; this.half > 0 || this.isTooLarge; steps += 1) {
       if (steps >= limit) return false
-      if (this.size === 0) this.clear()
-      else if (this.half === 0) this.halve()
+      if (this.half === 0) this.halve()
       else if (this.free !== NONE) this.give(this.pop())
       else if (this.bottom === this.half) this.cut()
       else this.empty()

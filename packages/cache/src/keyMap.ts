@@ -6,7 +6,7 @@
  * value its key can be told, and whoever removes something says which value: nothing is ever removed by key alone without looking first.
  *
  * A native Map that has lost three quarters of what it held copies the rest into a smaller table, within the one call that removes: 20 ms for the last quarter
- * of a million. So before a large one gets there, another takes its place, and what is left is moved a little at a time.
+ * of a million. So before a large one gets there, another takes its place, and what is left is moved a little at a time: with each write, and by `settle`.
  */
 import { Equal, Hash } from "effect"
 
@@ -17,7 +17,7 @@ const hasEquality = (key: unknown): boolean =>
 
 /** A native Map of this capacity or more is not left to shrink by itself. */
 const BIG = 2 ** 18
-/** Moved with each change while a Map is being replaced by a smaller one: so few that most of what is going to be removed is not moved before. */
+/** Moved with each write while a Map is being replaced by a smaller one. */
 const MOVED_AT_ONCE = 2
 
 /** What has its key itself. */
@@ -148,8 +148,8 @@ export class KeyMap<K, V> {
       this.older.set(key, undefined) // not deleted, so that it does not shrink
     else return false
     this.plainSize -= 1
-    if (this.moving !== undefined) this.settle(MOVED_AT_ONCE)
-    else if (this.capacity >= BIG && this.plain.size < 0.3 * this.capacity) this.replace()
+    // Not moved here: of what goes at one time, most would be moved before it is removed, into tables that grow for it.
+    if (this.moving === undefined && this.capacity >= BIG && this.plain.size < 0.3 * this.capacity) this.replace()
     return true
   }
 
