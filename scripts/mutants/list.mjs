@@ -224,7 +224,7 @@ export const mutants = [
     "bounds what all values weigh together, after every write",
     "the weight of what goes is not taken off",
     "store.ts",
-    "    this.weight -= entries.weightOf(slot)\n    if (removed === undefined) {\n",
+    "    this.unweigh(slot)\n    if (removed === undefined) {\n",
     "    if (removed === undefined) {\n"
   ),
   mutant(

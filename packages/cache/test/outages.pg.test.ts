@@ -29,9 +29,10 @@ describe("a server that restarts", () => {
         const [row] = yield* sql<{ pid: number }>`select pg_backend_pid() as pid`
         globalThis.process.kill(row?.pid ?? 0, "SIGKILL")
         yield* Effect.all([a.until("around"), b.until("around")])
+        // It may be sent on a connection of which nobody knows yet that it is gone, and then nobody knows whether it was done: to set it once more does no harm.
         yield* a
           .run(Repo.update(People, 1, { name: "after the restart" }))
-          .pipe(Effect.retry({ while: RepoError.isRetryable, schedule: Schedule.spaced("20 millis") }))
+          .pipe(Effect.retry({ schedule: Schedule.spaced("20 millis") }))
         // Still blind, and not stale.
         expect(
           yield* b.name(1).pipe(Effect.retry({ while: RepoError.isRetryable, schedule: Schedule.spaced("20 millis") }))
@@ -40,7 +41,9 @@ describe("a server that restarts", () => {
         yield* Effect.all([a.until("served"), b.until("served")])
         expect(b.events).toEqual(["around", "everything", "served"])
         yield* b.clear
-        yield* a.run(Repo.update(People, 1, { name: "as before" }))
+        yield* a
+          .run(Repo.update(People, 1, { name: "as before" }))
+          .pipe(Effect.retry({ schedule: Schedule.spaced("20 millis") }))
         yield* b.until("people [1]")
         expect(yield* b.name(1)).toBe("as before")
       }).pipe(Effect.provide(context))
