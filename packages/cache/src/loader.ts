@@ -11,9 +11,9 @@
  * Loads run in fibers of the cache and not of the callers. Nothing of the first caller is theirs: not its interruption, not its transaction, not its
  * FiberRefs. Only a load that the caller brought (`getOrLoad`) has the caller's services, for those are what it asks for.
  */
-import { Cause, type Context, Duration, Effect, Either, Exit, type Fiber, FiberRefs, Option, Runtime } from "effect"
+import { Cause, type Context, Duration, Effect, Exit, type Fiber, FiberRefs, Option, Runtime } from "effect"
+import { distinctKeys, type Found, lookUpTogether, nothingFound, resultOf } from "./batch.js"
 import { LoadTimedOut } from "./CacheError.js"
-import { KeyMap, keyOf } from "./keyMap.js"
 import type { Span } from "./lifetime.js"
 import { ALIASED, circle, currentLoad, Load, leave, type Waiting } from "./load.js"
 import type { Service } from "./service.js"
@@ -87,8 +87,8 @@ export class Loader<K, V, E> {
   private allAround(keys: ReadonlyArray<K>): Effect.Effect<Found<K, V, E>, E> {
     const { lookupAll } = this.service.settings
     return lookupAll === undefined
-      ? Effect.succeed(new KeyMap(keyOf))
-      : Effect.map(this.service.inline(Effect.suspend(() => lookupAll(keys))), found)
+      ? Effect.succeed(nothingFound())
+      : this.service.inline(lookUpTogether(lookupAll, keys))
   }
 
   /** Loads anew, whatever is held or being loaded: what is held is served until then, and for good if the load fails. */
@@ -142,31 +142,28 @@ export class Loader<K, V, E> {
   private allInside(keys: ReadonlyArray<K>, fiber: Running): Effect.Effect<Array<Exit.Exit<Option.Option<V>, E>>> {
     const state = this.service.state.current
     if (state._tag === "Closed") return Effect.die(state.error)
-    const held = keys.map((key) => {
+    const asked = keys.map((key) => {
       const slot = this.service.hit(key, fiber)
-      return slot === undefined ? Option.none() : Option.some(state.entries.valueOf(slot))
+      return { key, held: slot === undefined ? Option.none<V>() : Option.some(state.entries.valueOf(slot)) }
     })
-    const missing = keys.filter((_, place) => Option.isNone(held[place] ?? Option.none()))
+    const missing = asked.filter(({ held }) => Option.isNone(held))
     state.counters.misses += missing.length
     if (this.together === undefined) {
       const request = this.usual
-      return Effect.forEach(keys, (key, place) => {
-        const there = held[place] ?? Option.none()
-        return Option.isSome(there) || request === undefined
-          ? Effect.succeed(Exit.succeed(there))
+      return Effect.forEach(asked, ({ held, key }) =>
+        Option.isSome(held) || request === undefined
+          ? Effect.succeed(Exit.succeed(held))
           : Effect.exit(this.around(key, request))
-      })
+      )
     }
     return Effect.map(
       missing.length === 0
-        ? Effect.succeed(Exit.succeed<Found<K, V, E>>(new KeyMap(keyOf)))
-        : Effect.exit(this.allAround(distinct(missing))),
+        ? Effect.succeed(Exit.succeed<Found<K, V, E>>(nothingFound()))
+        : Effect.exit(this.allAround(distinctKeys(missing))),
       (found) =>
-        keys.map((key, place) => {
-          const there = held[place] ?? Option.none()
-          if (Option.isSome(there)) return Exit.succeed(there)
-          return Exit.flatMap(found, (found) => resultOf(found, key))
-        })
+        asked.map(({ held, key }) =>
+          Option.isSome(held) ? Exit.succeed(held) : Exit.flatMap(found, (found) => resultOf(found, key))
+        )
     )
   }
 
@@ -177,7 +174,7 @@ export class Loader<K, V, E> {
     // Whatever is read while somebody writes may be old or new, and nobody can say for how long: it is the caller's alone.
     if (this.service.locks.open > 0 && this.service.isLocked(key, request.tags)) return this.around(key, request)
     const { counters } = state
-    let isStale = false
+    let hasStale = false
     if (state.grace > 0 || state.absences.size > 0) {
       const now = this.service.now(fiber)
       // A fiber in a transaction that has written the key is served nothing: it never comes here.
@@ -185,7 +182,7 @@ export class Loader<K, V, E> {
       // That a lookup found nothing is no answer for who brings an effect.
       const absent = known !== undefined && request.services !== undefined && Exit.isSuccess(known) ? undefined : known
       const stale = state.stale(key, now)
-      isStale = stale !== undefined
+      hasStale = stale !== undefined
       if (
         stale !== undefined &&
         (absent !== undefined ||
@@ -210,7 +207,7 @@ export class Loader<K, V, E> {
     const { turn } = state
     const load = there ?? this.begin(state, key, request, waiter, fiber)
     const answer = load.exit ?? this.join(turn, load, waiter, request)
-    return isStale ? this.orStale(state, answer, key) : answer
+    return hasStale ? this.orStale(state, answer, key) : answer
   }
 
   /** Starts a load that nobody waits for, unless there is one. */
@@ -333,11 +330,7 @@ export class Loader<K, V, E> {
     // Whoever waits for one of them waits for all of them.
     const node: Waiting = { cache: name, key: keys, waitsFor: [] }
     for (const load of loads) load.waitsFor.push(node)
-    const loading = Effect.map(
-      Effect.suspend(() => lookupAll(keys)),
-      found
-    )
-    this.run(loads, node, loading, true, (exit) => {
+    this.run(loads, node, lookUpTogether(lookupAll, keys), true, (exit) => {
       for (const load of loads)
         this.finish(
           load,
@@ -482,27 +475,6 @@ export class Loader<K, V, E> {
           Option.match({ onSome: Effect.succeed, onNone: () => otherwise(patient) })
         )
   }
-}
-
-/** What `lookupAll` has brought, by key. */
-type Found<K, V, E> = KeyMap<K, { readonly key: K; readonly result: Either.Either<V, E> }>
-
-const found = <K, V, E>(pairs: Iterable<readonly [key: K, result: Either.Either<V, E>]>): Found<K, V, E> => {
-  const found: Found<K, V, E> = new KeyMap(keyOf)
-  for (const [key, result] of pairs) found.set(key, { key, result })
-  return found
-}
-
-const resultOf = <K, V, E>(found: Found<K, V, E>, key: K): Exit.Exit<Option.Option<V>, E> => {
-  const there = found.get(key)
-  if (there === undefined) return Exit.succeed(Option.none())
-  return Either.isRight(there.result) ? Exit.succeed(Option.some(there.result.right)) : Exit.fail(there.result.left)
-}
-
-const distinct = <K>(keys: ReadonlyArray<K>): ReadonlyArray<K> => {
-  const seen = new KeyMap<K, { readonly key: K }>(keyOf)
-  for (const key of keys) seen.set(key, { key })
-  return Array.from(seen.values(), ({ key }) => key)
 }
 
 /** A load that failed or took too long; a bug in it is no reason to serve something old. */
