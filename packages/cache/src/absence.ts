@@ -14,6 +14,11 @@ export class Absences<K, V, E> extends Entries<K, Exit.Exit<Option.Option<V>, E>
     super({ most: capacity })
   }
 
+  /** Mostly there are none, so nothing is looked up. */
+  override get(key: K): Slot | undefined {
+    return this.size === 0 ? undefined : super.get(key)
+  }
+
   /** What has to go for another one. */
   get oldest(): Slot | undefined {
     if (this.size < this.capacity) return undefined

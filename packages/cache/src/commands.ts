@@ -51,25 +51,24 @@ export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyAr
   }
 
   /** Another value in the place of what is held, with the lifetime that it has left to it. */
-  const changed = <A>(
+  const changed = (
     store: Store<K, V, E>,
     held: Slot | undefined,
     key: K,
     now: number,
-    f: (before: Option.Option<V>) => Option.Option<V>,
-    answer: (before: Option.Option<V>, after: Option.Option<V>) => A
-  ): readonly [A, (store: Store<K, V, E>) => void] => {
+    f: (before: Option.Option<V>) => Option.Option<V>
+  ) => {
     // All that is asked of the slot comes before the user's functions, which may change this very cache.
     const before = valueOf(store, held)
     const idle = held === undefined ? undefined : store.entries.idleOf(held)
     const end = held === undefined ? now : store.entries.endOf(held)
     const after = f(before)
-    const answered = answer(before, after)
-    if (Option.isNone(after)) return [answered, (store) => store.remove(key)]
+    if (Option.isNone(after)) return { before, after, write: (store: Store<K, V, E>) => store.remove(key) }
     const { value } = after
-    if (idle === undefined) return [answered, written(key, value, span, now)]
+    if (idle === undefined) return { before, after, write: written(key, value, span, now) }
     const extra = service.extraOf(key, value)
-    return [answered, (store) => store.put(key, value, { idle, max: end - now }, now, extra)]
+    const left = { idle, max: end - now }
+    return { before, after, write: (store: Store<K, V, E>) => store.put(key, value, left, now, extra) }
   }
 
   const plain: Cache<K, V, E> = {
@@ -93,9 +92,15 @@ export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyAr
         return held === undefined ? [true, written(key, value, chosen, now)] : [false]
       }),
     update: (key, f) =>
-      service.modify(key, (held, now, store) => changed(store, held, key, now, f, (_, after) => after)),
+      service.modify(key, (held, now, store) => {
+        const { after, write } = changed(store, held, key, now, f)
+        return [after, write]
+      }),
     getAndUpdate: (key, f) =>
-      service.modify(key, (held, now, store) => changed(store, held, key, now, f, (before) => before)),
+      service.modify(key, (held, now, store) => {
+        const { before, write } = changed(store, held, key, now, f)
+        return [before, write]
+      }),
     take: (key) => service.modify(key, (held, _, store) => [valueOf(store, held), (store) => store.remove(key)]),
     delete: (key) => service.remove(key),
     deleteAll: (keys) => service.removeAll(keys),

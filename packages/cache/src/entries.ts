@@ -15,7 +15,7 @@
  */
 import { Expiry } from "./expiry.js"
 import { KeyMap } from "./keyMap.js"
-import { column, FEWEST, lengthened, NONE, type Slot } from "./slot.js"
+import { column, FEWEST, NONE, resized, type Slot } from "./slot.js"
 import { Tags } from "./tags.js"
 
 export interface EntriesOptions {
@@ -45,9 +45,9 @@ const written = (
   room: number
 ): Float64Array | undefined => {
   if (numbers === undefined && number === usual) return undefined
-  const column = numbers ?? new Float64Array(room).fill(usual)
-  column[slot] = number
-  return column
+  const made = numbers ?? new Float64Array(room).fill(usual)
+  made[slot] = number
+  return made
 }
 
 export class Entries<K, V> {
@@ -269,11 +269,11 @@ export class Entries<K, V> {
   private resize(slots: number): void {
     this.keys.length = slots
     this.values.length = slots
-    this.deadlines = lengthened(this.deadlines, slots, Number.NaN)
-    if (this.idles !== undefined) this.idles = lengthened(this.idles, slots, this.usualIdle)
-    if (this.ends !== undefined) this.ends = lengthened(this.ends, slots, Number.POSITIVE_INFINITY)
-    if (this.weights !== undefined) this.weights = lengthened(this.weights, slots, 0)
-    if (this.dates !== undefined) this.dates = lengthened(this.dates, slots, Number.NaN)
+    this.deadlines = resized(this.deadlines, slots, Number.NaN)
+    if (this.idles !== undefined) this.idles = resized(this.idles, slots, this.usualIdle)
+    if (this.ends !== undefined) this.ends = resized(this.ends, slots, Number.POSITIVE_INFINITY)
+    if (this.weights !== undefined) this.weights = resized(this.weights, slots, 0)
+    if (this.dates !== undefined) this.dates = resized(this.dates, slots, Number.NaN)
   }
 
   private get isTooLarge(): boolean {

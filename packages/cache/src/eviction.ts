@@ -19,7 +19,7 @@ export interface Policy<K> extends Beside {
   readonly victim: () => Slot | undefined
   readonly clear: () => void
   /** How many entries the policy knows: a walk, for tests. */
-  readonly walk: () => number
+  readonly count: () => number
 }
 
 /** The neighbours of each entry in the list that it is in. */
@@ -35,8 +35,8 @@ export class Links {
   }
 
   resize(slots: number): void {
-    this.newer = resized(this.newer, slots)
-    this.older = resized(this.older, slots)
+    this.newer = resized(this.newer, slots, NONE)
+    this.older = resized(this.older, slots, NONE)
   }
 }
 
@@ -59,7 +59,13 @@ export class Queue {
   }
 
   remove(slot: Slot): void {
-    this.join(this.links.older[slot] ?? NONE, this.links.newer[slot] ?? NONE)
+    const { newer, older } = this.links
+    const before = older[slot] ?? NONE
+    const after = newer[slot] ?? NONE
+    if (before === NONE) this.oldest = after
+    else newer[before] = after
+    if (after === NONE) this.newest = before
+    else older[after] = before
     this.size -= 1
   }
 
@@ -93,13 +99,6 @@ export class Queue {
     let count = 0
     for (let slot = this.newest; slot !== NONE; slot = this.links.older[slot] ?? NONE) count += 1
     return count
-  }
-
-  private join(before: Slot, after: Slot): void {
-    if (after === NONE) this.newest = before
-    else this.links.older[after] = before
-    if (before === NONE) this.oldest = after
-    else this.links.newer[before] = after
   }
 }
 
@@ -143,7 +142,7 @@ export class Recency<K> implements Policy<K> {
     this.queue.clear()
   }
 
-  walk(): number {
+  count(): number {
     return this.queue.count()
   }
 }

@@ -63,8 +63,8 @@ export class Expiry {
     const due = Math.ceil(deadline / step) * step
     const bucket = this.bucketAt(due, due - step)
     if (slot >= this.before.length) {
-      this.before = resized(this.before, this.timed.deadlines.length)
-      this.after = resized(this.after, this.timed.deadlines.length)
+      this.before = resized(this.before, this.timed.deadlines.length, NONE)
+      this.after = resized(this.after, this.timed.deadlines.length, NONE)
     }
     const { last, link } = bucket
     this.before[slot] = last
@@ -97,8 +97,8 @@ export class Expiry {
   /** There are no slots from here on any more. */
   cut(slots: number): void {
     if (this.before.length <= slots) return
-    this.before = resized(this.before, slots)
-    this.after = resized(this.after, slots)
+    this.before = resized(this.before, slots, NONE)
+    this.after = resized(this.after, slots, NONE)
   }
 
   clear(): void {

@@ -29,7 +29,7 @@ export const keyOf = <K>({ key }: Keyed<K>): K => key
 
 export class KeyMap<K, V> {
   private plain = new Map<K, V>()
-  /** The Map that `plain` takes the place of: what is in it and not removed is moved, a little with each change. */
+  /** The Map that `plain` takes the place of: what is in it and not removed is moved, a little with each write and by `settle`. */
   private older: Map<K, V | undefined> | undefined = undefined
   private moving: IterableIterator<[K, V | undefined]> | undefined = undefined
   private plainSize = 0

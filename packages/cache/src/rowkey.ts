@@ -4,6 +4,7 @@
  * Primitives, dates and what has an equality of its own (DateTime, BigDecimal) stay as they are. Bytes are compared by their contents, and so are plain objects
  * and arrays, which are other objects each time. Anything else is compared by reference, and so never found again: that costs a read and is never wrong.
  */
+import * as Announcement from "@effecto/core/Announcement"
 import { Data, Equal, Hash } from "effect"
 
 /** The contents of a byte array, which nobody can change any more. */
@@ -55,16 +56,5 @@ export const given = (key: unknown): unknown => {
   return Object.getPrototypeOf(key) === structs ? fieldsOf(key, given) : key
 }
 
-/** Whether no other key can be the same to a database: a text may be a uuid in upper case, or a citext; a number may not. */
-export const hasOneSpelling = (key: unknown): boolean => {
-  switch (typeof key) {
-    case "number":
-    case "bigint":
-    case "boolean":
-      return true
-    case "object":
-      return key !== null && Object.getPrototypeOf(key) === structs && Object.values(key).every(hasOneSpelling)
-    default:
-      return false
-  }
-}
+/** Whether no other key, as a cache files them, can be the same to a database. */
+export const hasOneSpelling = (key: unknown): boolean => Announcement.hasOneSpelling(given(key))

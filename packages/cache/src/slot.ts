@@ -16,18 +16,14 @@ export const column = <A>(slots: number): Array<A | undefined> => {
   return made
 }
 
-/** The same numbers in a column of another length, and this one where it is longer. */
-export const lengthened = (numbers: Float64Array, length: number, filler: number): Float64Array<ArrayBuffer> => {
-  const made = new Float64Array(length)
+/** The same numbers in a column of another length; where it is longer, the filler. */
+export const resized = <A extends Float64Array | Int32Array | Uint8Array>(
+  numbers: A,
+  length: number,
+  filler: number
+): A => {
+  const made = new (numbers.constructor as new (length: number) => A)(length) // of the same kind
   made.set(numbers.subarray(0, length))
   if (length > numbers.length) made.fill(filler, numbers.length)
-  return made
-}
-
-/** The same slots in a column of another length. */
-export const resized = (slots: Int32Array, length: number): Int32Array<ArrayBuffer> => {
-  const made = new Int32Array(length)
-  made.set(slots.subarray(0, length))
-  if (length > slots.length) made.fill(NONE, slots.length)
   return made
 }

@@ -162,7 +162,7 @@ export class Store<K, V, E> {
 
   /** What a load came to that brought nothing, where that is known. */
   absent(key: K, now: number): Exit.Exit<Option.Option<V>, E> | undefined {
-    const slot = this.absences.size === 0 ? undefined : this.absences.get(key)
+    const slot = this.absences.get(key)
     return slot === undefined || now >= this.absences.deadlineOf(slot) ? undefined : this.absences.valueOf(slot)
   }
 
@@ -377,7 +377,7 @@ export class Store<K, V, E> {
 
   /** From here on nothing is known to be absent under the key. */
   private admit(key: K): void {
-    const slot = this.absences.size === 0 ? undefined : this.absences.get(key)
+    const slot = this.absences.get(key)
     if (slot !== undefined) this.absences.remove(slot)
   }
 

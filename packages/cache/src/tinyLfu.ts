@@ -8,9 +8,10 @@
  *                                                       in probation?     │     └──────(no room there)────────┘            │
  *                                                                         └─────────────────────────────────────────────────┘
  *
- * A scan goes through the window and leaves: what was used once does not drive out what is used again and again, as with LRU. How often an entry is used is counted
- * beside it, and that it was; so a hit writes one byte. It is moved for that when it has become the oldest of its queue and somebody has to leave, once for all uses until
- * then (a second chance, as in CLOCK). When it goes, a sketch remembers its count, roughly, for when its key comes again. All forget by halving. What suits one load hurts another, so the window's share is climbed towards the better hit ratio.
+ * A scan goes through the window and leaves: what was used once does not drive out what is used again and again, as with LRU. How often an entry is used is
+ * counted beside it, and that it was; so a hit writes one byte. It is moved for that when it has become the oldest of its queue and somebody has to leave, once
+ * for all uses until then (a second chance, as in CLOCK). When it goes, a sketch remembers its count, roughly, for when its key comes again. All forget by
+ * halving. What suits one load hurts another, so the window's share is climbed towards the better hit ratio.
  *
  * The numbers below were chosen on the LIRS traces (`test/hitRatio.test.ts` has the table), so that no trace there is more than a point below LRU. A window of one
  * hundredth, as in the papers, and shorter climbs are a point better on average, and on the file server's just as much below LRU as may be.
@@ -23,7 +24,7 @@ import { NONE, resized, type Slot } from "./slot.js"
 const WINDOW = 0.15
 /** The protected part's share of what is not the window. */
 const PROTECTED = 0.8
-/** The sketch halves its counts after so many uses per entry of the capacity. */
+/** All counts are halved after so many uses per entry of the capacity. */
 const AGED_AFTER = 8
 /** The window's share is looked at again after so many uses per entry of the capacity. */
 const CLIMBED_AFTER = 10
@@ -52,11 +53,14 @@ const PROBATION = 1
 const PROTECTED_QUEUE = 2
 type Place = typeof WINDOW_QUEUE | typeof PROBATION | typeof PROTECTED_QUEUE
 
-/** Of a mark, the bits for the queue; the one for a use since it was looked at last; how many these are; and what counts one use more. */
+/** Of a mark, the bits for the queue. */
 const PLACE = 3
+/** The one for a use since it was looked at last. */
 const USED = 4
-const COUNT = 3
-const ONCE = 1 << COUNT
+/** The count is above these bits, so many. */
+const COUNT_SHIFT = 3
+/** One use more. */
+const ONCE = 1 << COUNT_SHIFT
 /** Uses are counted so far. */
 const MOST = 15
 const ROWS = 4
@@ -109,6 +113,7 @@ export class TinyLfu<K> implements Policy<K> {
   private hashes = new Int32Array(this.links.newer.length)
   /** Made when the cache is half full: before that nobody has to leave. */
   private sketch: Sketch | undefined = undefined
+  /** What came last, while it is held. */
   private newcomer = NONE
   private windowSize: number
   private protectedSize = 0
@@ -132,7 +137,7 @@ export class TinyLfu<K> implements Policy<K> {
     const hash = mix(Hash.hash(key))
     this.hashes[slot] = hash
     this.marks[slot] = (this.sketch?.estimate(hash) ?? 0) * ONCE
-    this.count(slot)
+    this.countUse(slot)
     this.push(slot, WINDOW_QUEUE)
     this.newcomer = slot
     for (let moved = 0; moved < MOVED_AT_ONCE && this.window.size > this.windowSize && !this.isFull; moved += 1) {
@@ -141,14 +146,14 @@ export class TinyLfu<K> implements Policy<K> {
   }
 
   write(slot: Slot): void {
-    this.count(slot)
+    this.countUse(slot)
     this.queueOf(slot).renew(slot)
   }
 
   use(slot: Slot): void {
     this.hits += 1
     this.marks[slot] = (this.marks[slot] ?? 0) | USED
-    this.count(slot)
+    this.countUse(slot)
   }
 
   remove(slot: Slot): void {
@@ -219,9 +224,10 @@ export class TinyLfu<K> implements Policy<K> {
     for (const queue of this.queues) queue.clear()
     this.newcomer = NONE
     this.sketch = undefined
+    this.counted = 0
   }
 
-  walk(): number {
+  count(): number {
     return this.window.count() + this.probation.count() + this.protected.count()
   }
 
@@ -244,14 +250,16 @@ export class TinyLfu<K> implements Policy<K> {
 
   private resize(): void {
     const slots = this.links.newer.length
-    const marks = new Uint8Array(slots)
-    marks.set(this.marks.subarray(0, slots))
-    this.marks = marks
-    this.hashes = resized(this.hashes, slots)
+    this.marks = resized(this.marks, slots, 0)
+    this.hashes = resized(this.hashes, slots, 0)
+  }
+
+  private get size(): number {
+    return this.window.size + this.probation.size + this.protected.size
   }
 
   private get isFull(): boolean {
-    return this.window.size + this.probation.size + this.protected.size > this.capacity
+    return this.size > this.capacity
   }
 
   private admits(candidate: Slot, resident: Slot): boolean {
@@ -264,12 +272,12 @@ export class TinyLfu<K> implements Policy<K> {
   }
 
   private countOf(slot: Slot): number {
-    return (this.marks[slot] ?? 0) >> COUNT
+    return (this.marks[slot] ?? 0) >> COUNT_SHIFT
   }
 
-  private count(slot: Slot): void {
+  private countUse(slot: Slot): void {
     if (this.sketch === undefined) {
-      if (2 * (this.window.size + this.probation.size + this.protected.size + 1) < this.capacity) return
+      if (2 * (this.size + 1) < this.capacity) return
       this.sketch = new Sketch(this.capacity)
     }
     const mark = this.marks[slot] ?? 0
@@ -288,7 +296,7 @@ export class TinyLfu<K> implements Policy<K> {
     const { marks } = this
     for (let slot = 0; slot < marks.length; slot += 1) {
       const mark = marks[slot] ?? 0
-      marks[slot] = ((mark >> (COUNT + 1)) << COUNT) | (mark & (PLACE | USED))
+      marks[slot] = ((mark >> (COUNT_SHIFT + 1)) << COUNT_SHIFT) | (mark & (PLACE | USED))
     }
     this.counted >>= 1
   }

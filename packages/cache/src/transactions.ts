@@ -1,6 +1,5 @@
 /** The one module of the cache that knows about transactions, and sessions. */
-import { SqlError } from "@effect/sql"
-import { CommitFailed, DbError, TransactionClosed } from "@effecto/core/RepoError"
+import * as Announcement from "@effecto/core/Announcement"
 import * as Transaction from "@effecto/core/Transaction"
 import { Cause, Chunk, Context, Effect, type Fiber, Tracer } from "effect"
 
@@ -41,21 +40,6 @@ export const settle = (committed: () => void, rolledBack: () => void): Effect.Ef
         })
   )
 
-/** PostgreSQL has said what it was, and goes on: so it has done nothing. Its other codes are of connections, and those of the system are longer, or without a digit. */
-const isRefusal = (code: unknown): boolean =>
-  typeof code === "string" && /^(?=.*\d)[0-9A-Z]{5}$/.test(code) && !/^(08|57P)/.test(code)
-
-/** Whether a write by itself that failed so may have been done all the same. */
-const isDoubtful = (error: unknown): boolean => {
-  if (error instanceof CommitFailed) return error.outcome === "unknown"
-  // What was written and did not fit the model; or a connection that was lost on the way, and not before.
-  if (error instanceof DbError) return error.kind === "decode" || (error.kind === "connection" && !error.retryable)
-  if (!(error instanceof SqlError.SqlError)) return false
-  for (let at: unknown = error.cause; typeof at === "object" && at !== null; at = "cause" in at ? at.cause : undefined)
-    if (at instanceof DbError || at instanceof TransactionClosed || ("code" in at && isRefusal(at.code))) return false
-  return true
-}
-
 /** Whether something that ended so may have been committed all the same. */
 export const mayHaveWritten = (cause: Cause.Cause<unknown>): boolean =>
-  Cause.isInterrupted(cause) || Chunk.some(Cause.failures(cause), isDoubtful)
+  Cause.isInterrupted(cause) || Chunk.some(Cause.failures(cause), Announcement.isInDoubt)

@@ -15,6 +15,9 @@ interface Held {
   readonly weight: number
 }
 
+const forever = { idle: Number.POSITIVE_INFINITY, max: Number.POSITIVE_INFINITY }
+const second = { idle: Number.POSITIVE_INFINITY, max: 1_000 }
+
 /** Numbers and, for every third, keys that are equal by what they contain. */
 const keyOf = (name: number): unknown => (name % 3 === 0 ? Data.tuple("key", name) : name)
 
@@ -44,7 +47,7 @@ const spanOf = (kind: number) =>
     : kind === 1
       ? { idle: 500, max: 2_000 }
       : kind === 2
-        ? { idle: Number.POSITIVE_INFINITY, max: Number.POSITIVE_INFINITY }
+        ? forever
         : { idle: 5_000, max: Number.POSITIVE_INFINITY }
 
 /** Runs the steps against a list of what should be held, the least recently used first. */
@@ -156,7 +159,7 @@ const agree = (policy: Policy<unknown> | undefined, steps: Iterable<Step>): void
     expect(store.entries.expiry.count()).toBe(
       [...model.values()].filter(({ deadline }) => deadline < Number.POSITIVE_INFINITY).length
     )
-    expect(policy?.walk() ?? 0).toBe(policy === undefined ? 0 : model.size)
+    expect(policy?.count() ?? 0).toBe(policy === undefined ? 0 : model.size)
   }
   expect(store.entries.settle(Number.POSITIVE_INFINITY)).toBe(true)
   expect(store.entries.room).toBeLessThanOrEqual(Math.max(16, 4 * model.size))
@@ -234,7 +237,6 @@ describe("room", () => {
   it("is given back, while more is written and removed", () => {
     const policy = new TinyLfu<number>(100_000)
     const store = new Store<number, number, never>(policy)
-    const forever = { idle: Number.POSITIVE_INFINITY, max: Number.POSITIVE_INFINITY }
     for (let key = 0; key < 100_000; key += 1) store.put(key, key, forever, 0)
     expect(store.entries.room).toBe(100_001)
     for (let key = 0; key < 99_000; key += 1) {
@@ -243,14 +245,13 @@ describe("room", () => {
       if (key % 10 === 1) store.remove(1 - key)
     }
     while (!store.entries.settle(1));
-    expect([store.entries.size, policy.walk()]).toEqual([1_000, 1_000])
+    expect([store.entries.size, policy.count()]).toEqual([1_000, 1_000])
     expect(store.entries.room).toBeLessThanOrEqual(4_000)
     for (let key = 99_000; key < 100_000; key += 1) expect(store.held(key)).toBe(key)
   })
 
   it("that is needed again before it is given back stays", () => {
     const store = new Store<number, number, never>(undefined)
-    const forever = { idle: Number.POSITIVE_INFINITY, max: Number.POSITIVE_INFINITY }
     for (let key = 0; key < 1_024; key += 1) store.put(key, key, forever, 0)
     // No more than a step for each: far from done.
     for (let key = 0; key < 800; key += 1) store.dropOf(key)
@@ -262,8 +263,6 @@ describe("room", () => {
   })
 
   it("is not given back when what came meanwhile needs it, whatever lifetimes there are", () => {
-    const forever = { idle: Number.POSITIVE_INFINITY, max: Number.POSITIVE_INFINITY }
-    const second = { idle: Number.POSITIVE_INFINITY, max: 1_000 }
     for (let above = 1; above <= 60; above += 1) {
       const store = new Store<number, number, never>(new Recency(100))
       // What expires has a place in each bucket's ring, in columns that end where it does.
@@ -279,7 +278,6 @@ describe("room", () => {
     }
   })
 
-  const forever = { idle: Number.POSITIVE_INFINITY, max: Number.POSITIVE_INFINITY }
   const turns = Effect.repeatN(Effect.yieldNow(), 200)
 
   it.scoped("is given back when a few of many stay and nothing is done any more", () =>
@@ -314,10 +312,34 @@ describe("room", () => {
   )
 })
 
+describe("clear", () => {
+  it("leaves nothing of how often was used what was held before", () => {
+    const evicted = (uses: number): ReadonlyArray<number> => {
+      const store = new Store<number, number, never>(new TinyLfu(100))
+      for (let key = 0; key < 100; key += 1) store.put(key, key, forever, 0)
+      for (let use = 0; use < uses; use += 1) store.use(store.entries.get(use % 100) ?? -1, 0)
+      store.clear()
+      const gone: Array<number> = []
+      store.removed = (key) => gone.push(key)
+      let random = 1
+      for (let turn = 0; turn < 300; turn += 1) {
+        random = (Math.imul(random, 1_664_525) + 1_013_904_223) | 0
+        // Some keys more often than others.
+        const key = (((random >>> 8) % 200) * ((random >>> 16) % 200)) >> 7
+        const slot = store.entries.get(key)
+        if (slot === undefined) store.put(key, key, forever, 0)
+        else store.use(slot, 0)
+      }
+      return gone
+    }
+    expect(evicted(600)).toEqual(evicted(0))
+    expect(evicted(0).length).toBeGreaterThan(10)
+  })
+})
+
 describe("use", () => {
   it("of what another takes the place of while its end is told is none", () => {
     const store = new Store<string, number, never>(undefined)
-    const second = { idle: Number.POSITIVE_INFINITY, max: 1_000 }
     store.put("a", 1, second, 0)
     store.early = 100
     store.ending = (key) => {
@@ -333,7 +355,7 @@ describe("weight", () => {
   it.scoped("that fractions left behind goes with the last entry", () =>
     Effect.gen(function* () {
       const { cache, service } = yield* open<number, number, never>({
-        span: { idle: Number.POSITIVE_INFINITY, max: Number.POSITIVE_INFINITY },
+        span: forever,
         policy: new Recency(Number.POSITIVE_INFINITY),
         lookup: undefined,
         maxWeight: 1,

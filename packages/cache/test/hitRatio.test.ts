@@ -27,7 +27,7 @@ const hitRatio = (trace: ReadonlyArray<number>, policy: Policy<number>): number 
     else store.put(key, key, FOREVER, 0)
     if (store.entries.size > policy.capacity) throw new Error("more entries than the capacity")
   }
-  expect(policy.walk()).toBe(store.entries.size)
+  expect(policy.count()).toBe(store.entries.size)
   return Math.round((hits / trace.length) * 10_000) / 100
 }
 

@@ -53,7 +53,7 @@ export const structure = <K, V, E>(service: Service<K, V, E>) => {
   return {
     entries: [...state.entries.all()].length,
     filed: state.entries.expiry.count() + state.absences.expiry.count(),
-    ordered: state.policy?.walk() ?? 0,
+    ordered: state.policy?.count() ?? 0,
     loads: [...state.loads.values()].length,
     absences: [...state.absences.all()].length,
     tagged: state.entries.tags.size + state.absences.tags.size,
