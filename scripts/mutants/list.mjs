@@ -298,8 +298,8 @@ export const mutants = [
     "removes the key where nobody knows whether it was written",
     "a write that may have been done before its connection was lost evicts nothing",
     "transactions.ts",
-    'error.kind === "decode" || (error.kind === "connection" && !error.retryable)',
-    'error.kind === "decode"'
+    "Chunk.some(Cause.failures(cause), Announcement.isInDoubt)",
+    "false"
   ),
   mutant(
     "evicting.pg.test.ts",

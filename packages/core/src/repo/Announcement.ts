@@ -23,6 +23,19 @@ import type * as Table from "./Table.js"
 import type { TransactError } from "./transact.js"
 
 export type { Announcement, Change, CommitStatement, Guard, Listener, OnEnd, WithCommit } from "./changes.js"
+export { isInDoubt } from "./indoubt.js"
+export { hasOneSpelling } from "./rowkey.js"
+
+/** Adds to who is told, for the length of a scope; `add` gives back how to end it. */
+const listening = (add: (announcer: Announcer) => () => void): Effect.Effect<void, never, Repo | Scope.Scope> =>
+  Effect.flatMap(Repo, (repo) =>
+    Effect.asVoid(
+      Effect.acquireRelease(
+        Effect.sync(() => add(repo.announcer)),
+        (end) => Effect.sync(end)
+      )
+    )
+  )
 
 /**
  * Has a function told of every change of the Repo's database that was committed, or may have been, for the length of a scope. It runs synchronously, in
@@ -56,14 +69,7 @@ export type { Announcement, Change, CommitStatement, Guard, Listener, OnEnd, Wit
  * ```
  */
 export const listen = (listener: Listener): Effect.Effect<void, never, Repo | Scope.Scope> =>
-  Effect.flatMap(Repo, (repo) =>
-    Effect.asVoid(
-      Effect.acquireRelease(
-        Effect.sync(() => repo.announcer.listen(listener)),
-        (end) => Effect.sync(end)
-      )
-    )
-  )
+  listening((announcer) => announcer.listen(listener))
 
 /**
  * Has an effect run inside of every transaction that changed something, right before its COMMIT, for the length of a scope. Its failure rolls the
@@ -79,17 +85,10 @@ export const beforeCommit = <R>(
   run: (changes: ReadonlyArray<Change>, onEnd: OnEnd) => Effect.Effect<void, SqlError.SqlError | StatementError, R>
 ): Effect.Effect<void, never, R | Repo | Scope.Scope> =>
   Effect.contextWithEffect((context: Context.Context<R>) =>
-    Effect.flatMap(Repo, (repo) =>
-      Effect.asVoid(
-        Effect.acquireRelease(
-          Effect.sync(() =>
-            repo.announcer.join((changes, onEnd) =>
-              // What it needs from here; the transaction from there.
-              Effect.mapInputContext(run(changes, onEnd), (there) => Context.merge(context, there))
-            )
-          ),
-          (end) => Effect.sync(end)
-        )
+    listening((announcer) =>
+      announcer.join((changes, onEnd) =>
+        // What it needs from here; the transaction from there.
+        Effect.mapInputContext(run(changes, onEnd), (there) => Context.merge(context, there))
       )
     )
   )
@@ -106,14 +105,7 @@ export const beforeCommit = <R>(
  * @category listening
  */
 export const withCommit = (make: WithCommit): Effect.Effect<void, never, Repo | Scope.Scope> =>
-  Effect.flatMap(Repo, (repo) =>
-    Effect.asVoid(
-      Effect.acquireRelease(
-        Effect.sync(() => repo.announcer.accompany(make)),
-        (end) => Effect.sync(end)
-      )
-    )
-  )
+  listening((announcer) => announcer.accompany(make))
 
 /**
  * Has a function told of every write before its statement is sent, and of the end of what it stands in, for the length of a scope: for who must not serve a
@@ -123,14 +115,7 @@ export const withCommit = (make: WithCommit): Effect.Effect<void, never, Repo | 
  * @category listening
  */
 export const guard = (guard: Guard): Effect.Effect<void, never, Repo | Scope.Scope> =>
-  Effect.flatMap(Repo, (repo) =>
-    Effect.asVoid(
-      Effect.acquireRelease(
-        Effect.sync(() => repo.announcer.guard(guard)),
-        (end) => Effect.sync(end)
-      )
-    )
-  )
+  listening((announcer) => announcer.guard(guard))
 
 /**
  * Has a function called each time that the Repo, or the client it reaches its database by, has been started anew by the tree it is supervised in, for the length of
@@ -143,14 +128,7 @@ export const guard = (guard: Guard): Effect.Effect<void, never, Repo | Scope.Sco
  * @category listening
  */
 export const onRestart = (run: () => void): Effect.Effect<void, never, Repo | Scope.Scope> =>
-  Effect.flatMap(Repo, (repo) =>
-    Effect.asVoid(
-      Effect.acquireRelease(
-        Effect.sync(() => repo.announcer.onRenewal(run)),
-        (end) => Effect.sync(end)
-      )
-    )
-  )
+  listening((announcer) => announcer.onRenewal(run))
 
 /**
  * Says that rows of a table were changed by something else than the Repo: by these keys, or all of them when there are none given, or where the database may

@@ -5,10 +5,12 @@ import { type Database, foreignConnection } from "./database.js"
 import { commitFailure } from "./ending.js"
 import { foreignTransaction } from "./foreign.js"
 import { frameOf, type Outcome } from "./frame.js"
+import { isInDoubt } from "./indoubt.js"
 import { parameterTexts } from "./messages.js"
 import { type Aside, asideOf, type Company } from "./pipeline.js"
 import { isStale } from "./prepared.js"
 import { type CommitFailed, DbError, ServerAnswer, type StatementError } from "./RepoError.js"
+import { hasOneSpelling } from "./rowkey.js"
 import { statementError } from "./sqlstate.js"
 import { transactionSource } from "./statementlog.js"
 import { transactFor } from "./transact.js"
@@ -22,21 +24,9 @@ const outcomeOf = <E>(cause: Cause.Cause<E>): "committed" | "unknown" | undefine
   // Interrupted, or a defect: the statement may have been faster.
   if (Option.isNone(failure)) return "unknown"
   const error = failure.value
-  if (!(error instanceof DbError)) return undefined
-  if (error.kind === "decode") return "committed"
-  // Not the server's: what reads a value threw, or the driver did not wait for the answer.
-  if (error.cause instanceof ServerAnswer && error.cause.code === undefined && !error.cause.neverSent) return "unknown"
-  return error.kind === "connection" && !error.retryable ? "unknown" : undefined
+  if (error instanceof DbError && error.kind === "decode") return "committed"
+  return isInDoubt(error) ? "unknown" : undefined
 }
-
-/**
- * Whether a row can be asked for by this key only. A text may be another one in the database (a uuid in upper case, a citext, a number that is read as a
- * text), and whoever remembers rows does so by the keys that these have.
- */
-const hasOneSpelling = (key: unknown): boolean =>
-  typeof key === "object" && key !== null
-    ? Object.getPrototypeOf(key) === Object.prototype && Object.values(key).every(hasOneSpelling)
-    : typeof key === "number" || typeof key === "bigint" || typeof key === "boolean"
 
 /** PostgreSQL has refused a statement before it did anything, because it had been prepared for the table as it was; that is forgotten by now. */
 const wasStale = (error: unknown): boolean =>
@@ -141,8 +131,7 @@ export const announced = <A, E, F>(
     const foreign = connection && foreignTransaction(connection, announcer)
     const tell = (outcome: "committed" | "unknown", keys: Keys): Effect.Effect<void> => {
       if (frame?.note(table, keys) === true || foreign?.note(table, keys) === true) return Effect.void
-      const isSure = frame === undefined && connection === undefined
-      return announcer.announceOne(isSure ? outcome : "unknown", table, keys)
+      return announcer.announceOne(isAlone ? outcome : "unknown", table, keys)
     }
     /** What is to be done before a COMMIT that we are not asked for is done behind each write. */
     const join = (keys: Keys): Effect.Effect<void, StatementError> => {

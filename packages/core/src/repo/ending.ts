@@ -20,7 +20,7 @@ import {
   type StatementError,
   TransactionClosed
 } from "./RepoError.js"
-import { answerOf, classified, isConnectionProblem, statementError, wasNeverSent } from "./sqlstate.js"
+import { answerOf, classified, isAnswered, statementError, wasNeverSent } from "./sqlstate.js"
 import { count, observed, transactionSource } from "./statementlog.js"
 
 /** Ending a frame is not interruptible, waiting for its turn included. */
@@ -48,7 +48,7 @@ export const commitFailure = (error: unknown): Ending => {
     const reason = `the connection to PostgreSQL was lost before it could commit (${answer.message})`
     return { outcome: "rolledBack", failure: rolledBack(reason, undefined, answer) }
   }
-  if (answer.code === undefined || isConnectionProblem(answer)) {
+  if (!isAnswered(answer)) {
     const said = answer.code === undefined ? answer.message : `${answer.code} ${answer.message}`
     const reason = `the connection to PostgreSQL was lost while it committed (${said})`
     return {
@@ -122,8 +122,7 @@ const committed = (frame: Frame, ends: Array<(outcome: Outcome) => void>): Effec
     Effect.catchAll((error) => {
       if (!(error instanceof NotCommitted)) return Effect.succeed(commitFailure(error))
       const answer = answerOf(error.error)
-      if (answer instanceof ServerAnswer && (answer.code === undefined || isConnectionProblem(answer)))
-        return Effect.succeed(commitFailure(error.error))
+      if (answer instanceof ServerAnswer && !isAnswered(answer)) return Effect.succeed(commitFailure(error.error))
       const failure = statementError(error.error, announcement)
       // For the next one: this transaction cannot be gone on with.
       if (isStale(answer instanceof ServerAnswer ? answer.code : undefined, answer.message)) forgetPrepared()

@@ -35,3 +35,17 @@ export const versionOf = (table: TableImplementation, target: unknown): unknown 
 
 export const notFound = (table: TableImplementation, key: unknown) =>
   new NotFound({ table: table.name, fields: table.plan.keyFields, by: key })
+
+/**
+ * Says whether a row can be asked for by this key only. A text may be another one in the database (a uuid in upper case, a citext, a number that is read as a
+ * text), and whoever remembers rows does so by the keys that these have.
+ *
+ * Only such keys are announced before the database has answered; of others it is said that any row may have changed.
+ *
+ * @since 0.1.0
+ * @category guards
+ */
+export const hasOneSpelling = (key: unknown): boolean =>
+  typeof key === "object" && key !== null
+    ? Object.getPrototypeOf(key) === Object.prototype && Object.values(key).every(hasOneSpelling)
+    : typeof key === "number" || typeof key === "bigint" || typeof key === "boolean"

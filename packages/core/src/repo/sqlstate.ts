@@ -105,6 +105,13 @@ export const isConnectionProblem = (answer: ServerAnswer): boolean =>
     ? lostMessages.test(answer.message)
     : lostCodes.test(answer.code) || answer.code in remedies || answer.code === "57P03"
 
+/** Codes of the system and of Node are longer, or an E and four more letters (EPIPE). */
+const sqlState = /^(?!E[A-Z]{4}$)[0-9A-Z]{5}$/
+
+/** PostgreSQL has said what became of it, and goes on. Without that it may have been done, unless it was never sent. */
+export const isAnswered = (answer: ServerAnswer): boolean =>
+  answer.code !== undefined && sqlState.test(answer.code) && !isConnectionProblem(answer)
+
 /** What it is about certainly never reached the server. */
 export const wasNeverSent = (answer: ServerAnswer): boolean => answer.neverSent
 
