@@ -9,14 +9,14 @@
  *                     values      [ v ] [ v ] [   ] [ v ] [   ]        its deadline the number of the next free one
  *                     deadlines   [ d ] [ d ] [ 4 ] [ d ] [ – ]
  *
- * A slot belongs to its entry for as long as that is in here, and to another one after that: nobody keeps one from one step to the next. When most slots
- * are free, the entries of the upper half are moved below, a few at a time, and the upper half is given back; that is what `settle` does, which is called at
- * the end of a step and never while somebody holds a slot.
+ * A slot belongs to its entry for as long as that is in here, and to another one after that: nobody keeps one from one step to the next. Which are free, and
+ * how the columns become shorter again, is in `vacancies.ts`.
  */
 import { Expiry } from "./expiry.js"
 import { KeyMap } from "./keyMap.js"
-import { column, FEWEST, NONE, resized, type Slot } from "./slot.js"
+import { column, FEWEST, resized, type Slot } from "./slot.js"
 import { Tags } from "./tags.js"
+import { Vacancies } from "./vacancies.js"
 
 export interface EntriesOptions {
   /** Milliseconds that a read grants to most. */
@@ -62,26 +62,16 @@ export class Entries<K, V> {
   private weights: Float64Array | undefined = undefined
   private dates: Float64Array | undefined = undefined
   private readonly usualIdle: number
-  private readonly most: number
   private readonly beside: Beside | undefined
   readonly expiry: Expiry
   readonly tags = new Tags<Slot>()
-  /** Slots from here on were never used. */
-  private used = 0
-  /** The free slots; while the upper half is being emptied, those of which nobody has looked yet in which half they are. */
-  private free = NONE
-  private lower = NONE
-  private upper = NONE
-  /** While the upper half is being emptied, how many slots there are below; else 0. */
-  private half = 0
-  /** Those from here on have been emptied. */
-  private bottom = 0
+  private readonly vacancies: Vacancies
 
   constructor({ beside, grace, idle, most }: EntriesOptions = {}) {
     this.usualIdle = idle ?? Number.POSITIVE_INFINITY
-    this.most = most ?? Number.POSITIVE_INFINITY
     this.beside = beside
     this.expiry = new Expiry(this, grace)
+    this.vacancies = new Vacancies(this, most ?? Number.POSITIVE_INFINITY)
   }
 
   get size(): number {
@@ -141,7 +131,7 @@ export class Entries<K, V> {
 
   /** Something under a key that has nothing. */
   add(key: K, value: V, deadline: number): Slot {
-    const slot = this.take()
+    const slot = this.vacancies.take()
     this.put(slot, key, value, deadline)
     this.map.set(key, slot)
     return slot
@@ -180,6 +170,13 @@ export class Entries<K, V> {
     this.leave(slot)
   }
 
+  /** Nothing is held on to from a free slot. */
+  private leave(slot: Slot): void {
+    this.keys[slot] = undefined
+    this.values[slot] = undefined
+    this.vacancies.give(slot)
+  }
+
   clear(): void {
     this.map.clear()
     this.tags.clear()
@@ -191,82 +188,26 @@ export class Entries<K, V> {
     this.keys = column(FEWEST)
     this.values = column(FEWEST)
     this.deadlines = new Float64Array(FEWEST)
-    this.used = 0
-    this.free = NONE
-    this.lower = NONE
-    this.upper = NONE
-    this.half = 0
+    this.vacancies.clear()
     this.beside?.cut(FEWEST)
   }
 
   /** Whether there is nothing to give back. */
   get isSettled(): boolean {
-    return this.half === 0 && !this.isTooLarge && this.map.isSettled
+    return this.vacancies.isSettled && this.map.isSettled
   }
 
-  /** Takes so many steps towards giving back what is not needed any more, and says whether there is nothing left to do. */
+  /**
+   * Takes so many steps towards giving back what is not needed any more, and says whether there is nothing left to do. Called at the end of a step, and never
+   * while somebody holds a slot.
+   */
   settle(limit: number): boolean {
     if (this.size === 0 && !this.isSettled) this.clear()
-    if (!this.map.settle(limit)) return false
-    for (let steps = 0; this.half > 0 || this.isTooLarge; steps += 1) {
-      if (steps >= limit) return false
-      if (this.half === 0) this.halve()
-      else if (this.free !== NONE) this.give(this.pop())
-      else if (this.bottom === this.half) this.cut()
-      else this.empty()
-    }
-    return true
+    return this.map.settle(limit) && this.vacancies.settle(limit)
   }
 
-  // -- slots ------------------------------------------------------------------------------------------------------------------------------------
-
-  /** A slot for a new entry. */
-  private take(): Slot {
-    if (this.lower !== NONE) {
-      const slot = this.lower
-      this.lower = this.deadlineOf(slot)
-      return slot
-    }
-    // More has come than there is room for below.
-    if (this.half > 0 && this.free === NONE) this.stop(this.upper)
-    if (this.free !== NONE) return this.pop()
-    if (this.used === this.room) this.grow()
-    this.used += 1
-    return this.used - 1
-  }
-
-  private pop(): Slot {
-    const slot = this.free
-    this.free = this.deadlineOf(slot)
-    return slot
-  }
-
-  private give(slot: Slot): void {
-    if (this.half === 0) {
-      this.deadlines[slot] = this.free
-      this.free = slot
-    } else if (slot < this.half) {
-      this.deadlines[slot] = this.lower
-      this.lower = slot
-    } else {
-      this.deadlines[slot] = this.upper
-      this.upper = slot
-    }
-  }
-
-  /** Nothing is held on to from a free slot. */
-  private leave(slot: Slot): void {
-    this.keys[slot] = undefined
-    this.values[slot] = undefined
-    this.give(slot)
-  }
-
-  private grow(): void {
-    const twice = this.room * 2
-    this.resize(this.room > this.most ? twice : Math.min(twice, this.most + 1))
-  }
-
-  private resize(slots: number): void {
+  /** Makes the columns so long. */
+  resize(slots: number): void {
     this.keys.length = slots
     this.values.length = slots
     this.deadlines = resized(this.deadlines, slots, Number.NaN)
@@ -276,26 +217,20 @@ export class Entries<K, V> {
     if (this.dates !== undefined) this.dates = resized(this.dates, slots, Number.NaN)
   }
 
-  private get isTooLarge(): boolean {
-    return this.room > FEWEST && this.size * 4 <= this.room
+  /** There are no slots from here on any more. */
+  cut(slots: number): void {
+    this.resize(slots)
+    this.expiry.cut(slots)
+    this.beside?.cut(slots)
   }
 
-  private halve(): void {
-    this.half = Math.max(this.room >>> 1, FEWEST)
-    this.bottom = Math.max(this.used, this.half)
+  /** Whether an entry is in this slot. */
+  isUsed(slot: Slot): boolean {
+    return this.map.get(this.keyOf(slot)) === slot
   }
 
-  /** Moves the uppermost entry below. */
-  private empty(): void {
-    // More has come than there is room for below. Nothing is moved up: the columns beside need not reach there.
-    if (this.lower === NONE) {
-      this.stop(this.upper)
-      return
-    }
-    const from = this.bottom - 1
-    this.bottom = from
-    if (this.map.get(this.keyOf(from)) !== from) return
-    const to = this.take()
+  /** Moves an entry to a slot that was free. */
+  move(from: Slot, to: Slot): void {
     this.put(to, this.keyOf(from), this.valueOf(from), this.deadlineOf(from))
     this.map.set(this.keyOf(to), to)
     this.live(to, this.idleOf(from), this.endOf(from))
@@ -305,22 +240,5 @@ export class Entries<K, V> {
     this.tags.move(from, to)
     this.beside?.move(from, to)
     this.leave(from)
-  }
-
-  /** Gives the upper half back. */
-  private cut(): void {
-    this.resize(this.half)
-    this.expiry.cut(this.half)
-    this.beside?.cut(this.half)
-    this.used = Math.min(this.used, this.half)
-    this.stop(this.lower)
-  }
-
-  /** The upper half is not being emptied any more; these are the free slots. */
-  private stop(free: Slot): void {
-    this.free = free
-    this.lower = NONE
-    this.upper = NONE
-    this.half = 0
   }
 }
