@@ -73,8 +73,8 @@ export const listen = (listener: Listener): Effect.Effect<void, never, Repo | Sc
 
 /**
  * Has an effect run inside of every transaction that changed something, right before its COMMIT, for the length of a scope. Its failure rolls the
- * transaction back. While there is one, a write outside of any transaction gets a transaction of its own. Who is to be told what became of the transaction says so by
- * `onEnd`.
+ * transaction back. While there is one, a write outside of any transaction gets a transaction of its own. Who is to be told what became of the
+ * transaction says so by `onEnd`.
  *
  * Inside of a `withTransaction` of @effect/sql's own client, whose end we are not asked before, it runs behind each write.
  *
@@ -95,11 +95,11 @@ export const beforeCommit = <R>(
 
 /**
  * Has a statement sent together with the COMMIT of every transaction that changed something, for the length of a scope: both go with one round trip, and
- * nothing is committed when it fails. A write outside of any transaction is sent together with it, as one transaction of the two, where the keys of what it writes are known
- * beforehand; otherwise it gets a transaction of its own.
+ * nothing is committed when it fails. A write outside of any transaction is sent together with it, as one transaction of the two, where the keys of what it
+ * writes are known beforehand; otherwise it gets a transaction of its own.
  *
- * What a write by itself would change may then be nothing: a row that is not there. In a `Repo.sandbox` nothing is sent, because nothing is committed there. Inside of a
- * `withTransaction` of @effect/sql's own client, whose end we are not asked before, it is sent behind each write.
+ * What a write by itself would change may then be nothing: a row that is not there. In a `Repo.sandbox` nothing is sent, because nothing is committed there.
+ * Inside of a `withTransaction` of @effect/sql's own client, whose end we are not asked before, it is sent behind each write.
  *
  * @since 0.1.0
  * @category listening

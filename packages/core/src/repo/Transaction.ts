@@ -12,8 +12,8 @@
  * ```
  *
  * Fibers forked inside share the transaction's one connection, in turns. While a savepoint is open, statements of the fibers around it wait for
- * its end, so a savepoint must not wait for such a fiber: where the fiber that opened it does, the statement dies after thirty seconds and says so. A fiber that outlives the transaction
- * gets `TransactionClosed`.
+ * its end, so a savepoint must not wait for such a fiber: where the fiber that opened it does, the statement dies after thirty seconds and says so. A
+ * fiber that outlives the transaction gets `TransactionClosed`.
  *
  * A server that does not answer BEGIN, ROLLBACK or a savepoint within five seconds of real time loses the connection. COMMIT is waited for however long it
  * takes, and cannot be interrupted: deferred constraints and synchronous standbys may take their time. `commit`, `rollback` and the like are

@@ -7,7 +7,7 @@ import { foreignTransaction } from "./foreign.js"
 import { frameOf, type Outcome } from "./frame.js"
 import { isInDoubt } from "./indoubt.js"
 import { parameterTexts } from "./messages.js"
-import { type Aside, asideOf, type Company } from "./pipeline.js"
+import { type BoundStatement, boundStatement, type Piggyback } from "./pipeline.js"
 import { isStale } from "./prepared.js"
 import { type CommitFailed, DbError, ServerAnswer, type StatementError } from "./RepoError.js"
 import { hasOneSpelling } from "./rowkey.js"
@@ -40,7 +40,7 @@ export const before = (known: Keys): Keys => {
 }
 
 /** What is sent together with a write that is a transaction by itself, and what became of both. */
-class Escort implements Company {
+class AutocommitPiggyback implements Piggyback {
   readonly before = []
   private readonly statements: ReadonlyArray<CommitStatement>
   private readonly ends: Array<(outcome: Outcome) => void> = []
@@ -61,18 +61,17 @@ class Escort implements Company {
   }
 
   /** By the names they have when they are sent: what was prepared may have to be prepared anew. */
-  get behind(): ReadonlyArray<Aside> {
+  get behind(): ReadonlyArray<BoundStatement> {
     const { prepare } = this.database.options
-    return this.statements.map((statement) => asideOf(statement, prepare))
+    return this.statements.map((statement) => boundStatement(statement, prepare))
   }
 
   readonly told = (error: Error | null | undefined): void => {
     this.outcome = error ? commitFailure(error).outcome : "committed"
   }
 
-  readonly refused = (): Error => {
+  readonly refused = (): void => {
     this.isRefused = true
-    return new Error("the driver cannot send statements together")
   }
 
   /** The write is over, and is not tried again. */
@@ -81,8 +80,8 @@ class Escort implements Company {
   }
 }
 
-/** Whether what a write needs to be escorted is known before it is sent. */
-const isEscorted = (database: Database, keys: Keys, parameters: ReadonlyArray<unknown> | undefined): boolean =>
+/** Whether what is to be sent with a write is known before that is sent, and can be. */
+const canPiggyback = (database: Database, keys: Keys, parameters: ReadonlyArray<unknown> | undefined): boolean =>
   keys !== "all" &&
   parameters !== undefined &&
   // Whoever asked for an isolation, or for limits, gets them where there is more than the write.
@@ -101,7 +100,7 @@ export const announced = <A, E, F>(
   known: Keys,
   keysOf: (result: A) => Keys,
   commitFailed: (failure: CommitFailed) => F,
-  statement: (company?: Company) => Effect.Effect<A, E>,
+  statement: (piggyback?: Piggyback) => Effect.Effect<A, E>,
   parameters?: ReadonlyArray<unknown>
 ): Effect.Effect<A, E | F | StatementError> =>
   Effect.withFiberRuntime((fiber) => {
@@ -121,12 +120,12 @@ export const announced = <A, E, F>(
       )
       return Effect.catchIf(once, wasStale, () => once)
     }
-    let escorted: Changes | undefined
+    let piggybacked: Changes | undefined
     if ((isAlone && announcer.needsTransaction) || accompanies) {
       const keys = before(known)
-      if (announcer.needsTransaction || !isEscorted(database, keys, parameters)) return inTransaction()
-      escorted = new Changes()
-      escorted.add(table, keys)
+      if (announcer.needsTransaction || !canPiggyback(database, keys, parameters)) return inTransaction()
+      piggybacked = new Changes()
+      piggybacked.add(table, keys)
     }
     const foreign = connection && foreignTransaction(connection, announcer)
     const tell = (outcome: "committed" | "unknown", keys: Keys): Effect.Effect<void> => {
@@ -153,24 +152,24 @@ export const announced = <A, E, F>(
         (error) => statementError(error, `announce what was changed in ${table.name}`)
       )
     }
-    let escort: Escort | undefined
+    let piggyback: AutocommitPiggyback | undefined
     const write = (restore: <B, G>(effect: Effect.Effect<B, G>) => Effect.Effect<B, G>) =>
-      Effect.flatMap(Effect.exit(restore(statement(escort))), (exit): Effect.Effect<A, E | F | StatementError> => {
-        escort?.end()
-        if (escort?.isRefused === true) return restore(inTransaction())
+      Effect.flatMap(Effect.exit(restore(statement(piggyback))), (exit): Effect.Effect<A, E | F | StatementError> => {
+        piggyback?.end()
+        if (piggyback?.isRefused === true) return restore(inTransaction())
         if (Exit.isSuccess(exit)) {
           const keys = keysOf(exit.value)
           const told = tell("committed", keys)
           return Effect.zipRight(connection === undefined ? told : Effect.zipRight(told, join(keys)), exit)
         }
-        const outcome = escort === undefined ? outcomeOf(exit.cause) : escort.outcome
+        const outcome = piggyback === undefined ? outcomeOf(exit.cause) : piggyback.outcome
         if (outcome === undefined || outcome === "rolledBack") return exit
         const keys = before(known)
         return Effect.zipRight(Effect.zipRight(tell(outcome, keys), Effect.ignore(join(keys))), exit)
       })
     return Effect.uninterruptibleMask((restore) => {
       // In here: whoever makes what goes with the write is told of its end.
-      if (escorted !== undefined) escort = new Escort(database, escorted)
+      if (piggybacked !== undefined) piggyback = new AutocommitPiggyback(database, piggybacked)
       if (!announcer.isGuarded) return write(restore)
       return Effect.suspend(() => {
         const over = announcer.begin(table, before(known))

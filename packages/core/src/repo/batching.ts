@@ -215,8 +215,8 @@ export class Batching {
       here.delete(text)
       if (here.size === 0) this.open.delete(where)
       if (batch.waiting.length === 0) return
-      const rows = this.database.query(text, [[...batch.keys]], plan.source, true, true)
-      const statement = Effect.flatMap(rows, ({ rows }) =>
+      const answer = this.database.query(text, [[...batch.keys]], plan.source, true, true)
+      const statement = Effect.flatMap(answer, ({ rows }) =>
         Effect.withFiberRuntime((own) => Effect.succeed(finder(own, plan, rows)))
       )
       batch.fiber = Runtime.runFork(runtime)(statement)

@@ -4,9 +4,9 @@
  *   fiber A   opens a savepoint ─▶ joins B ───────────────┐
  *   fiber B   a statement of the transaction around it ─▶ waits for the savepoint's end
  *
- * Neither can go on. That B waits is known here; that A waits for B is what Effect says of a fiber that is suspended. A Deferred is said to be waited for by its maker's
- * fiber, which another one may complete as well; so nobody is told before nothing has happened for as long as in a session. Who waits for B through a third
- * fiber is not seen.
+ * Neither can go on. That B waits is known here; that A waits for B is what Effect says of a fiber that is suspended. Whoever waits for a Deferred is said to
+ * wait for the fiber that made it, and another one may complete it as well; so nobody is told before nothing has happened for as long as in a session. Who
+ * waits for B through a third fiber is not seen.
  */
 import { Effect, Fiber, FiberId, FiberStatus, HashSet } from "effect"
 import type { Frame } from "./frame.js"

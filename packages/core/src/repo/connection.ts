@@ -6,7 +6,7 @@ import type { SqlConnection, SqlError } from "@effect/sql"
 import { Cause, Chunk, Effect, type Fiber, FiberRef, Option, Stream } from "effect"
 import { execute, executeValues, isDriven, isInTransaction, run, running } from "./driver.js"
 import { settling } from "./lending.js"
-import type { Company } from "./pipeline.js"
+import type { Piggyback } from "./pipeline.js"
 import { statementFor } from "./prepared.js"
 import { controlled, leftOpen, unnarrowed } from "./refusals.js"
 import { controls } from "./sqltext.js"
@@ -37,7 +37,7 @@ export interface Turn {
   /** What remains to be done after it was given back, if anything does. */
   back(): Effect.Effect<void> | undefined
   /** What this statement has to be sent with. */
-  readonly company?: Company | undefined
+  readonly piggyback?: Piggyback | undefined
 }
 
 export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
@@ -106,7 +106,7 @@ export abstract class Channel implements SqlConnection.Connection {
     parameters: ReadonlyArray<unknown>,
     about: Source,
     prepared: boolean,
-    company: Company | undefined
+    piggyback: Piggyback | undefined
   ): Effect.Effect<unknown, SqlError.SqlError> | undefined {
     if (isLogged(fiber) || !Cause.isEmpty(fiber.getFiberRef(FiberRef.interruptedCause))) return undefined
     const turn = this.turn(parameters)
@@ -117,7 +117,7 @@ export abstract class Channel implements SqlConnection.Connection {
       turn.connection,
       statementFor(text, prepared && this.mayPrepare(), true),
       parameters,
-      company ?? turn.company
+      piggyback ?? turn.piggyback
     )
     count(about)
     note(fiber, "queue", 0)
@@ -143,15 +143,15 @@ export abstract class Channel implements SqlConnection.Connection {
     about: Source,
     prepared: boolean,
     asLists: boolean,
-    company?: Company
+    piggyback?: Piggyback
   ): Effect.Effect<unknown, SqlError.SqlError> {
     const statement = () => statementFor(text, prepared && this.mayPrepare(), asLists && this.options.lists)
-    return this.watched((connection) => run(connection, statement(), parameters, company), text, parameters, about)
+    return this.watched((connection) => run(connection, statement(), parameters, piggyback), text, parameters, about)
   }
 
   /**
-   * One statement, with the driver's own answer; `prepared` when its text comes again and again, `asLists` where rows may be lists of values. `company` only for
-   * one that is no part of a transaction.
+   * One statement, with the driver's own answer; `prepared` when its text comes again and again, `asLists` where rows may be lists of values.
+   * `piggyback` only for one that is no part of a transaction.
    */
   query(
     text: string,
@@ -159,12 +159,12 @@ export abstract class Channel implements SqlConnection.Connection {
     about: Source,
     prepared = false,
     asLists = false,
-    company?: Company
+    piggyback?: Piggyback
   ): Effect.Effect<Answer, SqlError.SqlError> {
     if (about.standing !== undefined) {
       const filled = filledIn(text, parameters, about.standing)
       if (filled.cannot) return unnarrowed
-      return this.query(filled.text, filled.parameters, { ...about, standing: undefined }, prepared, asLists, company)
+      return this.query(filled.text, filled.parameters, { ...about, standing: undefined }, prepared, asLists, piggyback)
     }
     const lists = asLists && this.options.lists
     const answer = lists
@@ -172,8 +172,8 @@ export abstract class Channel implements SqlConnection.Connection {
           // In here, for what the mask keeps survives for long: see waiting.ts.
           Effect.withFiberRuntime<unknown, SqlError.SqlError>(
             (fiber) =>
-              this.atOnce(fiber, restore, text, parameters, about, prepared, company) ??
-              restore(this.slowly(text, parameters, about, prepared, true, company))
+              this.atOnce(fiber, restore, text, parameters, about, prepared, piggyback) ??
+              restore(this.slowly(text, parameters, about, prepared, true, piggyback))
           )
         )
       : this.slowly(text, parameters, about, prepared, false)

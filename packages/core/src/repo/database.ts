@@ -14,7 +14,7 @@ import { FrameChannel } from "./framechannel.js"
 import { cleaned, Held, heldOf, heldTag } from "./held.js"
 import { Lending, type Reserved, type Restore } from "./lending.js"
 import type { Password } from "./ownconnection.js"
-import type { Company } from "./pipeline.js"
+import type { Piggyback } from "./pipeline.js"
 import { forgetPrepared, isStale, perhapsOutdated, renamed, renamedWhereOutdated } from "./prepared.js"
 import type { Source } from "./statementlog.js"
 import type { TransactionDefaults } from "./transact.js"
@@ -184,26 +184,26 @@ export class Database {
     about: Source,
     prepared = false,
     asLists = false,
-    company?: Company
+    piggyback?: Piggyback
   ): Effect.Effect<Answer, SqlError.SqlError> {
     const once = (named: boolean) =>
       Effect.withFiberRuntime<Answer, SqlError.SqlError>((fiber) => {
         const known = this.knownChannel(fiber.currentContext)
         return known === undefined
           ? Effect.scoped(
-              Effect.flatMap(this.pool, (channel) => channel.query(text, parameters, about, named, asLists, company))
+              Effect.flatMap(this.pool, (channel) => channel.query(text, parameters, about, named, asLists, piggyback))
             )
-          : known.query(text, parameters, about, named, asLists, company)
+          : known.query(text, parameters, about, named, asLists, piggyback)
       })
     if (!prepared || !this.options.prepare) return once(false)
     return Effect.catchAll(once(true), (error) => {
       const cause: { readonly code?: unknown; readonly message?: unknown } = Object(error.cause)
       const isRefused = isStale(cause.code, cause.message)
       const outdated = isRefused ? undefined : perhapsOutdated(cause)
-      if (company !== undefined)
+      if (piggyback !== undefined)
         renamedWhereOutdated(
           cause,
-          company.behind.map(({ statement }) => statement)
+          piggyback.behind.map(({ statement }) => statement)
         )
       if (!isRefused && outdated === undefined) return Effect.fail(error)
       if (isRefused) forgetPrepared()

@@ -9,13 +9,15 @@ import { abort, stop } from "./cancelling.js"
 import { dateWriter } from "./drivervalues.js"
 import { maximalParameters, parameterTexts } from "./messages.js"
 import { type Driver, driverOf, type Runs } from "./pgclient.js"
-import { type Aside, type Company, Pipeline } from "./pipeline.js"
+import { type BoundStatement, type Piggyback, Pipeline } from "./pipeline.js"
 import { failedReused, type Statement, statementFor, toDriver } from "./prepared.js"
 import type { Reader } from "./rowbytes.js"
 import { waiting } from "./waiting.js"
 
+type CallDriver = Driver & { readonly getTypeParser: Reader }
+
 /** Whether statements of our own fit into its queue. */
-const takesCalls = (driver: Driver): driver is Driver & { readonly getTypeParser: Reader } =>
+const takesCalls = (driver: Driver): driver is CallDriver =>
   driver.pipeline !== true &&
   driver.binary !== true &&
   driver.getTypeParser !== undefined &&
@@ -43,7 +45,7 @@ export class Running {
     const over = (exit: Exit.Exit<unknown, SqlError.SqlError>) => {
       if (this.timer !== undefined) clearTimeout(this.timer)
       this.isOver = true
-      // Not kept where it is handed on: see the top of this file.
+      // Not kept where it is handed on: what holds it may survive for long (see waiting.ts).
       if (this.wake === undefined) this.exit = exit
       else this.wake(exit)
       this.wake = undefined
@@ -142,17 +144,20 @@ const noting = (driver: Driver, { name, text }: Statement, done: Done): Done =>
         done(error, result)
       }
 
-const asideFor =
+const namedOn =
   (driver: Driver) =>
-  ({ parameters, statement }: Aside): Aside => ({ parameters, statement: namedFor(driver, statement) })
+  ({ parameters, statement }: BoundStatement): BoundStatement => ({
+    parameters,
+    statement: namedFor(driver, statement)
+  })
 
-const together = (driver: Driver, call: Call, { before, behind }: Pick<Company, "before" | "behind">): Pipeline => {
-  const named = asideFor(driver)
+const together = (driver: Driver, call: Call, { before, behind }: Pick<Piggyback, "before" | "behind">): Pipeline => {
+  const named = namedOn(driver)
   return new Pipeline(call, before.map(named), behind.map(named))
 }
 
 /** Whether a statement with these parameters can be sent together with others on a connection. */
-export const takesCompany = (connection: Runs, parameters: ReadonlyArray<unknown>): boolean => {
+export const takesPiggyback = (connection: Runs, parameters: ReadonlyArray<unknown>): boolean => {
   const driver = driverOf(connection)
   return (
     driver !== undefined &&
@@ -162,15 +167,23 @@ export const takesCompany = (connection: Runs, parameters: ReadonlyArray<unknown
   )
 }
 
+const callFor = (driver: CallDriver, statement: Statement, parameters: ReadonlyArray<unknown>, done: Done) =>
+  callOf(statement, parameters, (type, format) => driver.getTypeParser(type, format), dateWriter(driver), done)
+
+const refused = (piggyback: Piggyback): Error => {
+  piggyback.refused()
+  return new Error("the driver cannot send statements together")
+}
+
 /** How one of our own statements gets into a driver's queue. */
 const handing =
-  (driver: Driver, given: Statement, parameters: ReadonlyArray<unknown>, company?: Company) =>
+  (driver: Driver, given: Statement, parameters: ReadonlyArray<unknown>, piggyback?: Piggyback) =>
   (told: Done): void => {
     const done: Done =
-      company === undefined
+      piggyback === undefined
         ? told
         : (error, result) => {
-            company.told(error)
+            piggyback.told(error)
             told(error, result)
           }
     const statement = namedFor(driver, given)
@@ -178,14 +191,10 @@ const handing =
       told(tooMany(parameters.length))
       return
     }
-    const call =
-      statement.asLists && takesCalls(driver)
-        ? callOf(statement, parameters, (type, format) => driver.getTypeParser(type, format), dateWriter(driver), done)
-        : undefined
-    if (call === undefined) {
-      if (company === undefined) driver.query(toDriver(statement), parameters, noting(driver, statement, done))
-      else told(company.refused())
-    } else driver.query(company === undefined ? call : together(driver, call, company))
+    const call = statement.asLists && takesCalls(driver) ? callFor(driver, statement, parameters, done) : undefined
+    if (call !== undefined) driver.query(piggyback === undefined ? call : together(driver, call, piggyback))
+    else if (piggyback === undefined) driver.query(toDriver(statement), parameters, noting(driver, statement, done))
+    else told(refused(piggyback))
   }
 
 /** One of our own statements on a connection that was taken from the pool. */
@@ -193,13 +202,13 @@ export const run = (
   connection: Runs,
   statement: Statement,
   parameters: ReadonlyArray<unknown>,
-  company?: Company
+  piggyback?: Piggyback
 ): Effect.Effect<unknown, SqlError.SqlError> => {
   const driver = driverOf(connection)
-  if (driver !== undefined) return sending(driver, handing(driver, statement, parameters, company))
-  return company === undefined
+  if (driver !== undefined) return sending(driver, handing(driver, statement, parameters, piggyback))
+  return piggyback === undefined
     ? connection.executeRaw(toDriver(statement), parameters)
-    : Effect.fail(new SqlError.SqlError({ cause: company.refused(), message: "Failed to execute statement" }))
+    : Effect.fail(new SqlError.SqlError({ cause: refused(piggyback), message: "Failed to execute statement" }))
 }
 
 /** The same at once, in an uninterruptible region, on a connection that {@link isDriven}. */
@@ -207,11 +216,11 @@ export const running = (
   connection: Runs,
   statement: Statement,
   parameters: ReadonlyArray<unknown>,
-  company?: Company
+  piggyback?: Piggyback
 ): Running => {
   const driver = driverOf(connection)
   if (driver === undefined) throw new Error("a connection that is not pg's cannot run a statement at once")
-  return new Running(driver, handing(driver, statement, parameters, company))
+  return new Running(driver, handing(driver, statement, parameters, piggyback))
 }
 
 /** What begins and ends transactions: a text, of one or more statements without rows. */
@@ -237,7 +246,7 @@ const notCommitted = Effect.mapError((error: SqlError.SqlError) => new NotCommit
 /** COMMIT, and with it what is to be done before, in one round trip where the driver can. */
 export const commitWith = (
   connection: Runs,
-  before: ReadonlyArray<Aside>
+  before: ReadonlyArray<BoundStatement>
 ): Effect.Effect<unknown, SqlError.SqlError | NotCommitted> => {
   const driver = driverOf(connection)
   if (driver === undefined || !takesCalls(driver))
@@ -250,13 +259,7 @@ export const commitWith = (
   return Effect.suspend(() => {
     let pipeline: Pipeline | undefined
     const hand = (done: Done) => {
-      const commit = callOf(
-        statementFor("commit", false, true),
-        [],
-        driver.getTypeParser.bind(driver),
-        dateWriter(driver),
-        done
-      )
+      const commit = callFor(driver, statementFor("commit", false, true), [], done)
       // Sound: it has no parameters that only the driver could write.
       pipeline = together(driver, commit as Call, { before, behind: [] })
       driver.query(pipeline)

@@ -1,6 +1,6 @@
 /**
- * How `pg` writes a date, which depends on how it was set up (`defaults.parseInputDatesAsUTC`): asked of the driver itself, once, by having one of its own queries bind a
- * parameter to a connection that is none.
+ * How `pg` writes a date, which depends on how it was set up (`defaults.parseInputDatesAsUTC`): asked of the driver itself, once, by having one of its own
+ * queries bind a parameter to a connection that is none.
  */
 import { Predicate } from "effect"
 

@@ -11,7 +11,7 @@ import type { Answer } from "./connection.js"
 import { command, commitWith, discard, NotCommitted, outsideReason } from "./driver.js"
 import type { Frame, Outcome, Registration } from "./frame.js"
 import type { Restore } from "./lending.js"
-import { asideOf } from "./pipeline.js"
+import { boundStatement } from "./pipeline.js"
 import { forgetPrepared, isStale, renamedWhereOutdated } from "./prepared.js"
 import {
   CommitFailed,
@@ -114,7 +114,7 @@ const committed = (frame: Frame, ends: Array<(outcome: Outcome) => void>): Effec
       return Effect.map(rollback(frame), (): Ending => ({ outcome: "rolledBack", failure }))
     }
     if (statements.length === 0) return Effect.map(control(connection, "commit", undefined), ended)
-    const before = statements.map((statement) => asideOf(statement, database.options.prepare))
+    const before = statements.map((statement) => boundStatement(statement, database.options.prepare))
     for (const _ of before) count(transactionSource)
     const text = [...statements.map(({ text }) => text), "commit"].join("; ")
     return Effect.map(observed(commitWith(connection, before), transactionSource, text, undefined), ended)

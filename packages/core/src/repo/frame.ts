@@ -21,7 +21,7 @@ import type { Database } from "./database.js"
 import { isOutsideOfTransaction } from "./driver.js"
 import type { Guarded } from "./hookstate.js"
 import type { Patience } from "./patience.js"
-import { asideOf, type Company } from "./pipeline.js"
+import { boundStatement, type Piggyback } from "./pipeline.js"
 
 /** What an open transaction tells about itself. */
 export interface TransactionState {
@@ -96,18 +96,19 @@ export class Session {
   }
 
   /** What the first statement is sent with; from now on that is on its way. */
-  opening(): Company | undefined {
+  opening(): Piggyback | undefined {
     const text = this.unsent
     if (text === undefined) return undefined
     this.unsent = undefined
     return {
-      before: [asideOf({ text, parameters: [] }, this.database.options.prepare)],
+      before: [boundStatement({ text, parameters: [] }, this.database.options.prepare)],
       behind: [],
       told: (error) => {
         // One that failed may be told before the server says where that leaves the transaction.
         if (!error) this.isBegun = true
       },
-      refused: () => new Error("the driver cannot send statements together")
+      // Nobody asks for it where the driver could not.
+      refused: () => {}
     }
   }
 

@@ -11,8 +11,8 @@ import {
   type Transform,
   type Turn
 } from "./connection.js"
-import { command, execute, isDriven, takesCompany } from "./driver.js"
-import type { Frame } from "./frame.js"
+import { command, execute, isDriven, takesPiggyback } from "./driver.js"
+import type { Frame, Session } from "./frame.js"
 import { hookState } from "./hookstate.js"
 import { settling } from "./lending.js"
 import { mayWrite } from "./maywrite.js"
@@ -31,13 +31,10 @@ const hasEnded = (answer: unknown): boolean =>
 const endings: ReadonlySet<unknown> = new Set(["COMMIT", "BEGIN", "START"])
 
 /** Sends the BEGIN that was to go with the first statement, and cannot. */
-const begin = (session: Frame["session"]): Effect.Effect<void, SqlError.SqlError> =>
-  Effect.suspend(() => {
-    const text = session.unsent ?? "begin"
-    return Effect.map(observed(command(session.connection, text, settling), transactionSource, text, undefined), () =>
-      session.begun()
-    )
-  })
+const begin = (session: Session, text: string): Effect.Effect<void, SqlError.SqlError> =>
+  Effect.map(observed(command(session.connection, text, settling), transactionSource, text, undefined), () =>
+    session.begun()
+  )
 
 /** A statement that fails, or is interrupted, undoes nothing but itself. */
 const alone = <A, E, R>(connection: Runs, statement: Effect.Effect<A, E, R>) =>
@@ -71,22 +68,20 @@ export class FrameChannel extends Channel {
   }
 
   protected readonly on: On = (use) => {
-    const { connection } = this.frame.session
+    const { session } = this.frame
+    const { connection } = session
     return Effect.uninterruptibleMask((restore) =>
       holding(
         this.frame,
         false,
         restore,
         // Whatever ran now would be kept at once.
-        Effect.suspend(() =>
-          this.frame.session.isLost
-            ? lost
-            : this.isSandbox
-              ? alone(connection, restore(use(connection)))
-              : this.frame.session.unsent === undefined
-                ? restore(use(connection))
-                : Effect.zipRight(begin(this.frame.session), restore(use(connection)))
-        ),
+        Effect.suspend(() => {
+          if (session.isLost) return lost
+          const statement = restore(use(connection))
+          if (this.isSandbox) return alone(connection, statement)
+          return session.unsent === undefined ? statement : Effect.zipRight(begin(session, session.unsent), statement)
+        }),
         closed
       )
     )
@@ -103,7 +98,7 @@ export class FrameChannel extends Channel {
     if (ticket.state !== "granted" || session.isLost) return back()
     const { connection } = session
     if (session.unsent === undefined) return { connection, back }
-    return takesCompany(connection, parameters) ? { connection, back, company: session.opening() } : back()
+    return takesPiggyback(connection, parameters) ? { connection, back, piggyback: session.opening() } : back()
   }
 
   protected override sends(fiber: AnyFiber, text: string, about: Source): void {

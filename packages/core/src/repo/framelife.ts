@@ -17,8 +17,8 @@ export interface Opening {
 }
 
 /**
- * Runs an effect inside of a frame that is open, interruptibly, and then what ends that. What that is, is looked for when the connection is the frame's: until then a
- * statement of another fiber may have been on its way.
+ * Runs an effect inside of a frame that is open, interruptibly, and then what ends that. What that is, is looked for when the connection is the frame's:
+ * until then a statement of another fiber may have been on its way.
  */
 export const lived = <A, E, R, Ended>(
   frame: Frame,

@@ -32,13 +32,9 @@ const parameterText = (value: unknown, writeDate: WriteDate): string | null | un
     case "undefined":
       return null
     default:
-      return value === null
-        ? null
-        : Array.isArray(value)
-          ? arrayText(value)
-          : value instanceof Date
-            ? writeDate(value)
-            : undefined
+      if (value === null) return null
+      if (Array.isArray(value)) return arrayText(value)
+      return value instanceof Date ? writeDate(value) : undefined
   }
 }
 
@@ -132,8 +128,8 @@ export interface Sent {
 }
 
 /**
- * A statement, prepared before or with it: parse, bind, describe, execute and sync. All parameters and values are text. One that is not the last of several leaves
- * out the sync: up to that they are one transaction, and none is run behind one that failed.
+ * A statement, prepared before or with it: parse, bind, describe, execute and sync. All parameters and values are text. One that is not the last of several
+ * leaves out the sync: up to that they are one transaction, and none is run behind one that failed.
  */
 export const statementMessages = ({ describes, name, parameters, text }: Sent, isLast = true): Buffer => {
   const nameLength = Buffer.byteLength(name)

@@ -1,8 +1,8 @@
 /**
  * A statement that is sent together with others, before it or behind it, in one piece of memory and with one round trip.
  *
- * PostgreSQL takes what comes before one Sync as one transaction, unless one is open or among it: when one of them fails, those behind it are not run, and nothing of
- * what was before is kept. Of the others nobody wants the rows.
+ * PostgreSQL takes what comes before one Sync as one transaction, unless one is open or among it: when one of them fails, those behind it are not run, and
+ * nothing of what was before is kept. Of the others nobody wants the rows.
  *
  *   W N Sync              a write by itself, and what is told of it: both or none
  *   begin W Sync          the beginning of a transaction that is there for this one write
@@ -12,25 +12,25 @@ import type { Call, CallWire, Done } from "./call.js"
 import { statementMessages } from "./messages.js"
 import { type Statement, statementFor } from "./prepared.js"
 
-/** A statement beside another one. */
-export interface Aside {
+/** A statement and what it is run with. */
+export interface BoundStatement {
   readonly statement: Statement
   readonly parameters: ReadonlyArray<string>
 }
 
-export const asideOf = (
+export const boundStatement = (
   { parameters, text }: { readonly text: string; readonly parameters: ReadonlyArray<string> },
   prepared: boolean
-): Aside => ({ statement: statementFor(text, prepared, true), parameters })
+): BoundStatement => ({ statement: statementFor(text, prepared, true), parameters })
 
-/** What is sent with a statement: all of them are run, or the first of them that fails is the last. */
-export interface Company {
-  readonly before: ReadonlyArray<Aside>
-  readonly behind: ReadonlyArray<Aside>
+/** What is sent with a statement, in one round trip: all of them are run, or the first of them that fails is the last. */
+export interface Piggyback {
+  readonly before: ReadonlyArray<BoundStatement>
+  readonly behind: ReadonlyArray<BoundStatement>
   /** What became of all of them, as the driver was told: called each time that they were sent. */
   readonly told: (error: Error | null | undefined) => void
   /** The driver cannot send them together: nothing is sent. */
-  readonly refused: () => Error
+  readonly refused: () => void
 }
 
 /** The driver's side of the protocol, as far as it is listened to here. */
@@ -49,8 +49,8 @@ export class Pipeline {
 
   constructor(
     private readonly call: Call,
-    private readonly before: ReadonlyArray<Aside>,
-    private readonly behind: ReadonlyArray<Aside>
+    private readonly before: ReadonlyArray<BoundStatement>,
+    private readonly behind: ReadonlyArray<BoundStatement>
   ) {}
 
   get callback(): Done {
@@ -74,16 +74,16 @@ export class Pipeline {
     const { before, behind, call } = this
     this.wire = wire
     const pieces: Array<Buffer> = []
-    for (const aside of before) pieces.push(this.messages(wire, aside, false))
+    for (const one of before) pieces.push(this.messages(wire, one, false))
     this.noted(wire, { name: call.name, text: call.text, asLists: true })
     pieces.push(call.messages(wire, behind.length === 0))
-    for (const [at, aside] of behind.entries()) pieces.push(this.messages(wire, aside, at === behind.length - 1))
+    for (const [at, one] of behind.entries()) pieces.push(this.messages(wire, one, at === behind.length - 1))
     if (this.unparsed.length > 0) wire.on("parseComplete", this.parsed)
     if (wire.stream.writable !== false) wire.stream.write(Buffer.concat(pieces))
     return null
   }
 
-  private messages(wire: Listened, { parameters, statement }: Aside, isLast: boolean): Buffer {
+  private messages(wire: Listened, { parameters, statement }: BoundStatement, isLast: boolean): Buffer {
     const text = this.noted(wire, statement) ? statement.text : undefined
     return statementMessages({ name: statement.name ?? "", text, parameters, describes: false }, isLast)
   }

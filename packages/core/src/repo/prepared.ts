@@ -93,6 +93,6 @@ export const renamed = (text: string): void => {
 }
 
 /** Where statements that were sent together fail like that, it may be any of them: those beside the one that was asked for get other names. */
-export const renamedWhereOutdated = (error: unknown, asides: ReadonlyArray<{ readonly text: string }>): void => {
-  if (mayBeOfTypes(error)) for (const { text } of asides) renamed(text)
+export const renamedWhereOutdated = (error: unknown, others: ReadonlyArray<{ readonly text: string }>): void => {
+  if (mayBeOfTypes(error)) for (const { text } of others) renamed(text)
 }

@@ -1,8 +1,8 @@
 /**
  * The rows of an answer as they come from the server: the bytes of each, read into the list of its values.
  *
- * The driver makes a text of every value, and gives each to what the program has set for reading its type. That is done here too, but for what the driver itself
- * reads integers by: they are read from their digits. A third of what a list of a thousand rows cost were the calls that made texts of its numbers.
+ * The driver makes a text of every value, and gives each to what the program has set for reading its type. That is done here too, but for what the driver
+ * itself reads integers by: they are read from their digits. A third of what a list of a thousand rows cost were the calls that made texts of its numbers.
  */
 
 export type Read = (value: string) => unknown
@@ -23,17 +23,25 @@ const integers: ReadonlySet<number> = new Set([21, 23, 26])
 const parsesInteger =
   /^(?:function\s*[\w$]*\s*\(([\w$]+)\)\s*\{\s*return parseInt\(\1,\s*10\);?\s*\}|\(?([\w$]+)\)?\s*=>\s*parseInt\(\2,\s*10\))$/
 
+/** Of int2, int4 and oid the least and the greatest. */
+const samples = [0, -2147483648, 4294967295]
+
 const known = new WeakMap<Read, boolean>()
 
-/** Whether a function does nothing but read whole numbers: it has no text but that. */
+/**
+ * Whether a function does nothing but read whole numbers. It has no text but that, which alone could call a `parseInt` of the program's own: so it is tried as
+ * well. The driver does not say which reader it began with, and a program may have set another one.
+ */
 const isInteger = (read: Read | undefined): boolean => {
   if (typeof read !== "function") return false
-  let is = known.get(read)
-  if (is === undefined) {
-    is = parsesInteger.test(Function.prototype.toString.call(read))
-    known.set(read, is)
+  let isOne = known.get(read)
+  if (isOne === undefined) {
+    isOne =
+      parsesInteger.test(Function.prototype.toString.call(read)) &&
+      samples.every((sample) => read(String(sample)) === sample)
+    known.set(read, isOne)
   }
-  return is
+  return isOne
 }
 
 /** Of a text's bytes, without the checks and the choice of an encoding that `toString` begins with. */

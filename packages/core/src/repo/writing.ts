@@ -6,7 +6,7 @@ import { type Database, foreignConnection } from "./database.js"
 import { Later, Mismatch } from "./fieldplan.js"
 import { frameOf } from "./frame.js"
 import { type Conflict, conflictText } from "./onconflict.js"
-import type { Company } from "./pipeline.js"
+import type { Piggyback } from "./pipeline.js"
 import { DbError, type InvalidInput, type NotFound, StaleRow, type StatementError } from "./RepoError.js"
 import { isRow, keyOf, notFound, versionOf } from "./rowkey.js"
 import { statementError } from "./sqlstate.js"
@@ -118,8 +118,8 @@ export class Writing {
     keys: ReadonlyArray<unknown> | "all",
     prepared = true
   ): Effect.Effect<ReadonlyArray<object>, WriteFailure> {
-    const statement = (company?: Company): Effect.Effect<ReadonlyArray<object>, WriteFailure> =>
-      Effect.matchEffect(this.database.query(text, parameters, table.plan.source, prepared, true, company), {
+    const statement = (piggyback?: Piggyback): Effect.Effect<ReadonlyArray<object>, WriteFailure> =>
+      Effect.matchEffect(this.database.query(text, parameters, table.plan.source, prepared, true, piggyback), {
         onFailure: this.failing(table, verb),
         onSuccess: (answer) => decoded(table, answer, done[verb])
       })

@@ -56,6 +56,14 @@ describe("a row", () => {
     expect(readBy([int8], parseInteger, ["10"])).toEqual([10])
   })
 
+  it("asks what reads a type by a parseInt of the program's own", () => {
+    // Made of a text, because a compiler that sees the one of the language beside it renames the other.
+    const made = new Function("parseInt", "return (value) => parseInt(value, 10)")
+    // Sound: it is what the text says.
+    const read = made(BigInt) as (value: string) => unknown
+    expect(readBy([int4, int2], read, ["12", "-3"])).toEqual([12n, -3n])
+  })
+
   it("has texts where nothing reads a type", () => {
     // Sound: what a program gives the driver may know some types only.
     expect(readBy([int4, text], undefined as never, ["12", "a"])).toEqual(["12", "a"])
