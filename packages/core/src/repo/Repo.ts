@@ -19,7 +19,6 @@ import type { Transaction } from "./frame.js"
 import { provided } from "./provided.js"
 import type { InvalidInput, MultipleResults, NotFound, StatementError } from "./RepoError.js"
 import {
-  asking,
   type Condition,
   type Found,
   type Inserted,
@@ -31,6 +30,7 @@ import {
   type ReadContext,
   type ReadFailure,
   type Repo,
+  useRepo,
   type Where,
   type WriteError
 } from "./repository.js"
@@ -156,7 +156,7 @@ export const get = <T extends Table.Any, const O extends ReadOptions = NoOptions
   key: Table.Key<T>,
   options?: O
 ): Effect.Effect<Option.Option<Found<T, O>>, ReadFailure<T, O>, Repo | ReadContext<T, O>> =>
-  asking((repo) => repo.get(table, key, options))
+  useRepo((repo) => repo.get(table, key, options))
 
 /**
  * The row with that key; fails with `NotFound` when there is none. Takes the options of {@link get}.
@@ -169,7 +169,7 @@ export const fetch = <T extends Table.Any, const O extends ReadOptions = NoOptio
   key: Table.Key<T>,
   options?: O
 ): Effect.Effect<Found<T, O>, NotFound<T["name"]> | ReadFailure<T, O>, Repo | ReadContext<T, O>> =>
-  asking((repo) => repo.fetch(table, key, options))
+  useRepo((repo) => repo.fetch(table, key, options))
 
 /**
  * The one row whose fields have these values, or none; fails with `MultipleResults` when there are more. Takes the options of {@link get}.
@@ -185,7 +185,7 @@ export const getBy = <T extends Table.Any, const O extends ReadOptions = NoOptio
   Option.Option<Found<T, O>>,
   MultipleResults<T["name"]> | ReadFailure<T, O>,
   Repo | ReadContext<T, O>
-> => asking((repo) => repo.getBy(table, where, options))
+> => useRepo((repo) => repo.getBy(table, where, options))
 
 /**
  * The one row whose fields have these values; fails with `NotFound` when there is none and with `MultipleResults` when there are more. Takes the
@@ -202,7 +202,7 @@ export const fetchBy = <T extends Table.Any, const O extends ReadOptions = NoOpt
   Found<T, O>,
   NotFound<T["name"]> | MultipleResults<T["name"]> | ReadFailure<T, O>,
   Repo | ReadContext<T, O>
-> => asking((repo) => repo.fetchBy(table, where, options))
+> => useRepo((repo) => repo.fetchBy(table, where, options))
 
 /**
  * The one row that a condition holds for, or none; fails with `MultipleResults` when there are more, of which two at most are fetched. Takes the options
@@ -219,7 +219,7 @@ export const one = <T extends Table.Any, const O extends ReadOptions = NoOptions
   Option.Option<Found<T, O>>,
   MultipleResults<T["name"]> | ReadFailure<T, O>,
   Repo | ReadContext<T, O>
-> => asking((repo) => repo.one(table, condition, options))
+> => useRepo((repo) => repo.one(table, condition, options))
 
 /**
  * All rows, or those that a condition holds for: equalities (`{ city: "Berlin" }`, `{ id: [1, 2] }`, `{ leftAt: null }`) or a fragment of @effect/sql,
@@ -236,7 +236,7 @@ export const all = <T extends Table.Any, const O extends ReadOptions = NoOptions
   condition?: Condition<T>,
   options?: O
 ): Effect.Effect<ReadonlyArray<Found<T, O>>, ReadFailure<T, O>, Repo | ReadContext<T, O>> =>
-  asking((repo) => repo.all(table, condition, options))
+  useRepo((repo) => repo.all(table, condition, options))
 
 /**
  * Rows, one or many, with the rows of other tables that belong to them: one query for each association, whatever the number of rows, and for
@@ -272,7 +272,7 @@ export const preload = <
   rows: Rows,
   associations: A
 ): Effect.Effect<Preloaded<Rows, A>, PreloadError<T, A>, Repo | PreloadContext<T, A>> =>
-  asking((repo) => repo.preload(table, rows, associations))
+  useRepo((repo) => repo.preload(table, rows, associations))
 
 /**
  * Whether there is any row, or any that a condition holds for. Runs no hooks.
@@ -284,7 +284,7 @@ export const exists = <T extends Table.Any>(
   table: T,
   condition?: Condition<T>,
   options?: CountOptions
-): Effect.Effect<boolean, StatementError, Repo> => asking((repo) => repo.exists(table, condition, options))
+): Effect.Effect<boolean, StatementError, Repo> => useRepo((repo) => repo.exists(table, condition, options))
 
 /**
  * The number of rows, or of those that a condition holds for: of those that {@link all} would give, when it is a fragment with a `limit`. Runs no hooks.
@@ -296,7 +296,7 @@ export const count = <T extends Table.Any>(
   table: T,
   condition?: Condition<T>,
   options?: CountOptions
-): Effect.Effect<number, StatementError, Repo> => asking((repo) => repo.count(table, condition, options))
+): Effect.Effect<number, StatementError, Repo> => useRepo((repo) => repo.count(table, condition, options))
 
 /**
  * Inserts a row and returns it as the database holds it. Fields that have a default, in the model or in the database, may be left out. A value that does
@@ -345,7 +345,7 @@ export const insert = <T extends Table.Any, const O extends InsertOptions<T> = N
   Inserted<T, O>,
   InvalidInput<T["name"]> | WriteError<T, "insert">,
   Repo | Table.HookContext<T, "insert">
-> => asking((repo) => repo.insert(table, row, options))
+> => useRepo((repo) => repo.insert(table, row, options))
 
 /**
  * Runs an effect on one connection, without a transaction: statements of the Repo, those written by hand, and whole transactions take turns on it. For
@@ -375,7 +375,7 @@ export const insert = <T extends Table.Any, const O extends InsertOptions<T> = N
  * ```
  */
 export const session = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | StatementError, R | Repo> =>
-  asking((repo) => repo.session(self))
+  useRepo((repo) => repo.session(self))
 
 /**
  * Runs an effect in a transaction: it is committed when the effect succeeds, and rolled back when it fails, dies or is interrupted. Inside of
@@ -396,7 +396,7 @@ export const transact: {
   ): Effect.Effect<A, E | TransactError | TimeoutError<O>, Exclude<R, Transaction> | Repo>
 } = (first?: unknown, options?: TransactOptions): never => {
   const run = (self: Effect.Effect<unknown, unknown, unknown>, chosen: TransactOptions) =>
-    asking((repo) => repo.transact(self, chosen))
+    useRepo((repo) => repo.transact(self, chosen))
   // Sound: the two signatures above are told apart by their first argument, and `run` keeps the types of what it is given.
   return (
     Effect.isEffect(first)

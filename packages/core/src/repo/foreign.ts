@@ -15,6 +15,7 @@ import type { SqlConnection } from "@effect/sql"
 import { Effect, Predicate } from "effect"
 import { type Announcer, type Changed, Changes } from "./changes.js"
 import type { Outcome } from "./frame.js"
+import { clientOf } from "./pgclient.js"
 
 /** What was written in such a transaction, as far as one announcer is concerned. */
 export class ForeignTransaction {
@@ -56,7 +57,7 @@ interface Driver {
 }
 
 const driverOf = (connection: SqlConnection.Connection): Driver | undefined => {
-  const driver: unknown = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
+  const driver = clientOf(connection)
   return Predicate.hasProperty(driver, "getTransactionStatus") &&
     Predicate.hasProperty(driver, "connection") &&
     Predicate.hasProperty(driver.connection, "on") &&

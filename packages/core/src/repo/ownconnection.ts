@@ -8,6 +8,7 @@ import { Deferred, Effect, Predicate, type Scope } from "effect"
 import { type Database, databaseOf } from "./database.js"
 import { discard, execute } from "./driver.js"
 import { frameOf } from "./frame.js"
+import { clientOf } from "./pgclient.js"
 
 /** `pg`'s Client, as far as it is used here. */
 interface Client {
@@ -44,7 +45,7 @@ interface Maker {
 
 /** How to make another client like this one. A function that a pool got for its password is gone from a connection that has used it. */
 const makerOf = (connection: SqlConnection.Connection, given: Password | undefined): Maker | undefined => {
-  const driver: unknown = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
+  const driver = clientOf(connection)
   if (!Predicate.hasProperty(driver, "connectionParameters") || typeof driver.connectionParameters !== "object")
     return undefined
   // Sound: what `pg` keeps of how a client was made, and the client's own class.

@@ -45,12 +45,15 @@ export interface Driver {
 
 export type Runs = Pick<SqlConnection.Connection, "executeRaw" | "executeValues">
 
+/** What a connection of @effect/sql-pg runs its statements by: it keeps that in `pg`. */
+export const clientOf = (connection: object): unknown =>
+  Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
+
 /** Looked at once: each statement asks several times. */
 const drivers = new WeakMap<object, Driver | undefined>()
 
 export const driverOf = (connection: Runs): Driver | undefined => {
-  // @effect/sql-pg keeps the driver's client in `pg`.
-  const driver: unknown = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
+  const driver = clientOf(connection)
   if (typeof driver !== "object" || driver === null) return undefined
   let known = drivers.get(driver)
   if (known === undefined && !drivers.has(driver)) {

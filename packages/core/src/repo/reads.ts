@@ -5,13 +5,13 @@ import type { Aggregate, Aggregated, AggregateField } from "./aggregate.js"
 import type { Page, PageOptions } from "./paging.js"
 import type { InvalidInput, StatementError } from "./RepoError.js"
 import {
-  asking,
   type Condition,
   type NoOptions,
   type ReadContext,
   type ReadError,
   type Reloaded,
-  Repo
+  Repo,
+  useRepo
 } from "./repository.js"
 import type { CountOptions, StreamOptions } from "./rowlock.js"
 import type * as Table from "./Table.js"
@@ -27,7 +27,7 @@ export const reload = <T extends Table.Any, Rows extends Table.Row<T> | Readonly
   table: T,
   rows: Rows
 ): Effect.Effect<Reloaded<T, Rows>, ReadError<T>, Repo | ReadContext<T, NoOptions>> =>
-  asking((repo) => repo.reload(table, rows))
+  useRepo((repo) => repo.reload(table, rows))
 
 /**
  * Rows that something else has read, as instances of the table's model: those of a statement of @effect/sql, of a query of `@effect/sql-kysely`, or of any
@@ -72,7 +72,7 @@ export const decode: {
   ): Effect.Effect<ReadonlyArray<Table.Row<T>>, StatementError, Repo>
 } = ((table: Table.Any, rows: never) =>
   // Sound: the two signatures are those of the service.
-  asking((repo) => repo.decode(table, rows))) as never
+  useRepo((repo) => repo.decode(table, rows))) as never
 
 /**
  * A page of rows, and the cursor for the next one. Where it begins is said by the values of the row before, so rows that others insert or delete do not
@@ -112,7 +112,7 @@ export const page = <T extends Table.Any>(
   table: T,
   options: PageOptions<T>
 ): Effect.Effect<Page<Table.Row<T>>, InvalidInput<T["name"]> | ReadError<T>, Repo | ReadContext<T, NoOptions>> =>
-  asking((repo) => repo.page(table, options))
+  useRepo((repo) => repo.page(table, options))
 
 /**
  * One value over all rows, or those that a condition holds for; nulls do not count. `"count"` is a number; the others are none where there is no value, as of
@@ -129,7 +129,7 @@ export const aggregate = <T extends Table.Any, A extends Aggregate, Field extend
   condition?: Condition<T>,
   options?: CountOptions
 ): Effect.Effect<Aggregated<T, A, Field & keyof Table.Row<T>>, StatementError, Repo> =>
-  asking((repo) => repo.aggregate(table, aggregate, field, condition, options))
+  useRepo((repo) => repo.aggregate(table, aggregate, field, condition, options))
 
 /**
  * All rows, or those that a condition holds for, some at a time: a table of any size takes the same memory. Inside of a transaction they come from a

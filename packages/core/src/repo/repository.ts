@@ -379,7 +379,7 @@ export interface Service {
 export class Repo extends Context.Tag("@effecto/core/Repo")<Repo, Service>() {}
 
 /** What `Effect.flatMap(Repo, …)` does, in two steps less. */
-export const asking = <A, E, R>(call: (repo: Service) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Repo> =>
+export const useRepo = <A, E, R>(call: (repo: Service) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Repo> =>
   Effect.withFiberRuntime((fiber) =>
     // Sound: the Repo is among what the effect says it needs.
     call(Context.get(fiber.currentContext as Context.Context<Repo>, Repo))

@@ -4,7 +4,6 @@ import type { ConflictTarget, OnConflict } from "./onconflict.js"
 import type { QueryRows } from "./queryrows.js"
 import type { InvalidInput, NotFound, StatementError } from "./RepoError.js"
 import {
-  asking,
   type BulkOptions,
   type ChangedRow,
   type ChangeOptions,
@@ -16,6 +15,7 @@ import {
   type Predicate,
   type Repo,
   type StaleError,
+  useRepo,
   type WriteError,
   type Written
 } from "./repository.js"
@@ -38,14 +38,14 @@ export const update = <T extends Table.Any, const O extends ChangeOptions = NoOp
   ChangedRow<T, O>,
   StaleError<T, O> | InvalidInput<T["name"]> | WriteError<T, "update">,
   Repo | Table.HookContext<T, "update">
-> => asking((repo) => repo.update(table, target, patch, options))
+> => useRepo((repo) => repo.update(table, target, patch, options))
 
 const remove = <T extends Table.Any, const O extends ChangeOptions = NoOptions>(
   table: T,
   target: Table.Key<T> | Table.Row<T>,
   options?: O
 ): Effect.Effect<ChangedRow<T, O>, StaleError<T, O> | WriteError<T, "delete">, Repo | Table.HookContext<T, "delete">> =>
-  asking((repo) => repo.delete(table, target, options))
+  useRepo((repo) => repo.delete(table, target, options))
 
 export {
   /**
@@ -70,7 +70,7 @@ export const restore = <T extends Table.SoftlyDeleted>(
   table: T,
   target: Table.Key<T> | Table.Row<T>
 ): Effect.Effect<Table.Row<T>, NotFound<T["name"]> | Table.ConstraintError<T> | StatementError, Repo> =>
-  asking((repo) => repo.restore(table, target))
+  useRepo((repo) => repo.restore(table, target))
 
 /**
  * Changes a row by what it holds: reads it under a lock (`for no key update`), hands it to a function and writes the fields that gives, all in one transaction
@@ -115,7 +115,7 @@ export const modify = <T extends Table.Any, E, R, const O extends ModifyOptions 
   change: (row: Table.Row<T>) => Effect.Effect<Table.Update<T>, E, R>,
   options?: O
 ): Effect.Effect<Table.Row<T>, E | ModifyError<T, O>, Repo | ModifyContext<T, R>> =>
-  asking((repo) => repo.modify(table, key, change, options))
+  useRepo((repo) => repo.modify(table, key, change, options))
 
 /**
  * Inserts a row, or changes the one that is there already: `Repo.insert` with an `onConflict` that replaces. `target` are the fields of the unique index
@@ -133,7 +133,7 @@ export const upsert = <T extends Table.Any>(
   InvalidInput<T["name"]> | WriteError<T, "insert">,
   Repo | Table.HookContext<T, "insert">
 > =>
-  asking((repo) => {
+  useRepo((repo) => {
     // Sound: with an action that replaces, the result is the row.
     const onConflict = { action: "replace", ...conflict } as unknown as OnConflict<T>
     return repo.insert(table, row, { onConflict }) as Effect.Effect<
@@ -197,7 +197,7 @@ export const insertAll = <T extends Table.Any, const O extends InsertAllOptions<
   Written<T, O>,
   InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError | Table.HookError<T, "insertAll">,
   Repo | Table.HookContext<T, "insertAll">
-> => asking((repo) => repo.insertAll(table, rows, options))
+> => useRepo((repo) => repo.insertAll(table, rows, options))
 
 /**
  * Changes the given fields of all rows that a condition holds for, in one statement: equalities of one field at least, a fragment, or `Repo.everything`.
@@ -216,7 +216,7 @@ export const updateAll = <T extends Table.Any, const O extends BulkOptions = NoO
   Written<T, O>,
   InvalidInput<T["name"]> | Table.ConstraintError<T> | StatementError | Table.HookError<T, "updateAll">,
   Repo | Table.HookContext<T, "updateAll">
-> => asking((repo) => repo.updateAll(table, condition, patch, options))
+> => useRepo((repo) => repo.updateAll(table, condition, patch, options))
 
 /**
  * Deletes all rows that a condition holds for, in one statement, or marks them in a table with `softDelete`. Takes and gives what {@link updateAll}
@@ -233,4 +233,4 @@ export const deleteAll = <T extends Table.Any, const O extends BulkOptions = NoO
   Written<T, O>,
   Table.ConstraintError<T> | StatementError | Table.HookError<T, "deleteAll">,
   Repo | Table.HookContext<T, "deleteAll">
-> => asking((repo) => repo.deleteAll(table, condition, options))
+> => useRepo((repo) => repo.deleteAll(table, condition, options))

@@ -39,6 +39,22 @@ const waited = Effect.flatMap(SqlClient.SqlClient, (sql) =>
   )
 )
 
+/**
+ * Runs an effect in a transaction in which another fiber has a savepoint open: statements wait for their turn until it is let go of.
+ */
+const outOfTurn = <A, E, R>(use: (letGo: Effect.Effect<void, unknown>) => Effect.Effect<A, E, R>) =>
+  Repo.transact(
+    Effect.gen(function* () {
+      const open = yield* Deferred.make<void>()
+      const end = yield* Deferred.make<void>()
+      const sibling = yield* Effect.fork(
+        Repo.transact(Effect.zipRight(Deferred.succeed(open, undefined), Deferred.await(end)))
+      )
+      yield* Deferred.await(open)
+      return yield* use(Effect.zipRight(Deferred.succeed(end, undefined), Fiber.join(sibling)))
+    })
+  )
+
 describe("a write between hooks", () => {
   layer(TestRepo, { excludeTestServices: true })((it) => {
     it.effect("that is interrupted between its statement's answer and its hooks leaves nothing to commit", () =>
@@ -79,19 +95,12 @@ describe("a write between hooks", () => {
       Effect.gen(function* () {
         yield* freshTables
         const Hooked = People.pipe(Table.hooks({ afterInsert: (row) => Effect.succeed(row) }))
-        yield* Repo.transact(
+        yield* outOfTurn((letGo) =>
           Effect.gen(function* () {
-            const open = yield* Deferred.make<void>()
-            const end = yield* Deferred.make<void>()
-            const sibling = yield* Effect.fork(
-              Repo.transact(Effect.zipRight(Deferred.succeed(open, undefined), Deferred.await(end)))
-            )
-            yield* Deferred.await(open)
             const waiting = yield* Effect.fork(Repo.insert(Hooked, row))
             yield* Effect.yieldNow()
             yield* Fiber.interrupt(waiting)
-            yield* Deferred.succeed(end, undefined)
-            yield* Fiber.join(sibling)
+            yield* letGo
             yield* Repo.insert(Hooked, bob)
           })
         )
@@ -103,22 +112,15 @@ describe("a write between hooks", () => {
       Effect.gen(function* () {
         yield* freshTables
         const Hooked = People.pipe(Table.hooks({ afterInsert: (row) => Effect.succeed(row) }))
-        yield* Repo.transact(
+        yield* outOfTurn((letGo) =>
           Effect.gen(function* () {
-            const open = yield* Deferred.make<void>()
-            const end = yield* Deferred.make<void>()
-            const sibling = yield* Effect.fork(
-              Repo.transact(Effect.zipRight(Deferred.succeed(open, undefined), Deferred.await(end)))
-            )
-            yield* Deferred.await(open)
             const waiting = yield* Effect.fork(
               Effect.onInterrupt(Repo.insert(Hooked, row), () => Effect.ignore(Repo.insert(People, bob)))
             )
             yield* Effect.yieldNow()
             yield* Fiber.interruptFork(waiting)
             yield* Effect.yieldNow()
-            yield* Deferred.succeed(end, undefined)
-            yield* Fiber.join(sibling)
+            yield* letGo
             yield* Fiber.await(waiting)
           })
         )

@@ -91,6 +91,12 @@ const using = <A>(lending: Lending, use: (reserved: Reserved) => Effect.Effect<A
 
 const nameOf = (lending: Lending) => using(lending, ({ connection }) => Effect.succeed((connection as Fake).pg.name))
 
+/** What the lending takes for the time is the test's to say. */
+const stillClock = Effect.acquireRelease(
+  Effect.sync(() => vi.spyOn(performance, "now")),
+  (now) => Effect.sync(() => now.mockRestore())
+)
+
 describe("take", () => {
   it.effect("hands on what was given back in the same turn without asking the pool again", () =>
     Effect.gen(function* () {
@@ -193,14 +199,9 @@ describe("take, of a pool that gives nothing in time", () => {
     "fails for everybody as soon as it would if the pool had been asked for each, whatever it was asked for",
     () =>
       Effect.gen(function* () {
-        const now = vi.spyOn(performance, "now")
+        const now = yield* stillClock
         vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })
-        yield* Effect.addFinalizer(() =>
-          Effect.sync(() => {
-            now.mockRestore()
-            vi.useRealTimers()
-          })
-        )
+        yield* Effect.addFinalizer(() => Effect.sync(() => vi.useRealTimers()))
         const { lending, refuse, state, waiting } = poolOf(1)
         const failed: Array<number> = []
         const borrow = (at: number) =>
@@ -242,8 +243,7 @@ describe("take, of a pool that gives nothing in time", () => {
 describe("take, of a pool that is refused a connection late", () => {
   it.effect("fails for one only, where others can be given what goes round", () =>
     Effect.gen(function* () {
-      const now = vi.spyOn(performance, "now")
-      yield* Effect.addFinalizer(() => Effect.sync(() => now.mockRestore()))
+      const now = yield* stillClock
       const { lending, refuse } = poolOf(1)
       now.mockReturnValue(0)
       const others = yield* using(lending, () =>
@@ -370,8 +370,7 @@ describe("giveBack", () => {
 
   it.effect("lets the pool see a connection again that has been out for ten milliseconds", () =>
     Effect.gen(function* () {
-      const now = vi.spyOn(performance, "now")
-      yield* Effect.addFinalizer(() => Effect.sync(() => now.mockRestore()))
+      const now = yield* stillClock
       const { lending, state } = poolOf(1)
       now.mockReturnValue(1000)
       yield* nameOf(lending)
@@ -389,8 +388,8 @@ describe("at every yield point", () => {
   it.effect("no interruption loses a connection", () =>
     Effect.gen(function* () {
       // A slow machine must not let the ten milliseconds pass.
-      const now = vi.spyOn(performance, "now").mockReturnValue(1000)
-      yield* Effect.addFinalizer(() => Effect.sync(() => now.mockRestore()))
+      const now = yield* stillClock
+      now.mockReturnValue(1000)
       for (let operations = 10; operations <= 40; operations++)
         for (let yields = 0; yields <= 12; yields++) {
           const { lending, state, waiting } = poolOf(1)

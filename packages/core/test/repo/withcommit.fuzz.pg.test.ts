@@ -14,6 +14,12 @@ class Room extends Model.Class<Room>("Room")({
 }) {}
 const Rooms = Table.make(Room, { name: "rooms", key: "id" })
 
+/** A Repo on a pool of this size, before an empty table. */
+const emptyRooms = (size: number) =>
+  Effect.tap(pool(size), ({ sql }) =>
+    Effect.zipRight(sql`drop table if exists rooms`, sql`create table rooms (id int primary key, name text not null)`)
+  )
+
 const turn = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
 
 describe("a write that is interrupted", () => {
@@ -21,8 +27,7 @@ describe("a write that is interrupted", () => {
     it.scoped("is told of if and only if that was committed, and leaves no connection behind", () =>
       Effect.gen(function* () {
         const outside = yield* SqlClient.SqlClient
-        const { repo, sql } = yield* pool(2)
-        yield* sql`create table rooms (id int primary key, name text not null)`
+        const { repo, sql } = yield* emptyRooms(2)
         yield* sql`create table told (keys text not null)`
         const ends: Array<string> = []
         let made = 0
@@ -55,9 +60,7 @@ describe("a write that is interrupted", () => {
 
     it.scoped("has an end wherever it yields: who made what goes with it is told", () =>
       Effect.gen(function* () {
-        const { repo, sql } = yield* pool(2)
-        yield* sql`drop table if exists rooms`
-        yield* sql`create table rooms (id int primary key, name text not null)`
+        const { repo, sql } = yield* emptyRooms(2)
         yield* sql`insert into rooms values (1, 'a')`
         let made = 0
         let ended = 0
@@ -92,8 +95,7 @@ describe("a write whose connection ends somewhere in its answer", () => {
     it.scoped("is told of as committed if that was said, and as unknown wherever it was committed and not said", () =>
       Effect.gen(function* () {
         const outside = yield* SqlClient.SqlClient
-        const { repo, sql } = yield* pool(1)
-        yield* sql`create table rooms (id int primary key, name text not null)`
+        const { repo, sql } = yield* emptyRooms(1)
         const ends: Array<string> = []
         const heard: Array<string> = []
         const telling = Effect.zipRight(
