@@ -1,8 +1,9 @@
 /**
  * Keeps the caches of several processes coherent: what one of them commits, the others forget.
  *
- * With `ChangeFeed.layer()` in its context, a `RepoCache` forgets what other processes have changed. Each transaction that changes rows notifies the others with one
- * `pg_notify`, sent together with its COMMIT: PostgreSQL delivers that with the commit, in the order of the commits, and never if it is rolled back. Each process listens on one connection beside its pool.
+ * With `ChangeFeed.layer()` in its context, a `RepoCache` forgets what other processes have changed. Each transaction that changes rows notifies the others
+ * with one `pg_notify`, sent together with its COMMIT: PostgreSQL delivers that with the commit, in the order of the commits, and never if it is rolled back.
+ * Each process listens on one connection beside its pool.
  *
  * ```text
  *   process A   write ─▶ pg_notify, COMMIT ──▶ its own caches forget ─▶ its result
@@ -18,8 +19,8 @@
  *
  * It follows the Repo, where that is a child of a tree: when it is restarted the feed is blind, and connects again by the client of the next instance.
  *
- * A gap in what a sender has sent, or a message that cannot be understood, makes everything be forgotten. What is written outside of Repos is heard of where the table has the
- * trigger of {@link installTrigger}, or by `Announcement.touch`.
+ * A gap in what a sender has sent, or a message that cannot be understood, makes everything be forgotten. What is written outside of Repos is heard of where
+ * the table has the trigger of {@link installTrigger}, or by `Announcement.touch`.
  *
  * It is *not* a queue: it does not keep what nobody heard. It does not work through a pooler that lends connections to one transaction at a time (PgBouncer's
  * transaction mode), which it notices when it starts: give it a client of its own then (`through`).
@@ -107,9 +108,9 @@ export interface Options {
   /** The channel of PostgreSQL, the same for all processes. `effecto_changes` if nothing is said. */
   readonly channel?: string | undefined
   /**
-   * What caches do while nothing can be heard. `"bypass"`, the default: every read goes to the database, and nothing is kept. `"serve"`: what is held is served, and
-   * loads are kept, so it may be as old as the outage is long, and no older than its lifetimes; when the feed hears again all of it is forgotten. A cache's `grace` is of
-   * use with this one only: when the server is gone the feed is blind too, and reads that go round the cache fail.
+   * What caches do while nothing can be heard. `"bypass"`, the default: every read goes to the database, and nothing is kept. `"serve"`: what is held is
+   * served, and loads are kept, so it may be as old as the outage is long, and no older than its lifetimes; when the feed hears again all of it is forgotten. A
+   * cache's `grace` is of use with this one only: when the server is gone the feed is blind too, and reads that go round the cache fail.
    */
   readonly whileBlind?: "serve" | "bypass" | undefined
   /** How often the feed sends itself a probe to find out whether it still hears. 5 seconds by default. */
@@ -117,8 +118,8 @@ export interface Options {
   /** How long it waits for it. 2 seconds by default. */
   readonly patience?: Duration.DurationInput | undefined
   /**
-   * How long it waits before it connects again. By default between 0.1 and 5 seconds, doubling, for ever. When the schedule ends so does the feed, which is the crash of the
-   * child it belongs to.
+   * How long it waits before it connects again. By default between 0.1 and 5 seconds, doubling, for ever. When the schedule ends so does the feed, which is the
+   * crash of the child it belongs to.
    */
   readonly backoff?: Schedule.Schedule<unknown> | undefined
   /** The client whose server is listened to, where the Repo's goes through a pooler. */
@@ -289,8 +290,8 @@ const notifying =
 /**
  * Makes a feed that lives as long as its scope. Fails when it cannot listen at first, or does not hear itself; afterwards it connects again by itself.
  *
- * While there is one, each transaction with changes has one statement more, which is sent with its COMMIT. A write outside of any transaction is sent together with that where its key is
- * a number, a bigint or a boolean, or several of these, and otherwise gets a transaction of its own.
+ * While there is one, each transaction with changes has one statement more, which is sent with its COMMIT. A write outside of any transaction is sent together
+ * with that where its key is a number, a bigint or a boolean, or several of these, and otherwise gets a transaction of its own.
  *
  * @since 0.1.0
  * @category constructors
@@ -474,10 +475,10 @@ const script = (text: string): Effect.Effect<void, SqlError.SqlError, SqlClient.
   Effect.flatMap(SqlClient.SqlClient, (sql) => Effect.asVoid(sql.unsafe(text)))
 
 /**
- * Has a table tell the feed of every change by itself, whoever makes it: psql, another program, `on delete cascade`. An effect for a migration. One notification for each
- * statement that changed something, with the keys of the rows, where it is sure what they are in a program: where the model takes numbers, texts, bigints or booleans as they come, from columns whose
- * types are written alike for everybody. Otherwise it names the table, by the name it has when it is written. Statements that name a partition of it, or a table
- * that inherits from it, do not run it.
+ * Has a table tell the feed of every change by itself, whoever makes it: psql, another program, `on delete cascade`. An effect for a migration. One
+ * notification for each statement that changed something, with the keys of the rows, where it is sure what they are in a program: where the model takes
+ * numbers, texts, bigints or booleans as they come, from columns whose types are written alike for everybody. Otherwise it names the table, by the name it has
+ * when it is written. Statements that name a partition of it, or a table that inherits from it, do not run it.
  *
  * What a Repo writes is then told twice, which makes the writer's own process read the row once more.
  *

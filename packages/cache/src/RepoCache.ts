@@ -13,14 +13,15 @@
  * ```
  *
  * Nothing that was read inside of a transaction is kept for others, and no load that began before a commit is kept after it. Bulk writes forget by table as
- * `Announcement` says them. With `strict`, who reads a row that is being written reads the database from the first write to the end of the transaction. What was written by hand is announced by `Announcement.touch`, or forgotten by `invalidate`.
+ * `Announcement` says them. With `strict`, who reads a row that is being written reads the database from the first write to the end of the transaction. What
+ * was written by hand is announced by `Announcement.touch`, or forgotten by `invalidate`.
  *
  * Rows are loaded in the cache's own context: with the hooks and the middleware of its Repo, and not with a caller's FiberRefs. So do not put it before tables
  * whose rows depend on who asks. Inside of a transaction an unchanged row is served from the cache too; read with `Repo` what has to be of the transaction's
  * own snapshot, of its own `search_path`, or locked.
  *
- * In a `Repo.session`, and inside of a `withTransaction` of @effect/sql's own client, everything is read from the database by the connection of that, and nothing of it is
- * kept: other rows may be found there. Writes in such a transaction are forgotten when PostgreSQL has answered its COMMIT.
+ * In a `Repo.session`, and inside of a `withTransaction` of @effect/sql's own client, everything is read from the database by the connection of that, and
+ * nothing of it is kept: other rows may be found there. Writes in such a transaction are forgotten when PostgreSQL has answered its COMMIT.
  *
  * The Repo may be a child of a tree, or above a client that is one. When that is restarted everything is forgotten, and what the next instance writes is heard of.
  *
@@ -139,8 +140,8 @@ export interface Options<E = never>
    */
   readonly strict?: boolean | undefined
   /**
-   * Reads one in so many hits of `get`, `fetch` from the database as well, after it was answered, and counts where that has something else that nobody has told the cache
-   * of: `effecto_cache_incoherent_reads`, of `effecto_cache_sampled_reads`. Off by default. Rows are compared by the table's model.
+   * Reads one in so many hits of `get`, `fetch` from the database as well, after it was answered, and counts where that has something else that nobody has told
+   * the cache of: `effecto_cache_incoherent_reads`, of `effecto_cache_sampled_reads`. Off by default. Rows are compared by the table's model.
    */
   readonly sample?: SampleOptions | undefined
 }

@@ -35,9 +35,9 @@ export interface ResourceCache<in K, out A, out E = never> {
   readonly name: string
 
   /**
-   * The value under the key, until the scope of who asks is closed. A missing one is acquired by a fiber of the cache, once for all who ask: no borrower's interruption
-   * stops it, and a failure is shared by those who wait and is not kept. Who gives back the last loan of a value that is no longer held waits for its release. An
-   * acquisition that asks for a key that waits for it dies with `CyclicLoad`.
+   * The value under the key, until the scope of who asks is closed. A missing one is acquired by a fiber of the cache, once for all who ask: no borrower's
+   * interruption stops it, and a failure is shared by those who wait and is not kept. Who gives back the last loan of a value that is no longer held waits for
+   * its release. An acquisition that asks for a key that waits for it dies with `CyclicLoad`.
    */
   readonly borrow: (key: K) => Effect.Effect<A, E, Scope.Scope>
 
@@ -73,7 +73,7 @@ export interface Options<K, A, E = never, R = never>
 }
 
 /** One value, from before it is there until it has been released. */
-class Slot<K, A, E> implements Waiting {
+class Resource<K, A, E> implements Waiting {
   readonly waitsFor: Array<Waiting> = []
   readonly waiters = new Set<(exit: Exit.Exit<A, E>) => void>()
   readonly scope = Effect.runSync(Scope.make())
@@ -95,13 +95,12 @@ class Slot<K, A, E> implements Waiting {
 }
 
 class Lender<K, A, E> {
-  readonly alive = new Set<Slot<K, A, E>>()
+  readonly alive = new Set<Resource<K, A, E>>()
   readonly releasing = new Set<Fiber.RuntimeFiber<void>>()
-  service: Service<K, Slot<K, A, E>, never> | undefined = undefined
 
   constructor(private readonly acquire: (key: K) => Effect.Effect<A, E, Scope.Scope>) {}
 
-  borrow(service: Service<K, Slot<K, A, E>, never>, key: K): Effect.Effect<A, E, Scope.Scope> {
+  borrow(service: Service<K, Resource<K, A, E>, never>, key: K): Effect.Effect<A, E, Scope.Scope> {
     // What is counted here is given back, whatever interrupts.
     return Effect.uninterruptibleMask((restore) =>
       Effect.withFiberRuntime((fiber) => {
@@ -111,13 +110,13 @@ class Lender<K, A, E> {
         const there = service.hit(key, fiber)
         const held = there === undefined ? undefined : state.entries.valueOf(there)
         if (held !== undefined) held.borrowers += 1
-        const slot = held ?? this.begin(service, key, fiber, waiter)
+        const resource = held ?? this.begin(service, key, fiber, waiter)
         const giveBack = Effect.suspend(() => {
-          slot.borrowers -= 1
-          return slot.isDue ? this.release(slot) : Effect.void
+          resource.borrowers -= 1
+          return resource.isDue ? this.release(resource) : Effect.void
         })
         return Effect.flatMap(
-          Effect.exit(slot.exit ?? restore(this.wait(slot, waiter))),
+          Effect.exit(resource.exit ?? restore(this.wait(resource, waiter))),
           // Who fails, or gives up, has nothing to keep until its scope is closed.
           (exit) => Effect.zipRight(Exit.isSuccess(exit) ? Effect.addFinalizer(() => giveBack) : giveBack, exit)
         )
@@ -125,103 +124,107 @@ class Lender<K, A, E> {
     )
   }
 
-  /** A slot that is lent once. Synchronous: between looking for one and making it nobody else runs. */
+  /** A resource that is lent once. Synchronous: between looking for one and making it nobody else runs. */
   private begin(
-    service: Service<K, Slot<K, A, E>, never>,
+    service: Service<K, Resource<K, A, E>, never>,
     key: K,
     fiber: Fiber.RuntimeFiber<unknown, unknown>,
     waiter: Waiting | undefined
-  ): Slot<K, A, E> {
+  ): Resource<K, A, E> {
     const { settings, store } = service
-    const slot = new Slot<K, A, E>(settings.name, key)
-    slot.borrowers = 1
+    const resource = new Resource<K, A, E>(settings.name, key)
+    resource.borrowers = 1
     const now = service.now(fiber)
     store.counters.misses += 1
     store.counters.loads += 1
-    this.alive.add(slot)
-    store.put(key, slot, service.jittered(settings.span), now)
+    this.alive.add(resource)
+    store.put(key, resource, service.jittered(settings.span), now)
     // A lifetime of zero keeps nothing.
-    slot.isHeld = store.held(key) === slot
+    resource.isHeld = store.held(key) === resource
     // The edge is there while the first steps run on this very stack.
-    waiter?.waitsFor.push(slot)
+    waiter?.waitsFor.push(resource)
     const acquiring = Runtime.runFork(
       service.runtime,
       Effect.exit(
         Scope.extend(
           Effect.suspend(() => this.acquire(key)),
-          slot.scope
+          resource.scope
         )
       ),
       {
-        updateRefs: (refs, fiberId) => FiberRefs.updateAs(refs, { fiberId, fiberRef: currentLoad, value: slot })
+        updateRefs: (refs, fiberId) => FiberRefs.updateAs(refs, { fiberId, fiberRef: currentLoad, value: resource })
       }
     )
-    if (waiter !== undefined) leave(waiter, slot)
+    if (waiter !== undefined) leave(waiter, resource)
     service.background.add(acquiring)
     acquiring.addObserver((exit) => {
       service.background.delete(acquiring)
-      this.acquired(service, slot, Exit.flatten(exit))
+      this.acquired(service, resource, Exit.flatten(exit))
     })
-    return slot
+    return resource
   }
 
-  private acquired(service: Service<K, Slot<K, A, E>, never>, slot: Slot<K, A, E>, exit: Exit.Exit<A, E>): void {
+  private acquired(
+    service: Service<K, Resource<K, A, E>, never>,
+    resource: Resource<K, A, E>,
+    exit: Exit.Exit<A, E>
+  ): void {
     const { state, store } = service
     const closed = state.current._tag === "Closed" ? Exit.die(state.current.error) : undefined
-    slot.exit = exit
+    resource.exit = exit
     if (Exit.isFailure(exit)) {
       store.counters.loadFailures += 1
-      if (slot.isHeld && store.held(slot.key) === slot) store.remove(slot.key)
+      if (resource.isHeld && store.held(resource.key) === resource) store.remove(resource.key)
     }
-    for (const waiter of slot.waiters) waiter(closed ?? exit)
-    slot.waiters.clear()
-    this.settle(service, slot)
+    for (const waiter of resource.waiters) waiter(closed ?? exit)
+    resource.waiters.clear()
+    this.settle(service, resource)
   }
 
-  private wait(slot: Slot<K, A, E>, waiter: Waiting | undefined): Effect.Effect<A, E> {
+  private wait(resource: Resource<K, A, E>, waiter: Waiting | undefined): Effect.Effect<A, E> {
     return Effect.async((resume) => {
-      if (slot.exit !== undefined) return resume(slot.exit)
+      if (resource.exit !== undefined) return resume(resource.exit)
       if (waiter !== undefined) {
-        const cyclic = circle(waiter, slot)
+        const cyclic = circle(waiter, resource)
         if (cyclic !== undefined) return resume(Effect.die(cyclic))
-        waiter.waitsFor.push(slot)
+        waiter.waitsFor.push(resource)
       }
       const settled = (exit: Exit.Exit<A, E>) => {
-        if (waiter !== undefined) leave(waiter, slot)
+        if (waiter !== undefined) leave(waiter, resource)
         resume(exit)
       }
-      slot.waiters.add(settled)
+      resource.waiters.add(settled)
       return Effect.sync(() => {
-        slot.waiters.delete(settled)
-        if (waiter !== undefined) leave(waiter, slot)
+        resource.waiters.delete(settled)
+        if (waiter !== undefined) leave(waiter, resource)
       })
     })
   }
 
   /** Told by the store in the step in which it lets go. */
-  gone(service: Service<K, Slot<K, A, E>, never>, slot: Slot<K, A, E>): void {
-    slot.isHeld = false
-    this.settle(service, slot)
+  gone(service: Service<K, Resource<K, A, E>, never>, resource: Resource<K, A, E>): void {
+    resource.isHeld = false
+    this.settle(service, resource)
   }
 
   /** Releases in the background what nobody is there to release. */
-  private settle(service: Service<K, Slot<K, A, E>, never>, slot: Slot<K, A, E>): void {
-    if (!slot.isDue) return
-    const fiber = Runtime.runFork(service.runtime, this.release(slot), { immediate: false })
+  private settle(service: Service<K, Resource<K, A, E>, never>, resource: Resource<K, A, E>): void {
+    if (!resource.isDue) return
+    const fiber = Runtime.runFork(service.runtime, this.release(resource), { immediate: false })
     this.releasing.add(fiber)
     fiber.addObserver(() => this.releasing.delete(fiber))
   }
 
   /** Once, and to its end. */
-  private release(slot: Slot<K, A, E>): Effect.Effect<void> {
+  private release(resource: Resource<K, A, E>): Effect.Effect<void> {
     return Effect.suspend(() => {
-      if (slot.isReleased) return Effect.void
-      slot.isReleased = true
-      return Scope.close(slot.scope, slot.exit ?? Exit.void).pipe(
+      if (resource.isReleased) return Effect.void
+      resource.isReleased = true
+      return Scope.close(resource.scope, resource.exit ?? Exit.void).pipe(
         Effect.catchAllCause((cause: Cause.Cause<never>) =>
-          Effect.logWarning(`cache ${JSON.stringify(slot.cache)} could not release a value in peace`, cause)
+          Effect.logWarning(`cache ${JSON.stringify(resource.cache)} could not release a value in peace`, cause)
         ),
-        Effect.ensuring(Effect.sync(() => this.alive.delete(slot))),
+        Effect.ensuring(Effect.sync(() => this.alive.delete(resource))),
         Effect.uninterruptible
       )
     })
@@ -268,12 +271,12 @@ export const make = <K, A, E = never, R = never>(
     const { acquire, ...rest } = options
     // Sound: it runs in the context of `make`, which has all that R asks for, and in a scope of its own.
     const lender = new Lender<K, A, E>(acquire as (key: K) => Effect.Effect<A, E, Scope.Scope>)
-    const settings = settingsOf<K, Slot<K, A, E>, never, never, never>(rest)
+    const settings = settingsOf<K, Resource<K, A, E>, never, never, never>(rest)
     // Before the service, so that it comes after the end of that.
     yield* Effect.addFinalizer(() => Effect.suspend(() => Fiber.awaitAll(lender.releasing)))
-    const service: Service<K, Slot<K, A, E>, never> = yield* start<K, Slot<K, A, E>, never>({
+    const service: Service<K, Resource<K, A, E>, never> = yield* start<K, Resource<K, A, E>, never>({
       ...settings,
-      onGone: (slot) => lender.gone(service, slot)
+      onGone: (resource) => lender.gone(service, resource)
     })
     const cache: ResourceCache<K, A, E> = {
       name: options.name,

@@ -78,7 +78,7 @@ export class Entries<K, V> {
     return this.map.size
   }
 
-  /** How many slots there are: for tests. */
+  /** How many slots there are. */
   get room(): number {
     return this.deadlines.length
   }

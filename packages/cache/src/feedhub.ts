@@ -1,8 +1,8 @@
 /**
  * Who has to forget what others change, and whether anybody would hear of it.
  *
- * One of these exists for each database that a Repo reaches, and outlives the feeds on it: a feed that is restarted finds those who subscribed to the one before it. While
- * a feed is blind, or none is there any more, subscribers are held, if that feed was told so: they serve nothing that they keep.
+ * One of these exists for each database that a Repo reaches, and outlives the feeds on it: a feed that is restarted finds those who subscribed to the one
+ * before it. While a feed is blind, or none is there any more, subscribers are held, if that feed was told so: they serve nothing that they keep.
  */
 import type { Change } from "@effecto/core/Announcement"
 import { Ledger } from "./feedledger.js"

@@ -7,6 +7,9 @@
  */
 import type { Stamp } from "./feedmessage.js"
 
+/** So many senders are remembered, and ends that nobody knows; of each sender, ten times as many messages. */
+const MOST = 1_000
+
 /** What one sender has sent. */
 export class Ledger {
   private last = 0
@@ -29,7 +32,7 @@ export class Ledger {
     this.ends.set(number, outcome !== "rolledBack")
     if (outcome === "unknown") {
       this.unknown.add(number)
-      if (this.unknown.size > MOST) for (const oldest of [...this.unknown].slice(0, 1)) this.unknown.delete(oldest)
+      if (this.unknown.size > MOST) deleteOldest(this.unknown)
     }
     for (let kept = this.ends.get(this.closed + 1); kept !== undefined; kept = this.ends.get(this.closed + 1)) {
       this.closed += 1
@@ -48,8 +51,12 @@ export class Ledger {
   }
 }
 
-/** Senders that are remembered, and messages of one of them. */
-const MOST = 1_000
+const deleteOldest = <A>(all: Set<A> | Map<A, unknown>): void => {
+  for (const oldest of all.keys()) {
+    all.delete(oldest)
+    return
+  }
+}
 
 interface Known {
   closed: number
@@ -73,7 +80,7 @@ export class Attendance {
     // The one that was quiet for longest goes first.
     this.senders.delete(sender)
     this.senders.set(sender, known)
-    if (this.senders.size > MOST) for (const oldest of [...this.senders.keys()].slice(0, 1)) this.senders.delete(oldest)
+    if (this.senders.size > MOST) deleteOldest(this.senders)
     let missed = false
     if (closed > known.closed) {
       let heard = 0

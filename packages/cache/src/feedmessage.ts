@@ -155,8 +155,8 @@ const stampOf = ({ c, n, s }: Readonly<Record<string, unknown>>): Stamp | undefi
 }
 
 /**
- * The number of a message that {@link encode} made for this sender, found without reading all of it: a process hears each of its own. Nothing where it is another's, or
- * a probe.
+ * The number of a message that {@link encode} made for this sender, found without reading all of it: a process hears each of its own. Nothing where it is
+ * another's, or a probe.
  */
 export const numberOfOwn = (payload: string, sender: string): number | undefined => {
   const head = `{"v":${VERSION},"s":${JSON.stringify(sender)},"n":`

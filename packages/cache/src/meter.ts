@@ -85,6 +85,7 @@ export class Meter {
     this.weight.unsafeUpdate(store.weight, [])
     if (store.ages !== undefined) this.readAges(store.ages)
   }
+
   /** As a histogram is written down for Prometheus: each bucket counts all up to its bound. Effect's own histogram takes one value at a time. */
   private readAges({ counts, sum }: HitAges): void {
     let count = 0

@@ -7,7 +7,7 @@
  */
 import { DbError, SerializationFailure, TransactionClosed } from "@effecto/core/RepoError"
 import { Effect, Either, Option } from "effect"
-import { KeyMap, keyOf } from "./keyMap.js"
+import { type Keyed, KeyMap, keyOf } from "./keyMap.js"
 import { hasOneSpelling } from "./rowkey.js"
 
 export interface Source<K, Row, E, R> {
@@ -50,7 +50,7 @@ const respelled = <K, Row, E, R>(
   rows: ReadonlyArray<Row>
 ): Effect.Effect<ReadonlyArray<Found<K, Row, E>>, E, R> =>
   Effect.gen(function* () {
-    const known = new KeyMap<K, { readonly key: K }>(keyOf)
+    const known = new KeyMap<K, Keyed<K>>(keyOf)
     const found: Array<Found<K, Row, E>> = rows.map((row) => {
       const key = source.keyOf(row)
       known.set(key, { key })

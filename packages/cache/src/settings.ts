@@ -59,8 +59,8 @@ export interface Settings<K, V, E> {
   /** Whether a loaded value may be kept under the key that was asked for. */
   readonly keeps?: ((key: K, value: V) => boolean) | undefined
   /**
-   * Whether what is under the key may be changed under another one. That there is nothing under it is known until anything is invalidated by `ALIASED`; so is, for who waits for
-   * its load, a value that is not kept.
+   * Whether what is under the key may be changed under another one. That there is nothing under it is known until anything is invalidated by `ALIASED`; so is,
+   * for who waits for its load, a value that is not kept.
    */
   readonly aliased?: ((key: K) => boolean) | undefined
   readonly onRestart?: "empty" | "keep" | undefined

@@ -6,7 +6,7 @@ export class Tags<T> {
   private readonly byTag = new Map<string, Set<T>>()
   private readonly byThing = new Map<T, ReadonlyArray<string>>()
 
-  /** How many are indexed: for tests. */
+  /** How many are indexed. */
   get size(): number {
     return this.byThing.size
   }

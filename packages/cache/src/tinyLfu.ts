@@ -66,7 +66,7 @@ const MOST = 15
 const ROWS = 4
 
 /** How often keys were used, roughly: a count-min sketch of four rows, counting to 15. It may say too much, and too little only by what it has forgotten. */
-export class Sketch {
+class Sketch {
   private readonly counts: Uint8Array
   private readonly mask: number
 
