@@ -26,11 +26,12 @@
  * function that returns a value, called for the first time while the child is down, answers with something truthy.
  */
 import { pipeArguments } from "effect/Pipeable"
-import { effect, isEquality, Lazy, member, type Reach, settled, stream, unknown } from "./answer.js"
+import { effect, isEquality, Lazy, member, type Reach, stream, unknown } from "./answer.js"
+import { Binding, isOrdinary } from "./binding.js"
 import type { Instance, Slot } from "./instance.js"
 import { type AnyEffect, type AnyFunction, isFunction, isObject, isProxy, type Kind, kindOf } from "./kind.js"
 import { Standing, StandsFor } from "./lineage.js"
-import { CallOrigin, type Originating, OriginTypeId, takingOf } from "./origin.js"
+import { OriginTypeId, takingOf } from "./origin.js"
 import { type Memo, type Reached, reading } from "./reading.js"
 import { isEffect, isReturned, isStream, isValue, Shape } from "./shape.js"
 import type { Primitive } from "./steps.js"
@@ -61,26 +62,23 @@ export const make = (slot: Slot, key: string, sample: unknown, onRead?: () => vo
     return service
   }
   const peek: Reach = (instance) => instance.context.unsafeMap.get(key)
-  return carry(slot, () => undefined, reach, sample, kindOf(sample), peek, undefined, at)
+  return carry(slot, reach, sample, kindOf(sample), new Binding(slot, reach), new Shape(), peek, at)
 }
 
 const carry = (
   slot: Slot,
-  reachOwner: Reach,
   reach: Reach,
   value: unknown,
   kind: Kind,
+  binding: Binding,
+  shape: Shape,
   peek = reach,
-  bound?: Bound,
-  at?: Reached,
-  shape = new Shape()
+  at?: Reached
 ): unknown => {
   if (!isObject(value)) return value
   switch (kind) {
     case "function":
-      return isBare(value)
-        ? method(slot, reachOwner, reach, shape, bound)
-        : functionNode(slot, reachOwner, reach, value, shape, peek, bound)
+      return isBare(value) ? method(slot, binding, shape) : functionNode(slot, reach, value, binding, shape, peek)
     case "object":
     case "custom":
       return objectNode(slot, reach, value, kind, peek, at)
@@ -95,15 +93,16 @@ const carry = (
   }
 }
 
-const nothing = (): undefined => undefined
-
-/** Whether a function has no members, of its own or of a class of functions, and can have none that are made when they are asked for. */
+/**
+ * Whether a function has no members, of its own or of a class of functions, and can have none that are made when they are asked
+ * for.
+ */
 const isBare = (value: object): boolean =>
   Object.keys(value).length === 0 && ordinary.has(Object.getPrototypeOf(value)) && !isProxy(value)
 
 /** What functions inherit from that have no members. */
 const ordinary: ReadonlySet<object> = new Set(
-  [nothing, async () => {}, function* () {}, async function* () {}].map((each): object => Object.getPrototypeOf(each))
+  [() => {}, async () => {}, function* () {}, async function* () {}].map((each): object => Object.getPrototypeOf(each))
 )
 
 /** The object that answers for its place: of the current instance, or of the last one while the child is down. */
@@ -111,18 +110,6 @@ const latestOf = (slot: Slot, reach: Reach, sample: object) => (): object => {
   const instance = slot.last
   const value = instance === undefined ? sample : reach(instance)
   return isObject(value) ? value : sample
-}
-
-/** The function that a member is on an instance, so that a call that has just read the member need not read it again. */
-class Bound {
-  instance: Instance | undefined = undefined
-  /** How it is called. */
-  callee: AnyFunction = nothing
-  real: AnyFunction = nothing
-  owner: unknown = undefined
-  /** Of a function that takes the origin of a call itself. */
-  take: Originating[typeof OriginTypeId] | undefined = undefined
-  origin: CallOrigin | undefined = undefined
 }
 
 /** A member of a service, through a handle. */
@@ -140,12 +127,15 @@ interface Pin {
   readonly once: boolean
 }
 
+/** What no member is. */
+const unseen = {}
+
 /**
- * A member of a service. What was made for it is good for as long as the real one is of the same kind. There are two exceptions, in which a handle is
- * pinned to what was read, for as long as the instance lives:
+ * A member of a service. What was made for it is good for as long as the real one is of the same kind. There are two exceptions, in
+ * which a handle is pinned to what was read, for as long as the instance lives:
  *
- * - What a getter has answered with: asked again it would make another one, and two that were read are not the same one. An Effect that is kept is looked
- *   up at each run but the first.
+ * - What a getter has answered with: asked again it would make another one, and two that were read are not the same one. An Effect
+ *   that is kept is looked up at each run but the first.
  * - What is replaced through the handle: the new one may well call the old one, and would call itself.
  */
 const memberOf = (
@@ -159,8 +149,8 @@ const memberOf = (
     const owner = reachOwner(instance)
     return isObject(owner) ? owner[property as never] : undefined
   }
-  let bound = new Bound()
-  const memo: Memo = { seen: bound, made: undefined }
+  const memo: Memo = { seen: unseen, made: undefined }
+  let binding: Binding | undefined
   let kind: Kind = "value"
   let wasBare = false
   let shape = new Shape()
@@ -172,13 +162,13 @@ const memberOf = (
       if (own.once) own.instance = undefined
       return own.value
     }
-    bound = new Bound()
+    binding = new Binding(slot, reach, reachOwner)
     pin = held ? own : undefined
-    return carry(slot, reachOwner, reach, value, kind, reach, bound, undefined, shape)
+    return carry(slot, reach, value, kind, binding, shape)
   }
   const anew = (value: unknown): unknown => {
     if (!isObject(value)) return value
-    bound.instance = undefined
+    if (binding !== undefined) binding.instance = undefined
     const now = kindOf(value)
     const bare = now === "function" && isBare(value)
     const held = isHeld(latest(), property, value)
@@ -196,7 +186,7 @@ const memberOf = (
     pin.instance = instance
     pin.value = again(instance)
     pin = undefined
-    memo.seen = memo
+    memo.seen = unseen
   }
   return { read: reading(slot, at, latest, property, memo, anew), replaced }
 }
@@ -213,7 +203,9 @@ const isHeld = (owner: object, property: PropertyKey, value: unknown): boolean =
 /** Whether a member is used by being run. */
 const isRun = (kind: Kind): boolean => kind !== "function" && kind !== "object" && kind !== "custom"
 
-/** How many members a handle remembers that its service did not have as properties at first: of a dictionary there may be ever more. */
+/**
+ * How many members a handle remembers that its service did not have as properties at first: of a dictionary there may be ever more.
+ */
 const remembered = 1024
 
 type Special = (property: PropertyKey, value: unknown) => AnyFunction | undefined
@@ -319,16 +311,15 @@ const objectNode = (
 /** A handle for a function, with its members. */
 const functionNode = (
   slot: Slot,
-  reachOwner: Reach,
   reach: Reach,
   sample: object,
+  binding: Binding,
   shape: Shape,
-  peek = reach,
-  bound?: Bound
+  peek = reach
 ): object => {
   const latest = latestOf(slot, peek, sample)
   const { assign, read: member } = membersOf(slot, reach, peek, sample)
-  const call = method(slot, reachOwner, reach, shape, bound)
+  const call = method(slot, binding, shape)
   const self: object = new Proxy(function () {}, {
     ...forwarding(latest, assign),
     // The origin of a call is for what answers it, and not for a handle in between.
@@ -352,41 +343,10 @@ const functionNode = (
   return self
 }
 
-/** Whether an argument is nothing that a call has to look into: an answer that is still to come, or the texts of a template. */
-const isOrdinary = (argument: unknown): boolean =>
-  !isObject(argument) || !(argument instanceof Lazy || Array.isArray(argument))
-
 const areOrdinary = (first: unknown, second: unknown, third: unknown): boolean =>
   isOrdinary(first) && isOrdinary(second) && isOrdinary(third)
 
-const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape, bound: Bound = new Bound()): AnyFunction => {
-  // By the number of arguments, none or one.
-  const origins: [CallOrigin | undefined, CallOrigin | undefined] = [undefined, undefined]
-  const originOf = (instance: Instance, count: 0 | 1): CallOrigin => {
-    let origin = origins[count]
-    if (origin?.instance !== instance) {
-      origin = new CallOrigin(slot, instance, (now, argument) => call(now, count === 0 ? [] : [argument]))
-      origins[count] = origin
-    }
-    return origin
-  }
-  const bind = (instance: Instance): void => {
-    const callee = reach(instance)
-    if (!isFunction(callee))
-      throw new TypeError(`a function of "${slot.path}" that was taken from its handle is not a function any more`)
-    const owner = reachOwner(instance)
-    // One that has members of any name has a `call` that is none.
-    bound.callee = callee.call === Function.prototype.call ? callee : (...args) => Reflect.apply(callee, owner, args)
-    bound.owner = owner
-    bound.take = takingOf(callee)
-    bound.origin = bound.take === undefined ? undefined : originOf(instance, 1)
-    bound.instance = instance
-    bound.real = callee
-  }
-  const call = (instance: Instance, args: ReadonlyArray<unknown>): unknown => {
-    if (instance !== bound.instance) bind(instance)
-    return Reflect.apply(bound.callee, bound.owner, args.every(isOrdinary) ? args : settled(slot, instance, args))
-  }
+const method = (slot: Slot, binding: Binding, shape: Shape): AnyFunction => {
   /** What was returned, as it may be given to the caller. */
   const carried = (instance: Instance, result: unknown, shaped: Shape, again: Reach): unknown => {
     const kind = kindOf(result)
@@ -410,7 +370,7 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape, bound
   }
   // Functions of their own, for what they capture would be allocated for each call of the one below.
   const once = (instance: Instance, result: unknown, args: ReadonlyArray<unknown>): unknown =>
-    carried(instance, result, shape, (now) => call(now, args))
+    carried(instance, result, shape, (now) => binding.call(now, args))
   /** The same for what the shortest way has got, which makes no array of arguments before it is needed. */
   const got = (
     instance: Instance,
@@ -423,7 +383,7 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape, bound
     if (count <= 1) {
       const takes = takingOf(result)
       if (takes !== undefined) {
-        const answering = takes.call(result, originOf(instance, count === 0 ? 0 : 1), first)
+        const answering = takes.call(result, binding.originOf(instance, count === 0 ? 0 : 1), first)
         if (answering !== undefined) {
           shape.seen |= isEffect
           return answering
@@ -439,14 +399,14 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape, bound
   const anyhow = (...args: Array<unknown>): unknown => {
     const instance = slot.current
     const shaped = shape.of(args)
-    if (instance === undefined) return whileDown(slot, shaped, (now) => call(now, args))
-    return carried(instance, call(instance, args), shaped, (now) => call(now, args))
+    if (instance === undefined) return whileDown(slot, shaped, (now) => binding.call(now, args))
+    return carried(instance, binding.call(instance, args), shaped, (now) => binding.call(now, args))
   }
   const construct = (...args: Array<unknown>): unknown => {
     const instance = slot.current
     if (instance === undefined) throw slot.unavailable
-    if (instance !== bound.instance) bind(instance)
-    return Reflect.construct(bound.real, args)
+    if (instance !== binding.instance) binding.bind(instance)
+    return Reflect.construct(binding.real, args)
   }
   return function (first, second, third) {
     const instance = slot.current
@@ -458,12 +418,12 @@ const method = (slot: Slot, reachOwner: Reach, reach: Reach, shape: Shape, bound
       // biome-ignore lint/complexity/noArguments: handed on without being made.
       return slow.apply(undefined, arguments as unknown as Array<unknown>)
     }
-    if (instance !== bound.instance) bind(instance)
-    const { callee, origin, owner } = bound
+    if (instance !== binding.instance) binding.bind(instance)
+    const { callee, origin, owner } = binding
     let result: unknown
     if (count === 1) {
-      if (origin !== undefined && bound.take !== undefined) {
-        const answering = bound.take(origin, first)
+      if (origin !== undefined && binding.take !== undefined) {
+        const answering = binding.take(origin, first)
         if (answering !== undefined) {
           shape.seen |= isEffect
           return answering
@@ -499,9 +459,10 @@ const returned = (
     }
     return found
   }
+  const binding = new Binding(slot, reach)
   return result === undefined || isBare(result)
-    ? method(slot, () => undefined, reach, shape)
-    : functionNode(slot, () => undefined, reach, result, shape)
+    ? method(slot, binding, shape)
+    : functionNode(slot, reach, result, binding, shape)
 }
 
 const whileDown = (slot: Slot, shape: Shape, again: Reach): unknown => {

@@ -1,9 +1,10 @@
 /**
  * Answers that are there already: what `Effect.succeed` makes, made faster, and taken faster.
  *
- * A generator that is answered by one of Effect's own gives way to the run loop, in three objects, and is called again with the value: that
- * takes longer than a call and its answer. One that is *ready* has an iterator that is the result of its own first step: the generator has the value
- * without giving way. In every other respect it is what Effect makes: an Exit, with the same fields, equal to the same things.
+ * A generator that is answered by one of Effect's own gives way to the run loop, in three objects, and is called again with the
+ * value: that takes longer than a call and its answer. One of ours has an iterator that is the result of its own first step: the
+ * generator has the value without giving way. In every other respect it is what Effect makes: an Exit, with the same fields, equal
+ * to the same things.
  */
 import * as Effect from "effect/Effect"
 import { YieldWrap } from "effect/Utils"
@@ -24,11 +25,9 @@ interface Success {
   readonly _tag: "Success"
 }
 
-type Making = new <A>(value: A) => Effect.Effect<A> & Success
-
 /**
  * The class of Effect's own defines a field of a computed name, for which the engine takes as long as for the rest of a call. The same
- * prototype and the same fields in the same order make it the same in every respect.
+ * fields in the same order, and its prototype behind ours, make it the same in every respect but how it is iterated.
  */
 const Answer = function (this: { -readonly [K in keyof Success]: Success[K] }, value: unknown) {
   this._op = "Success"
@@ -38,20 +37,11 @@ const Answer = function (this: { -readonly [K in keyof Success]: Success[K] }, v
   this.trace = undefined
   this[Effect.EffectTypeId] = variance
   this._tag = "Success"
-} as unknown as Making // a function that is only ever called with `new`
-Answer.prototype = prototype
+} as unknown as new <A>(
+  value: A
+) => Effect.Effect<A> & Success // a function that is only ever called with `new`
 
-const Ready = function (this: { -readonly [K in keyof Success]: Success[K] }, value: unknown) {
-  this._op = "Success"
-  this.effect_instruction_i0 = value
-  this.effect_instruction_i1 = undefined
-  this.effect_instruction_i2 = undefined
-  this.trace = undefined
-  this[Effect.EffectTypeId] = variance
-  this._tag = "Success"
-} as unknown as Making // as above
-
-Ready.prototype = Object.create(prototype, {
+Answer.prototype = Object.create(prototype, {
   [Symbol.iterator]: {
     value(this: AnyEffect & Success): Taking {
       return new Taking(this)
@@ -72,7 +62,10 @@ class Taking {
     this.self = self
   }
 
-  /** A generator hands on what it was told, which at first is nothing; a loop, or who compares by iterating, gives no argument at all. */
+  /**
+   * A generator hands on what it was told, which at first is nothing; a loop, or who compares by iterating, gives no argument at
+   * all.
+   */
   next(told?: unknown): IteratorResult<unknown, unknown> {
     // biome-ignore lint/complexity/noArguments: whether there is one.
     return arguments.length > 0 && this.self !== undefined ? this : this.lookedAt(told)
@@ -93,14 +86,11 @@ class Taking {
 
 const isSame = keys.every((key, index) => Reflect.ownKeys(new Answer(undefined))[index] === key)
 
-/** An Effect that has succeeded. */
+/** An Effect that has succeeded, which a generator takes at once. */
 export const answerOf: <A>(value: A) => Effect.Effect<A> = isSame ? (value) => new Answer(value) : Effect.succeed
-
-/** The same, which a generator takes at once. */
-export const readyOf: <A>(value: A) => Effect.Effect<A> = isSame ? (value) => new Ready(value) : Effect.succeed
 
 /** Whether something is a success of Effect's own, and has nothing that another one of the same value has not. */
 export const isPlain = (value: object): boolean => {
   const at: unknown = Object.getPrototypeOf(value)
-  return (at === prototype || at === Ready.prototype) && Reflect.ownKeys(value).length === keys.length
+  return (at === prototype || at === Answer.prototype) && Reflect.ownKeys(value).length === keys.length
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Context, Effect, Equal, Exit, Hash, Layer } from "effect"
 import * as Supervised from "../../src/supervision/Supervised.js"
 import * as SupervisionTree from "../../src/supervision/SupervisionTree.js"
-import { answerOf, isPlain, readyOf } from "../../src/supervision/success.js"
+import { answerOf, isPlain } from "../../src/supervision/success.js"
 
 const looks = (effect: object): ReadonlyArray<unknown> => [
   Reflect.ownKeys(effect).map((key) => [key, Reflect.get(effect, key)]),
@@ -11,12 +11,9 @@ const looks = (effect: object): ReadonlyArray<unknown> => [
   effect.constructor
 ]
 
-describe.each([
-  ["answerOf", answerOf],
-  ["readyOf", readyOf]
-])("%s", (_, make) => {
+describe("answerOf", () => {
   it("makes what Effect.succeed makes", () => {
-    const [ours, theirs] = [make(1), Effect.succeed(1)]
+    const [ours, theirs] = [answerOf(1), Effect.succeed(1)]
     expect(looks(ours)).toEqual(looks(theirs))
     expect(ours).toStrictEqual(theirs)
     expect([Exit.isExit(ours), Effect.isEffect(ours), Equal.equals(ours, theirs), Equal.equals(theirs, ours)]).toEqual([
@@ -25,12 +22,12 @@ describe.each([
       true,
       true
     ])
-    expect([Equal.equals(ours, make(2)), Hash.hash(ours) === Hash.hash(theirs)]).toEqual([false, true])
+    expect([Equal.equals(ours, answerOf(2)), Hash.hash(ours) === Hash.hash(theirs)]).toEqual([false, true])
   })
 
   it.effect("is an Effect in every place, and an Exit of the same value", () =>
     Effect.gen(function* () {
-      const ours = make(1)
+      const ours = answerOf(1)
       expect([yield* ours, yield* ours, yield* Effect.map(ours, (n) => n + 1)]).toEqual([1, 1, 2])
       expect(yield* Effect.all([ours, Effect.exit(ours), Effect.fork(ours)])).toMatchObject([1, Exit.succeed(1), {}])
       expect(Exit.match(ours as Exit.Exit<number>, { onSuccess: (n) => n, onFailure: () => "failed" })).toBe(1)
@@ -45,7 +42,7 @@ describe.each([
   )
 
   it("is a new pass over it for each that asks, as one of Effect's own is", () => {
-    for (const one of [make(1), Effect.succeed(1)]) {
+    for (const one of [answerOf(1), Effect.succeed(1)]) {
       // Left before its end.
       const left = one[Symbol.iterator]()
       left.next()
@@ -66,14 +63,14 @@ describe.each([
   })
 
   it("runs without a fiber around it", () => {
-    expect([Effect.runSync(make(1)), Effect.runSyncExit(make(1))]).toEqual([1, Exit.succeed(1)])
-    expect(Array.from(make(1)).length).toBe(Array.from(Effect.succeed(1)).length)
+    expect([Effect.runSync(answerOf(1)), Effect.runSyncExit(answerOf(1))]).toEqual([1, Exit.succeed(1)])
+    expect(Array.from(answerOf(1)).length).toBe(Array.from(Effect.succeed(1)).length)
   })
 })
 
 describe("isPlain", () => {
   it("is a success and nothing more", () => {
-    expect([Effect.succeed(1), Exit.succeed(1), answerOf(1), readyOf(1)].map(isPlain)).toEqual([true, true, true, true])
+    expect([Effect.succeed(1), Exit.succeed(1), answerOf(1)].map(isPlain)).toEqual([true, true, true])
     const more = Object.assign(Effect.succeed(1), { unit: "ms" })
     const derived: object = Object.create(Effect.succeed(1))
     expect([more, derived, Effect.fail(1), Effect.sync(() => 1)].map(isPlain)).toEqual([false, false, false, false])
