@@ -73,6 +73,8 @@ export class Child {
   /** Why the last instance ended, or the last start failed. */
   cause: Cause.Cause<unknown> = Cause.empty
   happened: "crashed" | "ended" | "failed to start" = "ended"
+  /** What the first instance that was up has to give, and all later ones. */
+  offer: Offer = none
   /**
    * How many requests that make a start pointless are on their way. A build is ended by them, and none is begun, so that a
    * build that hangs cannot keep the supervisor from reading them.
@@ -96,9 +98,6 @@ export class Child {
     this.slot.detached = settings.inFlight === "detach"
     this.runtime = onRead ? Runtime.make({ ...runtime, context: viewOf(runtime.context, onRead) }) : runtime
   }
-
-  /** What the first instance that was up has to give, and all later ones. */
-  offer: Offer = none
 
   /** No start is wanted until `want` is called as often. */
   unwant(): void {
@@ -220,10 +219,7 @@ export class Child {
       if (this.slot.current === instance) this.slot.current = undefined
       // Its turn may come late, or never if something before it is stuck; until then it would go on restarting.
       for (const tree of instance.nested) tree.beginClose()
-      const stop = Effect.flatMap(Effect.exit(instance.closeScope(exit)), (end) => {
-        const roots = instance.tracker.roots()
-        return roots.length === 0 ? end : Effect.zipRight(Fiber.interruptAll(roots), end)
-      })
+      const stop = instance.close(exit)
       // A finalizer runs with the FiberRefs that it was made with: the fewer of them are different here, the less there is to do.
       const closing =
         build === undefined
@@ -261,7 +257,10 @@ export class Child {
     }
   }
 
-  /** Makes the handles of the first instance. A service that throws when it is looked at, such as a Proxy that refuses, is a failed start. */
+  /**
+   * Makes the handles of the first instance. A service that throws when it is looked at, such as a Proxy that refuses, is a failed
+   * start.
+   */
   private offered(exit: Exit.Exit<Context.Context<never>, unknown>): Exit.Exit<Context.Context<never>, unknown> {
     if (Exit.isFailure(exit) || this.starts > 0) return exit
     try {
@@ -274,7 +273,7 @@ export class Child {
 }
 
 /** What a child gives to others: handles, good for every later instance, and the keys of the services that no handle can carry. */
-export interface Offer {
+interface Offer {
   readonly handles: Context.Context<unknown>
   readonly uncarried: ReadonlyArray<string>
 }

@@ -1,6 +1,6 @@
 /**
- * The instances of a tree's children: built, named, stopped and waited for, one at a time, as the machine has said. The supervisor's own fiber
- * does what is returned here.
+ * The instances of a tree's children: built, named, stopped and waited for, one at a time, as the machine has said. The supervisor's
+ * own fiber does what is returned here.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -27,8 +27,8 @@ export class Instances {
   /** Who was built or closed last. There is never more than one. */
   private busy: Child | undefined
 
-  constructor(private readonly home: Supervisor) {
-    this.waiting = new Waiting(home.settings, home.runtime)
+  constructor(private readonly supervisor: Supervisor) {
+    this.waiting = new Waiting(supervisor.settings, supervisor.runtime)
   }
 
   /** What is being built or closed: nothing else is, as long as that takes. */
@@ -39,28 +39,28 @@ export class Instances {
 
   open(child: Child, number: number): Effect.Effect<Machine.Event> {
     // The request that makes this start pointless is in the mailbox already, and could not abort what had not begun.
-    if (this.home.isClosing || child.isUnwanted) {
+    if (this.supervisor.isClosing || child.isUnwanted) {
       child.cause = Cause.interrupt(FiberId.none)
       return Effect.succeed({ _tag: "StartFailed" })
     }
     const onUp = (instance: Instance): void => {
       this.name(child, instance)
       if (child.starts === 1) this.started.push(child)
-      this.home.meters.activeBy(1)
-      this.home.emit({ _tag: "Started", path: child.slot.path, instance: number })
+      this.supervisor.meters.activeBy(1)
+      this.supervisor.emit({ _tag: "Started", path: child.slot.path, instance: number })
     }
     const onExit = (instance: Instance, ending: Ending): void => {
       child.lastExit = instance.number
       child.cause = ending.cause
-      this.home.changed()
-      this.home.send({ _tag: "Exited", child, instance, ending })
+      this.supervisor.changed()
+      this.supervisor.send({ _tag: "Exited", child, instance, ending })
     }
     this.busy = child
-    const start = child.open(this.home, number, onUp, onExit)
+    const start = child.open(this.supervisor, number, onUp, onExit)
     const isFirst = child.starts === 0
     return Effect.map(isFirst ? start : this.restarted(child, number, start), (exit) => {
       if (Exit.isSuccess(exit)) return { _tag: "Started" }
-      this.home.emit({ _tag: "StartFailed", path: child.slot.path, instance: number, cause: exit.cause })
+      this.supervisor.emit({ _tag: "StartFailed", path: child.slot.path, instance: number, cause: exit.cause })
       child.happened = "failed to start"
       return { _tag: "StartFailed" }
     })
@@ -85,7 +85,7 @@ export class Instances {
     return because === undefined
       ? whole
       : Effect.map(whole, (exit) => {
-          if (Exit.isSuccess(exit)) this.home.meters.wasDown(child.slot, this.home.now() - child.downSince)
+          if (Exit.isSuccess(exit)) this.supervisor.meters.wasDown(child.slot, this.supervisor.now() - child.downSince)
           return exit
         })
   }
@@ -95,51 +95,51 @@ export class Instances {
     if (child.settings.id !== undefined || child.starts > 1) return
     const keys = Array.from(instance.context.unsafeMap.keys()).join(", ")
     let id = keys
-    for (let n = 2; !Machine.rename(this.home.machine, child.id, id); n++) id = `${keys} ${n}`
-    this.home.children.delete(child.id)
-    this.home.children.set(id, child)
+    for (let n = 2; !Machine.rename(this.supervisor.machine, child.id, id); n++) id = `${keys} ${n}`
+    this.supervisor.children.delete(child.id)
+    this.supervisor.children.set(id, child)
     child.id = id
-    child.slot.path = `${this.home.path}/${id}`
+    child.slot.path = `${this.supervisor.path}/${id}`
     child.slot.provisional = false
     for (const tree of instance.nested) tree.moved()
   }
 
   stop(child: Child, instance: Instance, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
-    if (instance.state !== "building") this.home.meters.activeBy(-1)
-    child.downSince = this.home.now()
+    if (instance.state !== "building") this.supervisor.meters.activeBy(-1)
+    child.downSince = this.supervisor.now()
     this.busy = child
     return Effect.flatMap(child.close(instance, exit), (result) => {
       const { path } = child.slot
-      if (this.home.machine.closed)
-        child.slot.end(() => this.home.ending ?? this.home.ended("closed", undefined, Cause.empty))
-      this.home.emit({ _tag: result === "closed" ? "Stopped" : "Orphaned", path, instance: instance.number })
+      if (this.supervisor.machine.closed)
+        child.slot.end(() => this.supervisor.ending ?? this.supervisor.ended("closed", undefined, Cause.empty))
+      this.supervisor.emit({ _tag: result === "closed" ? "Stopped" : "Orphaned", path, instance: instance.number })
       return result === "closed"
         ? Effect.void
-        : Report.orphaned(path, instance.number, Telemetry.seriesOf(this.home.parent))
+        : Report.orphaned(path, instance.number, Telemetry.seriesOf(this.supervisor.parent))
     })
   }
 
   decided(child: Child, decision: Machine.Decision): Effect.Effect<void> {
-    const { intensity, period } = this.home.settings
-    const used = this.home.machine.restarts.count
+    const { intensity, period } = this.supervisor.settings
+    const used = this.supervisor.machine.restarts.count
     if (decision === "give up" || decision === "auto shutdown") {
-      const ending = this.home.ended(decision === "give up" ? "intensity" : "significant", child.id, child.cause)
-      this.home.ending = ending
+      const ending = this.supervisor.ended(decision === "give up" ? "intensity" : "significant", child.id, child.cause)
+      this.supervisor.ending = ending
       // Its callers do not have to wait until the siblings have stopped.
       child.slot.end(() => ending)
       if (decision === "give up") {
-        this.home.meters.gaveUp()
-        this.home.emit({ _tag: "GaveUp", path: this.home.path, childId: child.id, restarts: used })
+        this.supervisor.meters.gaveUp()
+        this.supervisor.emit({ _tag: "GaveUp", path: this.supervisor.path, childId: child.id, restarts: used })
       }
     }
     let delay = 0
     if (decision === "restart") {
       this.because = child
-      this.home.meters.restarted(child.slot)
+      this.supervisor.meters.restarted(child.slot)
       // Without a backoff nobody asks until when.
-      if (child.settings.backoff !== undefined) delay = this.waiting.delayOf(child, this.home.time)
+      if (child.settings.backoff !== undefined) delay = this.waiting.delayOf(child, this.supervisor.time)
     }
-    child.resumeAt = this.home.time + delay
+    child.resumeAt = this.supervisor.time + delay
     return Report.decision({
       path: child.slot.path,
       instance: Math.max(child.lastExit, child.starts),
@@ -149,7 +149,7 @@ export class Instances {
       used,
       intensity,
       period,
-      root: this.home.parent === undefined,
+      root: this.supervisor.parent === undefined,
       cause: child.cause
     })
   }
@@ -162,9 +162,14 @@ export class Instances {
   /** Waits before a child is started again, while everything else goes on. */
   delay(child: Child, instance: number): void {
     const until = Math.max(child.resumeAt, this.heldUntil)
-    this.home.emit({ _tag: "Delayed", path: child.slot.path, instance, delay: Math.max(0, until - this.home.now()) })
+    this.supervisor.emit({
+      _tag: "Delayed",
+      path: child.slot.path,
+      instance,
+      delay: Math.max(0, until - this.supervisor.now())
+    })
     this.waiting.start(child, until, () =>
-      this.home.send({ _tag: "Event", event: { _tag: "Resume", id: child.id, instance } })
+      this.supervisor.send({ _tag: "Event", event: { _tag: "Resume", id: child.id, instance } })
     )
   }
 
@@ -175,22 +180,22 @@ export class Instances {
   retry(event: Machine.Event, child: Child | undefined): void {
     const missing = child === undefined ? undefined : this.missing(child.cause)
     if (missing === undefined || missing.whenDown === "fail") {
-      this.home.send({ _tag: "Event", event })
+      this.supervisor.send({ _tag: "Event", event })
       return
     }
     const isUp = missing.until(() =>
-      missing.current !== undefined || missing.isOver || this.home.machine.closed ? Effect.void : undefined
+      missing.current !== undefined || missing.isOver || this.supervisor.machine.closed ? Effect.void : undefined
     )
     // One that nobody wants any more is not heard by the machine.
-    const again = Effect.sync(() => this.home.send({ _tag: "Event", event }))
-    fork(this.home.runtime, Effect.zipRight(Effect.timeoutOption(isUp, missing.whenDown), again))
+    const again = Effect.sync(() => this.supervisor.send({ _tag: "Event", event }))
+    fork(this.supervisor.runtime, Effect.zipRight(Effect.timeoutOption(isUp, missing.whenDown), again))
   }
 
   /** The child that was down when a build called it. */
   private missing(cause: Cause.Cause<unknown>): Slot | undefined {
     const down = Array.from(Cause.defects(cause)).find((defect) => defect instanceof ChildDown)
     if (down?.holding === undefined) return undefined
-    for (const { slot } of this.home.children.values()) if (slot.path === down.path) return slot
+    for (const { slot } of this.supervisor.children.values()) if (slot.path === down.path) return slot
     return undefined
   }
 }

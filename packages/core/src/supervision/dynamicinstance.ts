@@ -1,6 +1,6 @@
 /**
- * The instances of dynamic children: built, watched and closed, side by side, each in fibers of its own. What becomes of one is an event for
- * its supervisor; nothing is decided here.
+ * The instances of dynamic children: built, watched and closed, side by side, each in fibers of its own. What becomes of one is an
+ * event for its supervisor; nothing is decided here.
  */
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
@@ -24,8 +24,8 @@ import { seriesOf } from "./telemetry.js"
 /** Why there is no instance of a child that was stopped before it was up. Known by its identity. */
 export const terminated: Cause.Cause<never> = Cause.interrupt(FiberId.none)
 
-/** Whose children they are. */
-export interface Home<Arg> {
+/** Their supervisor. */
+export interface Owner<Arg> {
   readonly settings: {
     readonly child: (arg: Arg) => Effect.Effect<unknown, unknown, unknown>
     /** Whether a failure of the child's Effect says that there is nothing to start. */
@@ -54,7 +54,7 @@ export class Instances<Arg> {
   private unfinished: Array<DynamicChild> = []
   private warned = false
 
-  constructor(private readonly home: Home<Arg>) {}
+  constructor(private readonly owner: Owner<Arg>) {}
 
   /** Builds an instance. It is up in the step in which its build ends. */
   open(child: DynamicChild): void {
@@ -64,21 +64,21 @@ export class Instances<Arg> {
       this.failed(child, failure)
       return
     }
-    const instance = new Instance(this.home, child.slot, number, undefined, this.exitOf(child, number))
+    const instance = new Instance(this.owner, child.slot, number, undefined, this.exitOf(child, number))
     child.instance = instance
     const build = Effect.flatMap(Scope.make(), (scope) => {
       instance.builder = Option.getOrUndefined(Fiber.getCurrentFiber())
       instance.scope = scope
-      const context = new Map<string, unknown>(this.home.services.unsafeMap)
+      const context = new Map<string, unknown>(this.owner.services.unsafeMap)
       context.set(Scope.Scope.key, scope)
       context.set(CurrentInstance.key, instance)
       // The argument is what the child was started with, and the rest of what it needs was captured where the layer was used.
-      const effect = Effect.suspend(() => this.home.settings.child(child.arg as Arg))
+      const effect = Effect.suspend(() => this.owner.settings.child(child.arg as Arg))
       return Effect.exit(
         Effect.mapInputContext(effect, (_: Context.Context<never>) => Context.unsafeMake<unknown>(context))
       )
     })
-    const fiber = this.home.run(driven(build), instance.tracker)
+    const fiber = this.owner.run(driven(build), instance.tracker)
     const done = fiber.unsafePoll()
     if (done !== null) {
       this.built(child, Exit.flatten(done))
@@ -86,14 +86,14 @@ export class Instances<Arg> {
     }
     child.build = fiber
     fiber.addObserver((exit) => {
-      if (child.build === fiber) this.home.soundly(() => this.built(child, Exit.flatten(exit)))
+      if (child.build === fiber) this.owner.soundly(() => this.built(child, Exit.flatten(exit)))
     })
     const { startTimeout } = child.settings
     if (startTimeout === undefined) return
-    const cancel = this.home.after(startTimeout, () => {
+    const cancel = this.owner.after(startTimeout, () => {
       if (child.build !== fiber) return
       const problem = `"${child.path}" did not start within ${startTimeout} ms (startTimeout)`
-      this.home.soundly(() => this.failed(child, Cause.die(new Cause.TimeoutException(problem))))
+      this.owner.soundly(() => this.failed(child, Cause.die(new Cause.TimeoutException(problem))))
     })
     fiber.addObserver(cancel)
   }
@@ -113,11 +113,11 @@ export class Instances<Arg> {
       return
     }
     child.starts++
-    this.home.activeBy(1)
+    this.owner.activeBy(1)
     if (child.restart === "temporary") child.arg = undefined
     instance.context = Context.unsafeMake(new Map([[serviceKey, exit.value]]))
-    this.home.emit({ _tag: "Started", path: child.path, instance: child.number })
-    this.home.send({ _tag: "Started", child })
+    this.owner.emit({ _tag: "Started", path: child.path, instance: child.number })
+    this.owner.send({ _tag: "Started", child })
     instance.up()
   }
 
@@ -127,29 +127,29 @@ export class Instances<Arg> {
     child.happened = "failed to start"
     this.closeInstance(child, Exit.failCause(cause))
     // Within a step that is done when its actions are.
-    if (!this.home.isBusy) this.wait()
+    if (!this.owner.isBusy) this.wait()
   }
 
   /** In a function of its own: an instance that keeps this would keep everything else that is there, its build's fiber included. */
   private exitOf(child: DynamicChild, number: number): (instance: Instance, ending: Ending) => void {
-    return (_, ending) => this.home.soundly(() => this.exited(child, number, ending))
+    return (_, ending) => this.owner.soundly(() => this.exited(child, number, ending))
   }
 
   private exited(child: DynamicChild, number: number, { cause, exit }: Ending): void {
     child.lastExit = number
     child.cause = cause
     child.happened = exit === "abnormal" ? "crashed" : "ended"
-    this.home.emit({ _tag: "Exited", path: child.path, instance: number, exit, cause })
-    this.home.send({ _tag: "Exited", child, number, exit })
+    this.owner.emit({ _tag: "Exited", path: child.path, instance: number, exit, cause })
+    this.owner.send({ _tag: "Exited", child, number, exit })
   }
 
   /** The machine wants the instance, or the attempt at one, to end. */
   stop(child: DynamicChild): void {
-    if (child.status === "stopping") this.home.endSlot(child)
+    if (child.status === "stopping") this.owner.endSlot(child)
     // What is being closed already is reported when that is done.
     if (child.closing !== undefined) return
     if (child.instance === undefined && child.build === undefined) {
-      this.home.send({ _tag: "Stopped", child })
+      this.owner.send({ _tag: "Stopped", child })
       return
     }
     if (child.build !== undefined) child.cause = terminated
@@ -165,7 +165,7 @@ export class Instances<Arg> {
     const { build, instance } = child
     const close: Close = { patience: undefined, fiber: undefined }
     child.closing = close
-    if (instance !== undefined && instance === child.slot.last) this.home.activeBy(-1)
+    if (instance !== undefined && instance === child.slot.last) this.owner.activeBy(-1)
     // From here on its end is the close's business.
     child.build = undefined
     if (instance !== undefined && instance.state !== "exited") instance.state = "stopping"
@@ -174,12 +174,9 @@ export class Instances<Arg> {
     for (const tree of instance?.nested ?? []) tree.beginClose()
     // Now, and not in the fiber that closes: a build that goes on could still make an instance that nobody closes.
     build?.unsafeInterruptAsFork(FiberId.none)
-    const closeScope =
-      instance === undefined
-        ? Effect.void
-        : Effect.flatMap(Effect.exit(instance.closeScope(exit)), (end) => Effect.zipRight(endFibers(instance), end))
-    const whole = build === undefined ? closeScope : Effect.zipRight(Fiber.await(build), closeScope)
-    const fiber = this.home.run(driven(Effect.exit(whole)), instance?.tracker)
+    const stop = instance === undefined ? Effect.void : instance.close(exit)
+    const whole = build === undefined ? stop : Effect.zipRight(Fiber.await(build), stop)
+    const fiber = this.owner.run(driven(Effect.exit(whole)), instance?.tracker)
     close.fiber = fiber
     const done = fiber.unsafePoll()
     if (done !== null) {
@@ -188,7 +185,7 @@ export class Instances<Arg> {
     }
     this.unfinished.push(child)
     fiber.addObserver((result) => {
-      if (child.closing === close) this.home.soundly(() => this.closed(child, Exit.flatten(result)))
+      if (child.closing === close) this.owner.soundly(() => this.closed(child, Exit.flatten(result)))
     })
   }
 
@@ -206,28 +203,28 @@ export class Instances<Arg> {
     instance?.abandonCalls()
     if (result === "orphaned") {
       child.orphaned++
-      this.home.emit({ _tag: "Orphaned", path, instance: number })
-      this.home.run(Report.orphaned(path, number, seriesOf(this.home.parent) ?? this.home.path))
+      this.owner.emit({ _tag: "Orphaned", path, instance: number })
+      this.owner.run(Report.orphaned(path, number, seriesOf(this.owner.parent) ?? this.owner.path))
     } else if (Exit.isFailure(result) && !Cause.isInterruptedOnly(result.cause)) {
-      this.home.run(Report.stopFailed(path, number, result.cause))
+      this.owner.run(Report.stopFailed(path, number, result.cause))
     }
     if (instance !== undefined && instance === child.slot.last) {
-      if (result !== "orphaned") this.home.emit({ _tag: "Stopped", path, instance: number })
-      this.home.send({ _tag: "Stopped", child })
+      if (result !== "orphaned") this.owner.emit({ _tag: "Stopped", path, instance: number })
+      this.owner.send({ _tag: "Stopped", child })
       return
     }
     // It never came up. If that is because it was stopped, the machine waits for just that.
     if (child.status === "stopping") {
-      this.home.send({ _tag: "Stopped", child })
+      this.owner.send({ _tag: "Stopped", child })
       return
     }
-    this.home.emit({ _tag: "StartFailed", path, instance: number, cause: child.cause })
-    this.home.send({ _tag: this.isIgnored(child.cause) ? "Ignored" : "StartFailed", child })
+    this.owner.emit({ _tag: "StartFailed", path, instance: number, cause: child.cause })
+    this.owner.send({ _tag: this.isIgnored(child.cause) ? "Ignored" : "StartFailed", child })
   }
 
   private isIgnored(cause: Cause.Cause<unknown>): boolean {
     return (
-      Option.exists(Cause.failureOption(cause), this.home.settings.isIgnored) && Chunk.isEmpty(Cause.defects(cause))
+      Option.exists(Cause.failureOption(cause), this.owner.settings.isIgnored) && Chunk.isEmpty(Cause.defects(cause))
     )
   }
 
@@ -253,9 +250,9 @@ export class Instances<Arg> {
       closing.patience = group
     }
     for (const [millis, group] of groups) {
-      group.cancel = this.home.after(millis, () => {
+      group.cancel = this.owner.after(millis, () => {
         group.cancel = () => {}
-        for (const child of Array.from(group.children)) this.home.soundly(() => this.abandon(child))
+        for (const child of Array.from(group.children)) this.owner.soundly(() => this.abandon(child))
       })
     }
   }
@@ -271,12 +268,9 @@ export class Instances<Arg> {
     child.closing = undefined
     if (instance !== undefined && instance.state !== "exited") instance.state = "stopping"
     build?.unsafeInterruptAsFork(FiberId.none)
-    const close =
-      instance === undefined
-        ? Effect.void
-        : Effect.ensuring(instance.closeScope(Exit.interrupt(FiberId.none)), endFibers(instance))
-    const whole = Effect.zipRight(build === undefined ? Effect.void : Fiber.await(build), close)
-    const fiber = closing?.fiber ?? this.home.run(Effect.exit(whole))
+    const stop = instance === undefined ? Effect.void : instance.close(Exit.interrupt(FiberId.none))
+    const whole = build === undefined ? stop : Effect.zipRight(Fiber.await(build), stop)
+    const fiber = closing?.fiber ?? this.owner.run(Effect.exit(whole))
     const ended = Effect.asVoid(Fiber.await(fiber))
     return Effect.ensuring(
       shutdown === "infinity"
@@ -286,7 +280,7 @@ export class Instances<Arg> {
         instance?.abandonCalls()
         child.instance = undefined
         child.status = "gone"
-        this.home.machine.children.delete(child.id)
+        this.owner.machine.children.delete(child.id)
         child.slot.wake()
       })
     )
@@ -296,13 +290,7 @@ export class Instances<Arg> {
   private warn(child: DynamicChild, service: unknown): void {
     if (this.warned || service === undefined || service === null || carries(service)) return
     this.warned = true
-    const text = `children of "${this.home.path}" answer with a value that no handle can carry: after a restart "service" is still that of the first instance. Read "current" each time, or answer with an object that has the value as a member`
-    this.home.run(Effect.annotateLogs(Effect.logWarning(text), { path: child.path }))
+    const text = `children of "${this.owner.path}" answer with a value that no handle can carry: after a restart "service" is still that of the first instance. Read "current" each time, or answer with an object that has the value as a member`
+    this.owner.run(Effect.annotateLogs(Effect.logWarning(text), { path: child.path }))
   }
 }
-
-const endFibers = (instance: Instance): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const roots = instance.tracker.roots()
-    return roots.length === 0 ? Effect.void : Fiber.interruptAll(roots)
-  })

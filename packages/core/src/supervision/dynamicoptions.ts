@@ -1,4 +1,7 @@
-/** What a dynamic supervisor was told, checked: a number out of range, or an option without a meaning here, is a defect that says so. */
+/**
+ * What a dynamic supervisor was told, checked: a number out of range, or an option without a meaning here, is a defect that says
+ * so.
+ */
 import * as Duration from "effect/Duration"
 import type { Options, StartOptions } from "./DynamicSupervisor.js"
 import type { ChildSettings } from "./dynamicchild.js"

@@ -26,7 +26,7 @@ import * as Stream from "effect/Stream"
 import { CurrentInstance } from "./currentinstance.js"
 import { type ChildSettings, DynamicChild } from "./dynamicchild.js"
 import { drawDynamic } from "./dynamicdrawing.js"
-import { type Home, Instances } from "./dynamicinstance.js"
+import { Instances, type Owner } from "./dynamicinstance.js"
 import * as Machine from "./dynamicmachine.js"
 import type { Instance } from "./instance.js"
 import * as Linking from "./linking.js"
@@ -52,7 +52,7 @@ type Action = Machine.Action<DynamicChild>
 /** How many actions are begun in one step. */
 const breath = 256
 
-export class Dynamic<Arg> implements Home<Arg> {
+export class Dynamic<Arg> implements Owner<Arg> {
   readonly machine: Machine.Machine<DynamicChild>
   private readonly runtime: Runtime.Runtime<never>
   private events: Array<Event> = []

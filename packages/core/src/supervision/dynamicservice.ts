@@ -1,6 +1,6 @@
 /**
- * The operations of a dynamic supervisor, as its users call them. Each looks, decides and begins in one step, in its caller's fiber, and waits for what
- * it has begun: the supervisor itself (`dynamicruntime.ts`) never waits.
+ * The operations of a dynamic supervisor, as its users call them. Each looks, decides and begins in one step, in its caller's fiber,
+ * and waits for what it has begun: the supervisor itself (`dynamicruntime.ts`) never waits.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"

@@ -9,7 +9,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
@@ -106,9 +106,13 @@ export class Instance {
     this.abandonCalls()
   }
 
-  /** Closes what it has acquired. */
-  closeScope(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
-    return this.scope === undefined ? Effect.void : Scope.close(this.scope, exit)
+  /** Closes what it has acquired, and then ends the fibers that are linked to it. */
+  close(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+    const closed = this.scope === undefined ? Effect.void : Scope.close(this.scope, exit)
+    return Effect.flatMap(Effect.exit(closed), (end) => {
+      const roots = this.tracker.roots()
+      return roots.length === 0 ? end : Effect.zipRight(Fiber.interruptAll(roots), end)
+    })
   }
 
   /** The build is done: from here on the instance answers, unless it has ended already. */

@@ -17,7 +17,7 @@ import { SupervisorConfigError } from "./SupervisionError.js"
 import type { Supervisor } from "./supervisor.js"
 
 /** What is wrong with a child's settings under a supervisor. */
-export const problemUnder = (
+const problemUnder = (
   { autoShutdown, ...window }: Machine.Options,
   { backoff, restart, significant }: ChildSettings
 ): string | undefined => {
@@ -70,7 +70,7 @@ export class Edges {
   }
 }
 
-export interface StartedChild<A> {
+interface StartedChild<A> {
   readonly child: Child
   readonly handles: Context.Context<A>
 }
@@ -80,8 +80,8 @@ export const register = <A, E, R>(
   self: Supervisor,
   layer: Layer.Layer<A, E, R>,
   settings: ChildSettings
-): Effect.Effect<StartedChild<A>, E, R> => {
-  return Effect.flatMap(Effect.runtime<R>(), (runtime) =>
+): Effect.Effect<StartedChild<A>, E, R> =>
+  Effect.flatMap(Effect.runtime<R>(), (runtime) =>
     Effect.async<StartedChild<A>, E>((resume) => {
       const id = settings.id ?? self.nextName()
       if (self.children.has(id)) return resume(Effect.die(duplicate(self.path, id)))
@@ -142,7 +142,6 @@ export const register = <A, E, R>(
       })
     })
   )
-}
 
 const duplicate = (path: string, id: string): SupervisorConfigError =>
   new SupervisorConfigError({

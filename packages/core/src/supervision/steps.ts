@@ -121,13 +121,14 @@ export const thrown = (error: unknown): AnyEffect =>
 
 // Both directions: an Effect of version 3 is a primitive, or has the `_op` of one.
 export const primitive = (effect: AnyEffect): Primitive => effect as unknown as Primitive
+export const effectOf = (step: Primitive): AnyEffect => step as unknown as AnyEffect
+
 /**
- * What a step is to anybody but the run loop. Some that have a `commit` are a `Sync` to that alone: what stands for an Effect that may be one, and a cache's read,
- * which puts what follows on a miss onto the run loop's own stack.
+ * What a step is to anybody but the run loop. Some that have a `commit` are a `Sync` to that alone: what stands for an Effect that
+ * may be one, and a cache's read, which puts what follows on a miss onto the run loop's own stack.
  */
 export const operationOf = ({ _op, commit }: Primitive): string =>
   _op === "Sync" && commit !== undefined ? "Commit" : _op
-export const effectOf = (step: Primitive): AnyEffect => step as unknown as AnyEffect
 
 const nothing = primitive(Effect.void)
 
