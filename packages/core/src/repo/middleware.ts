@@ -116,7 +116,7 @@ const following = (repo: Service, over: (service: Service) => Service): Service 
     const through =
       name === "stream"
         ? (...args: ReadonlyArray<unknown>) =>
-            Stream.unwrap(ready(() => Effect.suspend(() => Effect.succeed(call(args)))))
+            Stream.unwrap(ready(() => Effect.sync((): Stream.Stream<unknown> => call(args))))
         : (...args: ReadonlyArray<unknown>) => ready(() => call(args))
     return [name, name === "announcer" ? repo.announcer : through]
   })
