@@ -50,6 +50,9 @@ const spanOf = (kind: number) =>
         ? forever
         : { idle: 5_000, max: Number.POSITIVE_INFINITY }
 
+/** Steps that remove several entries, in an order that is the store's own. */
+const SEVERAL: ReadonlyArray<Step["do"]> = ["tag", "wait", "size", "clear"]
+
 /** Runs the steps against a list of what should be held, the least recently used first. */
 const agree = (policy: Policy<unknown> | undefined, steps: Iterable<Step>): void => {
   let store = new Store<unknown, number, never>(policy, { idle: 1_000 })
@@ -57,7 +60,6 @@ const agree = (policy: Policy<unknown> | undefined, steps: Iterable<Step>): void
   const model = new Map<number, Held>()
   let now = 0
   let written = 0
-  const told: Array<unknown> = []
   const forget = (name: number) => {
     const held = model.get(name)
     model.delete(name)
@@ -65,8 +67,9 @@ const agree = (policy: Policy<unknown> | undefined, steps: Iterable<Step>): void
   }
   const live = () => [...model].filter(([, { deadline }]) => now < deadline)
   for (const each of steps) {
-    store.removed = (key, value, cause) => told.push([key, value, cause])
+    const told: Array<unknown> = []
     const expected: Array<unknown> = []
+    store.removed = (key, value, cause) => told.push([key, value, cause])
     if (each.do === "put") {
       for (const name of namesIn(each.range)) {
         const span = spanOf(each.kind)
@@ -114,7 +117,6 @@ const agree = (policy: Policy<unknown> | undefined, steps: Iterable<Step>): void
         model.delete(name)
       }
       store.invalidateTag(each.tag, now)
-      told.length = 0
     } else if (each.do === "retime") {
       for (const name of namesIn(each.range)) {
         const held = model.get(name)
@@ -130,19 +132,15 @@ const agree = (policy: Policy<unknown> | undefined, steps: Iterable<Step>): void
       for (const [name, held] of [...model]) {
         if (held.deadline <= now && store.entries.get(keyOf(name)) === undefined) model.delete(name)
       }
-      told.length = 0
     } else if (each.do === "settle") store.entries.settle(each.steps)
     else if (each.do === "size") {
       for (const [name, held] of [...model]) if (held.deadline <= now) model.delete(name)
       expect(store.size(now)).toBe(model.size)
-      told.length = 0
     } else if (each.do === "clear") {
       model.clear()
       store.clear()
-      told.length = 0
     } else store = store.handOver()
-    expect(told).toEqual(expected)
-    told.length = 0
+    if (!SEVERAL.includes(each.do)) expect(told).toEqual(expected)
     const seen = new Map(
       store.list(now, (slot, _, { entries }) => [
         JSON.stringify(entries.keyOf(slot)),
