@@ -14,6 +14,7 @@
  */
 import type { SqlError } from "@effect/sql"
 import { Cause, Effect, type Exit, Fiber, FiberRef, Option, Runtime } from "effect"
+import type { AnyFiber } from "./connection.js"
 import { type Database, foreignConnection } from "./database.js"
 import { Frame, frameOf } from "./frame.js"
 import { type Held, heldOf } from "./held.js"
@@ -92,8 +93,6 @@ type Find = (key: unknown) => Found
 
 type Finds = Exit.Exit<Find, SqlError.SqlError>
 
-type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
-
 /** Somebody who waits. */
 type Receive = (finds: Finds) => void
 
@@ -104,7 +103,7 @@ interface Batch {
   readonly keys: Set<unknown>
   waiting: Array<Receive>
   /** The statement, once it runs. */
-  fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
+  fiber: AnyFiber | undefined
 }
 
 /** One of the keys is no value of its column. */

@@ -9,9 +9,8 @@
  * waits for B through a third fiber is not seen.
  */
 import { Effect, Fiber, FiberId, FiberStatus, HashSet } from "effect"
+import type { AnyFiber } from "./connection.js"
 import type { Frame } from "./frame.js"
-
-type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
 /** How long is waited before anybody is suspected, in milliseconds of real time. */
 const patience = 30_000

@@ -6,12 +6,12 @@ import type { SqlConnection, SqlError } from "@effect/sql"
 import { Cause, Chunk, Effect, type Fiber, FiberRef, Option, Stream } from "effect"
 import { execute, executeValues, isDriven, isInTransaction, run, running } from "./driver.js"
 import { settling } from "./lending.js"
+import type { Runs } from "./pgclient.js"
 import type { Piggyback } from "./pipeline.js"
 import { statementFor } from "./prepared.js"
 import { controlled, leftOpen, unnarrowed } from "./refusals.js"
-import { controls } from "./sqltext.js"
 import { filledIn } from "./standing.js"
-import { control, isFetched } from "./statementkind.js"
+import { isControl, isFetched } from "./statementkind.js"
 import { count, isLogged, observed, type Source, sqlSource, transactionSource } from "./statementlog.js"
 import { note, timed } from "./statementtimes.js"
 
@@ -22,9 +22,6 @@ export interface Answer {
   /** By the names of columns, or, when they were asked for as lists, by the places of columns in the statement. */
   readonly rows: Array<Readonly<Record<string, unknown>>>
 }
-
-/** What statements are run on. */
-export type Runs = Pick<SqlConnection.Connection, "executeRaw" | "executeValues">
 
 /** Runs something on a connection, whichever that is. */
 export type On = <A>(
@@ -202,7 +199,7 @@ export abstract class Channel implements SqlConnection.Connection {
     text: string,
     parameters: ReadonlyArray<unknown>
   ): Effect.Effect<A, SqlError.SqlError> {
-    return control.test(text) && controls(text, "first") ? controlled : this.watched(use, text, parameters, sqlSource)
+    return isControl(text) ? controlled : this.watched(use, text, parameters, sqlSource)
   }
 
   executeUnprepared(text: string, parameters: ReadonlyArray<unknown>, transform: Transform) {

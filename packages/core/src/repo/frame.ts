@@ -14,9 +14,9 @@
  * Everything here is synchronous: look, decide and write happen in one step.
  */
 import type { SqlClient, SqlConnection } from "@effect/sql"
-import { Context, type Effect, type Fiber } from "effect"
+import { Context, type Effect } from "effect"
 import { type Changed, Changes } from "./changes.js"
-import type { Channel } from "./connection.js"
+import type { AnyFiber, Channel } from "./connection.js"
 import type { Database } from "./database.js"
 import { isOutsideOfTransaction } from "./driver.js"
 import type { Guarded } from "./hookstate.js"
@@ -176,7 +176,7 @@ export class Session {
 export class Frame implements TransactionState {
   private state: "open" | "ending" | "ended" | "abandoned" = "open"
   /** The fiber that opened it. */
-  owner: Fiber.RuntimeFiber<unknown, unknown> | undefined = undefined
+  owner: AnyFiber | undefined = undefined
   /** The savepoint that is open below this frame. */
   child: Frame | undefined = undefined
   registrations: Array<Registration> = []

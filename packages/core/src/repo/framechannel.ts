@@ -7,7 +7,6 @@ import {
   Channel,
   type ChannelOptions,
   type On,
-  type Runs,
   type Transform,
   type Turn
 } from "./connection.js"
@@ -16,6 +15,7 @@ import type { Frame, Session } from "./frame.js"
 import { hookState } from "./hookstate.js"
 import { settling } from "./lending.js"
 import { mayWrite } from "./maywrite.js"
+import type { Runs } from "./pgclient.js"
 import { closed, controlled, lost } from "./refusals.js"
 import { controls } from "./sqltext.js"
 import { altering, isFetched, readsOnly } from "./statementkind.js"

@@ -1,5 +1,6 @@
 /** What the outermost transaction and a savepoint have in common: an effect lives inside of a frame, and then the frame ends. */
-import { type Context, Effect, type Exit, type Fiber } from "effect"
+import { type Context, Effect, type Exit } from "effect"
+import type { AnyFiber } from "./connection.js"
 import { stay } from "./ending.js"
 import type { Frame } from "./frame.js"
 import { inside } from "./framecontext.js"
@@ -9,7 +10,7 @@ import { holding } from "./turns.js"
 
 /** Where one is opened, in an uninterruptible region. */
 export interface Opening {
-  readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
+  readonly fiber: AnyFiber
   readonly context: Context.Context<never>
   readonly restore: Restore
   /** What opens it, if that is a hook. */

@@ -43,6 +43,7 @@ export interface Driver {
   readonly _ending?: boolean
 }
 
+/** What statements are run on. */
 export type Runs = Pick<SqlConnection.Connection, "executeRaw" | "executeValues">
 
 /** What a connection of @effect/sql-pg runs its statements by: it keeps that in `pg`. */

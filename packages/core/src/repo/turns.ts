@@ -2,6 +2,7 @@
 import { Effect } from "effect"
 import { whenCircular } from "./circle.js"
 import type { Frame } from "./frame.js"
+import type { Restore } from "./lending.js"
 
 /**
  * Runs `use` while this frame has the connection to itself, or `refused` when the frame ended before its turn came. To be called in an
@@ -10,7 +11,7 @@ import type { Frame } from "./frame.js"
 export const holding = <A, E, R>(
   frame: Frame,
   ends: boolean,
-  restore: <A2, E2, R2>(self: Effect.Effect<A2, E2, R2>) => Effect.Effect<A2, E2, R2>,
+  restore: Restore,
   use: Effect.Effect<A, E, R>,
   refused: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
