@@ -282,7 +282,8 @@ const notifying =
   (channel: string, ledger: Ledger): Announcement.WithCommit =>
   (changes, onEnd) => {
     const number = ledger.next()
-    const { head } = encode(ledger.stamp(number), changes)
+    const head = encode(ledger.stamp(number), changes)
+    // Afterwards, for it may be told at once.
     onEnd((outcome) => ledger.settle(number, outcome))
     return { text: NOTIFY, parameters: [channel, head] }
   }

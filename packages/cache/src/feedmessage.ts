@@ -100,14 +100,14 @@ const textOf = (stamp: Stamp, probe: number | undefined, lines: ReadonlyArray<Li
   })
 
 /**
- * The payload, without the time that the server adds: `head` goes before that and `}` behind it. What would be too long is folded: the table with
- * most to say to the table alone, the next one, and in the end to everything.
+ * The payload up to the time that the server adds, and `}` behind it. What would be too long is folded: the table with most to say to the table alone, the
+ * next one, and in the end to everything.
  */
-export const encode = (stamp: Stamp, changes: ReadonlyArray<Change>): { readonly head: string } => {
+export const encode = (stamp: Stamp, changes: ReadonlyArray<Change>): string => {
   const lines: Array<Line> = changes.map(lineOf)
   const text = textOf(stamp, undefined, lines)
   const head = isShort(text) ? text : textOf(stamp, undefined, folded(lines, sizeOf(text)))
-  return { head: `${head.slice(0, -1)},"at":` }
+  return `${head.slice(0, -1)},"at":`
 }
 
 /** Lines whose text, all in all, is no longer than it may be; it has so many bytes as they are. */

@@ -17,12 +17,12 @@ describe("a message", () => {
       { schema: undefined, table: "people", keys },
       { schema: "app", table: 'se"ats', keys: "all" as const }
     ]
-    expect(decode(sent(encode(stamp, changes).head))).toEqual({ changes, stamp, probe: undefined, at: 1700000000000 })
+    expect(decode(sent(encode(stamp, changes)))).toEqual({ changes, stamp, probe: undefined, at: 1700000000000 })
   })
 
   it("names the table where a key cannot be written", () => {
     for (const key of [Number.NaN, null, undefined, [1], new Date(Number.NaN), new Map(), { a: Symbol.iterator }]) {
-      const { head } = encode(stamp, [{ schema: undefined, table: "people", keys: [1, key] }])
+      const head = encode(stamp, [{ schema: undefined, table: "people", keys: [1, key] }])
       expect(decode(sent(head))).toMatchObject({ changes: [{ table: "people", keys: "all" }] })
     }
   })
@@ -39,7 +39,7 @@ describe("a message", () => {
             table,
             keys: Array.from({ length: count }, (_, n) => `ü${n}`)
           }))
-          const payload = sent(encode(stamp, changes).head)
+          const payload = sent(encode(stamp, changes))
           const message = decode(payload)
           expect(new TextEncoder().encode(payload).length).toBeLessThan(8000)
           expect("problem" in message).toBe(false)
@@ -59,7 +59,7 @@ describe("a message", () => {
       keys: Array.from({ length: 20 + (n % 7) }, (_, key) => key)
     }))
     const stringify = vi.spyOn(JSON, "stringify")
-    const { head } = encode(stamp, wide)
+    const head = encode(stamp, wide)
     expect(stringify.mock.calls.length).toBeLessThan(1000)
     stringify.mockRestore()
     const told = decode(sent(head))
@@ -71,15 +71,15 @@ describe("a message", () => {
     expect(Math.max(...sizes(true))).toBeLessThanOrEqual(Math.min(...sizes(false)))
     const few = { schema: undefined, table: "few", keys: [1] }
     const many = { schema: undefined, table: "many", keys: Array.from({ length: 3000 }, (_, n) => n) }
-    expect(decode(sent(encode(stamp, [few, many]).head))).toMatchObject({ changes: [few, { keys: "all" }] })
+    expect(decode(sent(encode(stamp, [few, many])))).toMatchObject({ changes: [few, { keys: "all" }] })
     const long = Array.from({ length: 200 }, (_, n) => ({ schema: undefined, table: "x".repeat(60) + n, keys: [1] }))
-    expect(decode(sent(encode(stamp, long).head))).toMatchObject({ changes: "all" })
+    expect(decode(sent(encode(stamp, long)))).toMatchObject({ changes: "all" })
   })
 
   it("is filled to the last byte that PostgreSQL takes, and not one further", () => {
     const sizes = new Set<number>()
     for (let length = 7800; length < 8000; length += 1) {
-      const payload = sent(encode(stamp, [{ schema: undefined, table: "t", keys: ["x".repeat(length)] }]).head)
+      const payload = sent(encode(stamp, [{ schema: undefined, table: "t", keys: ["x".repeat(length)] }]))
       sizes.add(payload.length)
     }
     expect(Math.max(...sizes)).toBeLessThan(8000)
