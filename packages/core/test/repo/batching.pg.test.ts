@@ -157,7 +157,9 @@ describe("get with batching", () => {
         expect(tags(yield* withBatching(things))).toEqual(["one", "failed"])
         const { lines } = yield* logged(withBatching(Effect.exit(Repo.get(Things, "nope"))))
         // Who is alone in it does not ask alone once more.
-        expect(lines.filter((line) => line.startsWith("QUERY")).every((line) => line.includes("any($1)"))).toBe(true)
+        const queries = lines.filter((line) => line.startsWith("QUERY"))
+        expect(queries.length).toBeGreaterThan(0)
+        expect(queries.filter((line) => !line.includes("any($1)"))).toEqual([])
       })
     )
 
