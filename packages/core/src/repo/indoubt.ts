@@ -11,7 +11,7 @@ const isUnanswered = (answer: unknown): boolean =>
  * Says whether a write that failed with this may have been done all the same: its connection was lost on the way, the COMMIT around it was not answered, or
  * what it wrote could not be read. Of what is no failure of the database it says `false`.
  *
- * A statement inside of a transaction is not in doubt by itself: what becomes of it is told by the failure of the transaction.
+ * What a Repo writes inside of a transaction whose connection is lost before COMMIT is not in doubt: nothing of that is kept.
  *
  * @since 0.1.0
  * @category guards
