@@ -11,8 +11,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
-import * as FiberRef from "effect/FiberRef"
-import * as FiberRefs from "effect/FiberRefs"
 import * as HashSet from "effect/HashSet"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
@@ -194,8 +192,8 @@ class Timer {
   constructor(caller: Fiber.RuntimeFiber<unknown, unknown>, sleep: Effect.Effect<void>) {
     const runtime = Runtime.make({
       context: Context.empty(),
-      // Also for a caller that has been interrupted, and waits where it does not hear that.
-      fiberRefs: FiberRefs.delete(caller.getFiberRefs(), FiberRef.interruptedCause),
+      // But for an interruption of the caller, which may wait where it does not hear that: no fiber inherits it.
+      fiberRefs: caller.getFiberRefs(),
       runtimeFlags: Runtime.defaultRuntimeFlags
     })
     this.fiber = Runtime.runFork(runtime, sleep, { updateRefs: untrackedRefs })

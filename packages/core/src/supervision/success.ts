@@ -26,8 +26,8 @@ interface Success {
 }
 
 /**
- * The class of Effect's own defines a field of a computed name, for which the engine takes as long as for the rest of a call. The same
- * fields in the same order, and its prototype behind ours, make it the same in every respect but how it is iterated.
+ * The class of Effect's own defines a field of a computed name, for which the engine takes as long as for the rest of a call. The
+ * same fields in the same order, and its prototype behind ours, make it the same in every respect but how it is iterated.
  */
 const Answer = function (this: { -readonly [K in keyof Success]: Success[K] }, value: unknown) {
   this._op = "Success"

@@ -459,6 +459,24 @@ describe("a call that waits for a child that is down", () => {
     }).pipe(Effect.scoped, Logger.withMinimumLogLevel(LogLevel.None))
   )
 
+  it.scoped("leaves nothing in its slot when its time is over", () =>
+    Effect.gen(function* () {
+      const context = yield* Layer.build(gated(Effect.never))
+      const slot = Context.get(context, SupervisionTree.SupervisionTree).find("app/s")?.child.slot
+      yield* Effect.provide(crash("app/s"), context)
+      yield* settle
+      const { ask } = Context.get(context, tagOf("s"))
+      const calls = yield* Effect.all([Effect.fork(ask), Effect.fork(ask)])
+      // Not in its public type: who is told of the next change.
+      const waiting = (): number => (slot as unknown as { readonly waiters: ReadonlySet<unknown> }).waiters.size
+      yield* settle
+      const before = waiting()
+      yield* TestClock.adjust("1 second")
+      for (const call of calls) yield* Fiber.await(call)
+      expect([before, waiting()]).toEqual([2, 0])
+    })
+  )
+
   it.scoped("is bounded also where its caller was interrupted, and hears nothing of that", () =>
     Effect.gen(function* () {
       const context = yield* Layer.build(gated(Effect.never))
@@ -467,8 +485,15 @@ describe("a call that waits for a child that is down", () => {
       const begin = yield* Deferred.make<void>()
       const { ask } = Context.get(context, tagOf("s"))
       const ends: Array<Exit.Exit<string>> = []
+      const clock = yield* Effect.clock
+      // As the real clock does, and the test clock does not, its sleep looks whether its fiber was interrupted.
+      const hearing = {
+        ...clock,
+        unsafeCurrentTimeNanos: () => clock.unsafeCurrentTimeNanos(),
+        sleep: (duration: Duration.Duration) => Effect.interruptible(clock.sleep(duration))
+      }
       const call = yield* Deferred.await(begin).pipe(
-        Effect.zipRight(Effect.exit(ask)),
+        Effect.zipRight(Effect.exit(Effect.withClock(ask, hearing))),
         Effect.map((end) => ends.push(end)),
         Effect.uninterruptible,
         Effect.fork

@@ -107,7 +107,15 @@ describe("a getter", () => {
       expect(rounds.flat().map((answer) => answer.split(" ").slice(2).join(" "))).toEqual(Array(8).fill("of 1"))
       // Each was read when it was taken, which its first run has used.
       expect(reads.length).toBe(8)
+      // And is again for each run that follows, by the run loop or by a generator.
+      yield* Effect.map(late, (answer) => answer)
+      yield* late
+      yield* sync
+      expect(reads.length).toBe(11)
+      // Looked at, but not run, before there is another instance.
+      expect(Reflect.get(sync, "_op")).toBe("Sync")
       yield* restart
+      expect((yield* sync).slice(-4)).toBe("of 2")
       expect((yield* Effect.all(kept)).map((answer) => answer.slice(-4))).toEqual(Array(4).fill("of 2"))
     }).pipe(Effect.provide(childOf(Made, service(reads))))
   })
@@ -242,6 +250,78 @@ describe("a member that is replaced through the handle", () => {
       expect([it.plain(1), plain(1)]).toEqual([30, 3])
     }).pipe(Effect.provide(childOf(Wrapped, service)))
   )
+
+  it.scoped("is the one of its service again, also if what was put there was the one that had been there", () => {
+    const Given = Context.GenericTag<{ plain: (n: number) => number; readonly change: () => void }>("Given")
+    const plain = (n: number) => n
+    const given = () => ({
+      plain,
+      change() {
+        this.plain = (n) => n + 100
+      }
+    })
+    return Effect.gen(function* () {
+      const it = yield* Given
+      const before = it.plain
+      it.plain = plain
+      const after = it.plain
+      it.change()
+      expect([before(1), after(1), it.plain(1)]).toEqual([1, 101, 101])
+    }).pipe(Effect.provide(childOf(Given, given)))
+  })
+})
+
+describe("an Effect that is a Sync to the run loop, and has a commit for everybody else", () => {
+  /** What it is by itself to the run loop, no handle may leave to it. */
+  const bare = () => "bare"
+  class Read extends Effectable.Class<string> {
+    constructor(readonly answer: string) {
+      super()
+    }
+    get _op() {
+      return "Sync"
+    }
+    get effect_instruction_i0() {
+      return bare
+    }
+    override commit() {
+      return Effect.sync(() => this.answer)
+    }
+  }
+  class Own extends Read {
+    constructor(answer: string) {
+      super(answer)
+      for (const [name, value] of [
+        ["_op", "Sync"],
+        ["effect_instruction_i0", bare]
+      ] as const)
+        Object.defineProperty(this, name, { value, enumerable: true })
+    }
+  }
+  for (const [what, Class] of [
+    ["by its class", Read],
+    ["by itself", Own]
+  ] as const) {
+    it.scoped(`is asked for its commit by a handle: ${what}`, () => {
+      const Reads = Context.GenericTag<{ readonly read: Read; readonly ask: () => Read }>("Reads")
+      return Effect.gen(function* () {
+        const it = yield* Reads
+        const { read } = it
+        const asked = it.ask()
+        const said = Effect.all([read, Effect.map(read, (answer) => answer), asked, it.ask(), it.read])
+        expect(yield* said).toEqual(Array(5).fill("read of 1"))
+        yield* restart
+        expect(yield* said).toEqual(Array(5).fill("read of 2"))
+      }).pipe(
+        Effect.provide(
+          childOf(Reads, (instance) => {
+            const read = new Class(`read of ${instance}`)
+            return { read, ask: () => read }
+          })
+        )
+      )
+    })
+  }
 })
 
 describe("a function with members", () => {
@@ -305,6 +385,32 @@ describe("a function that answers to any name", () => {
       }).pipe(Effect.provide(childOf(Api, (instance) => clientOf(instance, target))))
     })
   }
+
+  it.scoped("can be constructed if what is behind it can", () => {
+    interface Point {
+      readonly instance: number
+      readonly x: number
+    }
+    const Points = Context.GenericTag<{ readonly make: new (x: number) => Point }>("Points")
+    const pointOf = (instance: number) => {
+      const make = function (this: { -readonly [K in keyof Point]: Point[K] }, x: number) {
+        this.instance = instance
+        this.x = x
+      }
+      return new Proxy(make, { get: (target, name) => (name === "prototype" ? target.prototype : () => name) })
+    }
+    return Effect.gen(function* () {
+      const it = yield* Points
+      expect(new it.make(7)).toMatchObject({ instance: 1, x: 7 })
+      yield* restart
+      expect(new it.make(8)).toMatchObject({ instance: 2, x: 8 })
+      // A function that is only ever called with `new`.
+    }).pipe(
+      Effect.provide(
+        childOf(Points, (instance) => ({ make: pointOf(instance) as unknown as new (x: number) => Point }))
+      )
+    )
+  })
 
   it.scoped("is called on its service, if it is a method that somebody watches", () => {
     const Watched = Context.GenericTag<{ readonly name: string; readonly say: () => string }>("Watched")

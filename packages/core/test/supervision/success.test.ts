@@ -109,6 +109,19 @@ describe("an answer at hand", () => {
     }).pipe(Effect.provide(layer))
   )
 
+  it.scoped("is taken by a generator without giving way to the run loop", () =>
+    Effect.gen(function* () {
+      const it = yield* Answers
+      // As a generator goes on: with what it was told, which at first is nothing.
+      const first = (answer: Effect.Effect<number>) =>
+        (answer[Symbol.iterator]() as Iterator<unknown, unknown, unknown>).next(undefined)
+      expect([it.none(), it.one(1), it.two(1, 2), it.many(1, 2, 3), it.many(1, 2, 3, 4)].map(first)).toMatchObject(
+        [0, 1, 3, 3, 4].map((value) => ({ done: true, value }))
+      )
+      expect(first(it.timed()).done).toBe(false)
+    }).pipe(Effect.provide(layer))
+  )
+
   it.scoped("keeps what its service has put onto it", () =>
     Effect.gen(function* () {
       const timed = (yield* Answers).timed()
