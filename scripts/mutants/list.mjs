@@ -94,16 +94,16 @@ export const mutants = [
     "does not serve who came after",
     "whoever joined after the invalidation gets the old value",
     "loader.ts",
-    "        resume(served(exit))",
-    "        resume(exit)"
+    "    return ended(load, waiter, served)",
+    "    return ended(load, waiter, (exit) => exit)"
   ),
   mutant(
     "tags.test.ts",
     "does not serve a getAll that came after",
     "a load that ended before it was waited for serves whoever asked",
-    "loader.ts",
-    "resume(served(load.exit))",
-    "resume(load.exit)"
+    "load.ts",
+    "resume(then(subject.exit))",
+    "resume(subject.exit)"
   ),
   mutant(
     "tags.test.ts",
@@ -207,8 +207,8 @@ export const mutants = [
     "interleavings.test.ts",
     "3 operations",
     "a reader that is interrupted stays among those who wait",
-    "loader.ts",
-    "        load.waiters.delete(settled)\n",
+    "load.ts",
+    "      if (wake !== undefined && subject.waiters.delete(wake) && waiter !== undefined) leave(waiter, subject)\n",
     ""
   ),
   mutant(
@@ -248,7 +248,7 @@ export const mutants = [
     "reentrancy.test.ts",
     "fails when the circle is closed from both ends by two callers",
     "a circle of loads is not looked for",
-    "loader.ts",
+    "load.ts",
     "        if (cyclic !== undefined) return resume(Effect.die(cyclic))\n",
     ""
   ),
@@ -256,9 +256,9 @@ export const mutants = [
     "reentrancy.test.ts",
     "is no circle when the earlier wait was given up",
     "a wait that was given up stays an edge",
-    "loader.ts",
-    "        load.waiters.delete(settled)\n        if (waiter !== undefined) leave(waiter, load)",
-    "        load.waiters.delete(settled)"
+    "load.ts",
+    "if (wake !== undefined && subject.waiters.delete(wake) && waiter !== undefined) leave(waiter, subject)",
+    "if (wake !== undefined) subject.waiters.delete(wake)"
   ),
   mutant(
     "closed.test.ts",
@@ -362,7 +362,7 @@ export const mutants = [
     "ResourceCache.test.ts",
     "of its own key, within the acquisition, dies with the path",
     "a circle of acquisitions is not looked for",
-    "ResourceCache.ts",
+    "load.ts",
     "        if (cyclic !== undefined) return resume(Effect.die(cyclic))\n",
     ""
   ),

@@ -19,7 +19,7 @@
  */
 import { type Cause, type Context, Effect, Exit, Fiber, FiberRefs, Layer, Runtime, Scope } from "effect"
 import type { Options as CacheOptions } from "./Cache.js"
-import { circle, currentLoad, leave, type Waiting } from "./load.js"
+import { currentLoad, ended, leave, type Waiting } from "./load.js"
 import { settingsOf } from "./options.js"
 import { type Service, start } from "./service.js"
 
@@ -116,7 +116,7 @@ class Lender<K, A, E> {
           return resource.isDue ? this.release(resource) : Effect.void
         })
         return Effect.flatMap(
-          Effect.exit(resource.exit ?? restore(this.wait(resource, waiter))),
+          Effect.exit(resource.exit ?? restore(ended(resource, waiter, (exit) => exit))),
           // Who fails, or gives up, has nothing to keep until its scope is closed.
           (exit) => Effect.zipRight(Exit.isSuccess(exit) ? Effect.addFinalizer(() => giveBack) : giveBack, exit)
         )
@@ -179,26 +179,6 @@ class Lender<K, A, E> {
     for (const waiter of resource.waiters) waiter(closed ?? exit)
     resource.waiters.clear()
     this.settle(service, resource)
-  }
-
-  private wait(resource: Resource<K, A, E>, waiter: Waiting | undefined): Effect.Effect<A, E> {
-    return Effect.async((resume) => {
-      if (resource.exit !== undefined) return resume(resource.exit)
-      if (waiter !== undefined) {
-        const cyclic = circle(waiter, resource)
-        if (cyclic !== undefined) return resume(Effect.die(cyclic))
-        waiter.waitsFor.push(resource)
-      }
-      const settled = (exit: Exit.Exit<A, E>) => {
-        if (waiter !== undefined) leave(waiter, resource)
-        resume(exit)
-      }
-      resource.waiters.add(settled)
-      return Effect.sync(() => {
-        resource.waiters.delete(settled)
-        if (waiter !== undefined) leave(waiter, resource)
-      })
-    })
   }
 
   /** Told by the store in the step in which it lets go. */

@@ -5,7 +5,8 @@
  * between the two; a wait that would close a circle is refused. The check is made in the same step that adds the edge, so of two fibers that
  * close a circle from both ends, the later one is refused.
  */
-import { type Exit, type Fiber, FiberRef, GlobalValue, type Option, type Tracer } from "effect"
+import { uninterruptibleMask, waiting } from "@effecto/core/internal/primitives"
+import { Effect, type Exit, type Fiber, FiberRef, GlobalValue, type Option, type Tracer } from "effect"
 import { CyclicLoad } from "./CacheError.js"
 import type { Keyed } from "./keyMap.js"
 import type { Span } from "./lifetime.js"
@@ -125,3 +126,39 @@ export const leave = (waiter: Waiting, load: Waiting): void => {
   const place = waiter.waitsFor.indexOf(load)
   if (place >= 0) waiter.waitsFor.splice(place, 1)
 }
+
+/** What has an end that others wait for. */
+interface Ending<Done> extends Waiting {
+  readonly exit: Done | undefined
+  readonly waiters: Set<(exit: Done) => void>
+}
+
+/**
+ * Waits for the end of something, and goes on with what `then` makes of that. A wait that would close a circle dies. It is begun when the effect runs, which may be
+ * later than it is made; and an interruption leaves nothing of it behind.
+ */
+export const ended = <Done, A, E>(
+  subject: Ending<Done>,
+  waiter: Waiting | undefined,
+  then: (exit: Done) => Effect.Effect<A, E>
+): Effect.Effect<A, E> =>
+  uninterruptibleMask((restore) => {
+    let wake: ((exit: Done) => void) | undefined
+    const answer = waiting<A, E>((resume) => {
+      if (subject.exit !== undefined) return resume(then(subject.exit))
+      if (waiter !== undefined) {
+        const cyclic = circle(waiter, subject)
+        if (cyclic !== undefined) return resume(Effect.die(cyclic))
+        waiter.waitsFor.push(subject)
+      }
+      wake = (exit) => {
+        if (waiter !== undefined) leave(waiter, subject)
+        resume(then(exit))
+      }
+      subject.waiters.add(wake)
+    })
+    return Effect.catchAllCause(restore(answer), (cause) => {
+      if (wake !== undefined && subject.waiters.delete(wake) && waiter !== undefined) leave(waiter, subject)
+      return Effect.failCause(cause)
+    })
+  })

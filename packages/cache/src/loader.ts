@@ -15,7 +15,7 @@ import { Cause, type Context, Duration, Effect, Exit, type Fiber, FiberRefs, Opt
 import { distinctKeys, type Found, lookUpTogether, nothingFound, resultOf } from "./batch.js"
 import { LoadTimedOut } from "./CacheError.js"
 import type { Span } from "./lifetime.js"
-import { ALIASED, circle, currentLoad, Load, leave, type Waiting } from "./load.js"
+import { ALIASED, currentLoad, ended, Load, leave, type Waiting } from "./load.js"
 import type { Service } from "./service.js"
 import type { Store } from "./store.js"
 import { traced } from "./trace.js"
@@ -422,23 +422,7 @@ export class Loader<K, V, E> {
     // Whoever came after the invalidation that overtook this load must not be served what was read before it.
     const served = (exit: Exit.Exit<Option.Option<V>, E>) =>
       turn >= load.overtakenAt ? this.again(load.key, request) : exit
-    return Effect.async((resume) => {
-      if (load.exit !== undefined) return resume(served(load.exit))
-      if (waiter !== undefined) {
-        const cyclic = circle(waiter, load)
-        if (cyclic !== undefined) return resume(Effect.die(cyclic))
-        waiter.waitsFor.push(load)
-      }
-      const settled = (exit: Exit.Exit<Option.Option<V>, E>) => {
-        if (waiter !== undefined) leave(waiter, load)
-        resume(served(exit))
-      }
-      load.waiters.add(settled)
-      return Effect.sync(() => {
-        load.waiters.delete(settled)
-        if (waiter !== undefined) leave(waiter, load)
-      })
-    })
+    return ended(load, waiter, served)
   }
 
   private again(key: K, request: Request<K, V, E>): Effect.Effect<Option.Option<V>, E> {

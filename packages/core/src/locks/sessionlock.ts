@@ -1,6 +1,7 @@
 /** Advisory locks of a session: they last for a scope, across as many transactions as it has, on a connection of their own. */
 import { SqlClient } from "@effect/sql"
 import { Duration, Effect, ExecutionStrategy, Exit, type Option, Scope } from "effect"
+import { uninterruptibleMask } from "../primitives.js"
 import { type OwnConnection, ownConnection } from "../repo/ownconnection.js"
 import { DbError, LockLost, LockTimeout, type StatementError } from "../repo/RepoError.js"
 import type { NoOptions } from "../repo/repository.js"
@@ -133,7 +134,7 @@ export const trySession = (
   names: string | LockKey | ReadonlyArray<string | LockKey>,
   options?: Omit<SessionOptions, "wait">
 ): Effect.Effect<Option.Option<SessionLock>, StatementError, Scope.Scope | SqlClient.SqlClient> =>
-  Effect.uninterruptibleMask((restore) =>
+  uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       // Of its own, so that whoever tries again and again leaves nothing behind in the scope.
       const attempt = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)

@@ -1,5 +1,6 @@
 /** The one place where a write is announced: when its transaction has been committed, or at once where there is none. */
 import { Cause, Effect, Exit, Option } from "effect"
+import { uninterruptibleMask } from "../primitives.js"
 import { type Changed, Changes, type CommitStatement, type OnEnd } from "./changes.js"
 import { type Database, foreignConnection } from "./database.js"
 import { commitFailure } from "./ending.js"
@@ -167,7 +168,7 @@ export const announced = <A, E, F>(
         const keys = before(known)
         return Effect.zipRight(Effect.zipRight(tell(outcome, keys), Effect.ignore(join(keys))), exit)
       })
-    return Effect.uninterruptibleMask((restore) => {
+    return uninterruptibleMask((restore) => {
       // In here: whoever makes what goes with the write is told of its end.
       if (piggybacked !== undefined) piggyback = new AutocommitPiggyback(database, piggybacked)
       if (!announcer.isGuarded) return write(restore)

@@ -14,6 +14,7 @@
  */
 import type { SqlError } from "@effect/sql"
 import { Cause, Effect, type Exit, Fiber, FiberRef, Option, Runtime } from "effect"
+import { uninterruptibleMask, waiting } from "../primitives.js"
 import type { AnyFiber } from "./connection.js"
 import { type Database, foreignConnection } from "./database.js"
 import { Frame, frameOf } from "./frame.js"
@@ -24,7 +25,6 @@ import { statementError } from "./sqlstate.js"
 import { timedDecoding } from "./statementtimes.js"
 import type { TableImplementation } from "./tableimplementation.js"
 import type { Reads, TablePlan } from "./tableplan.js"
-import { waiting } from "./waiting.js"
 
 const isBatching = FiberRef.unsafeMake(false, { join: (parent) => parent })
 
@@ -173,7 +173,7 @@ export class Batching {
       batch.waiting.push(resume)
     })
     // What Effect.async itself does with an interruption takes five Effects more.
-    return Effect.uninterruptibleMask((restore) =>
+    return uninterruptibleMask((restore) =>
       Effect.matchCauseEffect(restore(answer), {
         onFailure: (cause): Rows => {
           const failure = Cause.map(cause, (error) => statementError(error, `read ${table.name}`))

@@ -4,6 +4,7 @@
  */
 import type { SqlConnection, SqlError } from "@effect/sql"
 import { Cause, Chunk, Effect, type Fiber, FiberRef, Option, Stream } from "effect"
+import { type Restore, uninterruptibleMask } from "../primitives.js"
 import { execute, executeValues, isDriven, isInTransaction, run, running } from "./driver.js"
 import { settling } from "./lending.js"
 import type { Runs } from "./pgclient.js"
@@ -98,7 +99,7 @@ export abstract class Channel implements SqlConnection.Connection {
    */
   private atOnce(
     fiber: AnyFiber,
-    restore: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
+    restore: Restore,
     text: string,
     parameters: ReadonlyArray<unknown>,
     about: Source,
@@ -165,8 +166,7 @@ export abstract class Channel implements SqlConnection.Connection {
     }
     const lists = asLists && this.options.lists
     const answer = lists
-      ? Effect.uninterruptibleMask((restore) =>
-          // In here, for what the mask keeps survives for long: see waiting.ts.
+      ? uninterruptibleMask((restore) =>
           Effect.withFiberRuntime<unknown, SqlError.SqlError>(
             (fiber) =>
               this.atOnce(fiber, restore, text, parameters, about, prepared, piggyback) ??
@@ -222,7 +222,7 @@ export abstract class Channel implements SqlConnection.Connection {
       (rows) => [Chunk.unsafeFromArray(rows), rows.length < size ? Option.none() : Option.some(name)] as const
     )
     // Interruptible: it may have to wait for its turn, or for a lock.
-    const declared = Effect.uninterruptibleMask((restore) =>
+    const declared = uninterruptibleMask((restore) =>
       Effect.flatMap(
         restore(this.execute(`declare "${name}" no scroll cursor for ${text}`, parameters, undefined)),
         // A transaction that has ended took its cursors along.

@@ -4,6 +4,7 @@
  */
 import { SqlClient, type SqlConnection, type SqlError, Statement } from "@effect/sql"
 import { Context, Effect, Exit, FiberRef, Predicate, type Scope } from "effect"
+import { type Restore, uninterruptibleMask } from "../primitives.js"
 import type { Instance, Slot } from "../supervision/instance.js"
 import { real, slotOf } from "../supervision/lineage.js"
 import { announcerOf } from "./announcer.js"
@@ -12,7 +13,7 @@ import { type Answer, type Channel, type ChannelOptions, type On, PoolChannel } 
 import { type Frame, frameOf } from "./frame.js"
 import { FrameChannel } from "./framechannel.js"
 import { cleaned, Held, heldOf, heldTag } from "./held.js"
-import { Lending, type Reserved, type Restore } from "./lending.js"
+import { Lending, type Reserved } from "./lending.js"
 import type { Password } from "./ownconnection.js"
 import type { Piggyback } from "./pipeline.js"
 import { forgetPrepared, isStale, perhapsOutdated, renamed, renamedWhereOutdated } from "./prepared.js"
@@ -121,7 +122,7 @@ export class Database {
         foreignConnection(context) !== undefined ||
         heldOf(context, this.client) !== undefined
       if (hasOne || this.ground !== undefined) return self
-      return Effect.uninterruptibleMask((restore) =>
+      return uninterruptibleMask((restore) =>
         Effect.flatMap(this.lending.take(restore), ({ connection, giveBack }) => {
           const held = new Held(this.client, connection, this.options)
           const end = Effect.zipRight(held.end, Effect.zipRight(cleaned(connection), giveBack))
@@ -136,7 +137,7 @@ export class Database {
 
   /** A connection for the length of one statement: only one that we hold can be stopped without another one. */
   private readonly lent: On = (use) =>
-    Effect.uninterruptibleMask((restore) =>
+    uninterruptibleMask((restore) =>
       Effect.flatMap(this.lending.take(restore), ({ connection, giveBack }) =>
         Effect.matchCauseEffect(restore(use(connection)), {
           onFailure: (cause) => Effect.zipRight(giveBack, Effect.failCause(cause)),
@@ -146,7 +147,7 @@ export class Database {
     )
 
   /** A connection for the length of a scope. */
-  readonly reserveScoped: SqlConnection.Connection.Acquirer = Effect.uninterruptibleMask((restore) =>
+  readonly reserveScoped: SqlConnection.Connection.Acquirer = uninterruptibleMask((restore) =>
     Effect.flatMap(this.lending.take(restore), (reserved) =>
       Effect.as(
         Effect.addFinalizer(() => reserved.giveBack),

@@ -4,6 +4,7 @@
  */
 import { type SqlConnection, SqlError } from "@effect/sql"
 import { Effect, Exit, Predicate } from "effect"
+import { uninterruptibleMask, waiting } from "../primitives.js"
 import { type Call, Command, callOf, type Done } from "./call.js"
 import { abort, stop } from "./cancelling.js"
 import { dateWriter } from "./drivervalues.js"
@@ -12,7 +13,6 @@ import { type Driver, driverOf, type Runs } from "./pgclient.js"
 import { type BoundStatement, type Piggyback, Pipeline } from "./pipeline.js"
 import { failedReused, type Statement, statementFor, toDriver } from "./prepared.js"
 import type { Reader } from "./rowbytes.js"
-import { waiting } from "./waiting.js"
 
 type CallDriver = Driver & { readonly getTypeParser: Reader }
 
@@ -45,7 +45,7 @@ export class Running {
     const over = (exit: Exit.Exit<unknown, SqlError.SqlError>) => {
       if (this.timer !== undefined) clearTimeout(this.timer)
       this.isOver = true
-      // Not kept where it is handed on: what holds it may survive for long (see waiting.ts).
+      // Not kept where it is handed on: what holds it may survive for long (see primitives.ts).
       if (this.wake === undefined) this.exit = exit
       else this.wake(exit)
       this.wake = undefined
@@ -106,7 +106,7 @@ const sending = (
   hand: (done: Done) => void,
   limit?: number
 ): Effect.Effect<unknown, SqlError.SqlError> =>
-  Effect.uninterruptibleMask((restore) => {
+  uninterruptibleMask((restore) => {
     const running = new Running(driver, hand, limit)
     return Effect.matchCauseEffect(restore(running.answer), {
       onFailure: (cause) =>

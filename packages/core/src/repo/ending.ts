@@ -6,11 +6,11 @@
  */
 import type { SqlConnection } from "@effect/sql"
 import { Effect, Exit } from "effect"
+import type { Restore } from "../primitives.js"
 import type { CommitStatement, OnEnd } from "./changes.js"
 import type { Answer } from "./connection.js"
 import { command, commitWith, discard, NotCommitted, outsideReason } from "./driver.js"
 import type { Frame, Outcome, Registration } from "./frame.js"
-import type { Restore } from "./lending.js"
 import { boundStatement } from "./pipeline.js"
 import { forgetPrepared, isStale, renamedWhereOutdated } from "./prepared.js"
 import {

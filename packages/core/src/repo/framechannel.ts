@@ -1,6 +1,7 @@
 /** The connection of a transaction as its statements see it: they wait for their turn, and are refused once its frame has ended. */
 import type { SqlError } from "@effect/sql"
 import { Effect, Exit, Stream } from "effect"
+import { uninterruptibleMask } from "../primitives.js"
 import {
   type Answer,
   type AnyFiber,
@@ -70,7 +71,7 @@ export class FrameChannel extends Channel {
   protected readonly on: On = (use) => {
     const { session } = this.frame
     const { connection } = session
-    return Effect.uninterruptibleMask((restore) =>
+    return uninterruptibleMask((restore) =>
       holding(
         this.frame,
         false,

@@ -1,11 +1,11 @@
 /** What the outermost transaction and a savepoint have in common: an effect lives inside of a frame, and then the frame ends. */
 import { type Context, Effect, type Exit } from "effect"
+import type { Restore } from "../primitives.js"
 import type { AnyFiber } from "./connection.js"
 import { stay } from "./ending.js"
 import type { Frame } from "./frame.js"
 import { inside } from "./framecontext.js"
 import type { Guarded } from "./hookstate.js"
-import type { Restore } from "./lending.js"
 import { holding } from "./turns.js"
 
 /** Where one is opened, in an uninterruptible region. */

@@ -2,9 +2,10 @@
 import type { SqlClient, SqlConnection } from "@effect/sql"
 import { SqlError } from "@effect/sql"
 import { Context, Effect, Stream } from "effect"
+import { type Restore, uninterruptibleMask } from "../primitives.js"
 import { type ChannelOptions, LoneChannel, type On } from "./connection.js"
 import { discard, execute, isBusy, isReady, settled } from "./driver.js"
-import { type Reserved, type Restore, settling } from "./lending.js"
+import { type Reserved, settling } from "./lending.js"
 import { Patience } from "./patience.js"
 import { DbError } from "./RepoError.js"
 
@@ -137,7 +138,7 @@ class HeldChannel extends LoneChannel {
   }
 
   protected readonly on: On = (use) =>
-    Effect.uninterruptibleMask((restore) =>
+    uninterruptibleMask((restore) =>
       Effect.flatMap(this.held.take(restore), ({ connection, giveBack }) =>
         Effect.ensuring(restore(use(connection)), giveBack)
       )

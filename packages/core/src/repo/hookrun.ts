@@ -1,5 +1,6 @@
 /** Runs the hooks of a table: which, in what order, and which inside of another. */
 import { Cause, type Context, Effect, Exit, Option } from "effect"
+import { uninterruptibleMask } from "../primitives.js"
 import type { Database } from "./database.js"
 import { type Call, DeltaOf } from "./delta.js"
 import { frameOf } from "./frame.js"
@@ -162,11 +163,16 @@ export const choosing = <A, E, R>(
     return hooks.inside === undefined ? bare : hooked(hooks.inside)
   })
 
-/** The state inside of a hook, unless it is too deep. */
-const inside = (hook: Hook, state: HookState): HookState | HookLoop => {
-  const path = [...state.path, hook.label]
-  return path.length > hook.maxDepth ? new HookLoop({ path }) : { ...state, inHook: true, path }
-}
+/** The way into a hook, when it is too long. */
+const loop = (hook: Hook, { path }: HookState): HookLoop | undefined =>
+  path.length < hook.maxDepth ? undefined : new HookLoop({ path: [...path, hook.label] })
+
+/** The state inside of a hook. */
+const inside = (hook: Hook, state: HookState): HookState => ({
+  ...state,
+  inHook: true,
+  path: [...state.path, hook.label]
+})
 
 type Fiber = Parameters<Parameters<typeof Effect.withFiberRuntime>[0]>[0]
 
@@ -181,17 +187,17 @@ const running = (
   guarded?: Guarded
 ): Effect.Effect<unknown> => {
   const state = fiber.getFiberRef(hookState)
-  const within = inside(hook, guarded === undefined ? state : { ...state, guarded })
-  if (within instanceof HookLoop)
+  const tooDeep = loop(hook, state)
+  if (tooDeep !== undefined)
     return hook.reentry === "run"
       ? // Sound: a table with such a hook has this error in its type.
-        (Effect.fail(within) as Effect.Effect<never, never>)
-      : Effect.die(within)
+        (Effect.fail(tooDeep) as Effect.Effect<never, never>)
+      : Effect.die(tooDeep)
   const given = hook.run(value, new DeltaOf(about, hook.name, changeset, state))
   if (Exit.isExit(given)) return given
   const provided =
     fiber.currentContext.unsafeMap.get(Repo.key) === service ? given : Effect.provideService(given, Repo, service)
-  return Effect.locally(provided, hookState, within)
+  return Effect.locally(provided, hookState, inside(hook, guarded === undefined ? state : { ...state, guarded }))
 }
 
 /** Hands a value through hooks, one after the other; to be called in their fiber. It is an Exit when all of them gave theirs at once. */
@@ -271,14 +277,15 @@ const reporting =
       outsideOfHooks
     )
     const last = all[all.length - 1]?.state ?? outsideOfHooks
-    const within = inside(hook, { ...last, path: deepest.path, guarded: undefined })
-    if (within instanceof HookLoop) return Effect.die(within)
+    const state = { ...last, path: deepest.path, guarded: undefined }
+    const tooDeep = loop(hook, state)
+    if (tooDeep !== undefined) return Effect.die(tooDeep)
     // Sound: an afterCommit takes changes, and nothing else.
     const run = hook.run as unknown as (changes: ReadonlyArray<Change<Any>>) => Effect.Effect<void>
     return Effect.suspend(() => run(all.map(({ change }) => change))).pipe(
       Effect.provideService(Repo, service),
       Effect.mapInputContext((_: Context.Context<never>) => context),
-      Effect.locally(hookState, within)
+      Effect.locally(hookState, inside(hook, state))
     )
   }
 
@@ -375,7 +382,7 @@ export const together = <A, E, F>(
     }
     // Uninterruptible around the statement: whoever is interrupted while it waits for its turn would leave its finalizers as writers of this one.
     const rest = (prepared: unknown): Effect.Effect<A, E> =>
-      Effect.uninterruptibleMask((restore) => {
+      uninterruptibleMask((restore) => {
         const hasWritten = frame.hasWritten(guarded)
         const statement = restore(write.statement(prepared))
         // A FiberRef is the dearest way to say whose statement it is, which only several need.

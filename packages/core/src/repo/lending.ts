@@ -17,6 +17,7 @@
  */
 import type { SqlConnection, SqlError } from "@effect/sql"
 import { Cause, Effect, Exit, Runtime, Scope } from "effect"
+import type { Restore } from "../primitives.js"
 import { isReady, settled } from "./driver.js"
 import type { Patience } from "./patience.js"
 import { ServerAnswer } from "./RepoError.js"
@@ -29,8 +30,6 @@ export interface Reserved {
   /** For those who wait for it meanwhile: to be told of what happens on it. */
   readonly patience?: Patience
 }
-
-export type Restore = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /** How long a connection may go from borrower to borrower before the pool sees it again, in milliseconds. */
 const longest = 10

@@ -5,6 +5,7 @@
  */
 import { type SqlClient, type SqlConnection, SqlError } from "@effect/sql"
 import { Deferred, Effect, Predicate, type Scope } from "effect"
+import { uninterruptibleMask } from "../primitives.js"
 import { type Database, databaseOf } from "./database.js"
 import { discard, execute } from "./driver.js"
 import { frameOf } from "./frame.js"
@@ -85,7 +86,7 @@ const keep = (database: Database, connection: SqlConnection.Connection) => {
 
 /** Read off what the pool gives now. */
 const fresh = (database: Database): Effect.Effect<Maker, SqlError.SqlError> =>
-  Effect.uninterruptibleMask((restore) =>
+  uninterruptibleMask((restore) =>
     Effect.flatMap(database.take(restore), ({ connection, giveBack }) =>
       Effect.ensuring(keep(database, connection), giveBack)
     )
@@ -145,7 +146,7 @@ const opened = (
   before: string,
   ears: Ears | undefined
 ): Effect.Effect<OwnConnection, SqlError.SqlError, Scope.Scope> =>
-  Effect.uninterruptibleMask((restore) =>
+  uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       const ended = yield* Deferred.make<void>()
       const driver = make()

@@ -1,6 +1,7 @@
 /** A Repo for one test: everything happens in a transaction that is rolled back when the test is over. */
 import { SqlClient } from "@effect/sql"
 import { Effect, Layer } from "effect"
+import { uninterruptibleMask } from "../primitives.js"
 import { discard } from "./driver.js"
 import { control, limit, rollback, stay } from "./ending.js"
 import { Frame, Session } from "./frame.js"
@@ -53,7 +54,7 @@ const patience = 3000
  */
 export const sandbox: Layer.Layer<Repo | SqlClient.SqlClient, StatementError, SqlClient.SqlClient> =
   Layer.scopedContext(
-    Effect.uninterruptibleMask((restore) =>
+    uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const { context, database } = provided(yield* SqlClient.SqlClient, { logParameters: false, prepare: true })
         const reserved = yield* Effect.mapError(database.take(restore), (error) =>

@@ -6,6 +6,7 @@
  * interrupted when.
  */
 import { Duration, Effect, Exit, Schedule } from "effect"
+import { uninterruptibleMask } from "../primitives.js"
 import { type Database, foreignConnection } from "./database.js"
 import { discard } from "./driver.js"
 import {
@@ -218,7 +219,7 @@ export const transactOn = <A, E, R>(
   isOneStatement = false
 ): Effect.Effect<A, E | TransactError, Exclude<R, Transaction>> => {
   const body = limited(self, options.timeout)
-  const once = Effect.uninterruptibleMask((restore) =>
+  const once = uninterruptibleMask((restore) =>
     Effect.withFiberRuntime<A, E | TransactError, R>((fiber) => {
       const context = fiber.currentContext
       const parent = frameOf(context, database.client)

@@ -1,8 +1,8 @@
 /** A transaction has one connection: what runs on it waits for its turn, and is refused once its frame has ended. */
 import { Effect } from "effect"
+import type { Restore } from "../primitives.js"
 import { whenCircular } from "./circle.js"
 import type { Frame } from "./frame.js"
-import type { Restore } from "./lending.js"
 
 /**
  * Runs `use` while this frame has the connection to itself, or `refused` when the frame ended before its turn came. To be called in an
