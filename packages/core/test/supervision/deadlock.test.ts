@@ -3,7 +3,7 @@ import {
   Cause,
   Context,
   Deferred,
-  type Duration,
+  Duration,
   Effect,
   Exit,
   Fiber,
@@ -16,6 +16,7 @@ import {
   TestClock
 } from "effect"
 import * as DynamicSupervisor from "../../src/supervision/DynamicSupervisor.js"
+import { Instance, Slot } from "../../src/supervision/instance.js"
 import * as Supervised from "../../src/supervision/Supervised.js"
 import { ChildDown } from "../../src/supervision/SupervisionError.js"
 import * as SupervisionTree from "../../src/supervision/SupervisionTree.js"
@@ -424,13 +425,14 @@ describe("a call that waits for a child that is down", () => {
     })
   )
 
+  const eventLoop = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
+
   // Live: the test clock has fibers of its own, which some of these numbers would not let end.
   it.live("leaves no timer wherever it is interrupted", () =>
     Effect.gen(function* () {
-      const turn = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
       const context = yield* Layer.build(gated(Effect.never))
       yield* Effect.provide(crash("app/s"), context)
-      yield* turn
+      yield* eventLoop
       const clock = yield* Effect.clock
       const open: Array<string> = []
       const { ask } = Context.get(context, tagOf("s"))
@@ -452,7 +454,7 @@ describe("a call that waits for a child that is down", () => {
           const call = yield* Effect.fork(waiting)
           for (let turn = 0; turn < turns; turn += 1) yield* Effect.yieldNow()
           yield* Fiber.interrupt(call)
-          yield* turn
+          yield* eventLoop
         }
       }
       expect([open, timers > 0]).toEqual([[], true])
@@ -474,6 +476,76 @@ describe("a call that waits for a child that is down", () => {
       yield* TestClock.adjust("1 second")
       for (const call of calls) yield* Fiber.await(call)
       expect([before, waiting()]).toEqual([2, 0])
+    })
+  )
+
+  /** A call that waits up to a second, by a clock of its own, and gives way after so many steps. */
+  const waitingCall = (ops: number) =>
+    Effect.gen(function* () {
+      const clock = yield* Effect.clock
+      const slot = new Slot("app/s", 1000)
+      const alarms = new Map<() => void, number>()
+      let now = 0
+      const own = {
+        ...clock,
+        unsafeCurrentTimeNanos: () => BigInt(now) * 1_000_000n,
+        sleep: (duration: Duration.Duration) =>
+          Effect.async<void>((resume) => {
+            const ring = () => resume(Effect.void)
+            alarms.set(ring, now + Duration.toMillis(duration))
+            return Effect.sync(() => alarms.delete(ring))
+          })
+      }
+      const call = yield* slot.awaitUp.pipe(
+        Effect.withClock(own),
+        Effect.locally(FiberRef.currentMaxOpsBeforeYield, ops),
+        Effect.fork
+      )
+      yield* eventLoop
+      return {
+        call,
+        slot,
+        up: () => slot.up(new Instance(undefined, slot, 1, undefined, () => {})),
+        passTo: (time: number) => {
+          now = time
+          for (const [ring, at] of Array.from(alarms)) if (at <= now) ring()
+        }
+      }
+    })
+
+  it.live("waits for its time, and no longer, wherever it gives way", () =>
+    Effect.gen(function* () {
+      const ends = new Set<string>()
+      for (let ops = 10; ops < 40; ops += 1) {
+        for (let turns = 0; turns < 6; turns += 1) {
+          const { call, passTo, slot, up } = yield* waitingCall(ops)
+          passTo(600)
+          up()
+          for (let turn = 0; turn < turns; turn += 1) yield* Effect.yieldNow()
+          slot.current = undefined
+          yield* eventLoop
+          passTo(999)
+          yield* eventLoop
+          const before = call.unsafePoll()
+          passTo(1000)
+          yield* eventLoop
+          const end = before ?? call.unsafePoll()
+          if (end === null) ends.add(`late: ${turns} turns of ${ops} steps`)
+          else if (Exit.isSuccess(end)) ends.add("answered")
+          else ends.add(before === null ? "in time" : `early: ${turns} turns of ${ops} steps`)
+          yield* Fiber.interrupt(call)
+        }
+      }
+      expect(Array.from(ends).sort()).toEqual(["answered", "in time"])
+    }).pipe(Logger.withMinimumLogLevel(LogLevel.None))
+  )
+
+  it.live("is answered by a child that is up when its time is over", () =>
+    Effect.gen(function* () {
+      const { call, passTo, up } = yield* waitingCall(2048)
+      passTo(1000)
+      up()
+      expect((yield* Fiber.join(call)).number).toBe(1)
     })
   )
 
