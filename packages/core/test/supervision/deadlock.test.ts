@@ -343,6 +343,48 @@ describe("a dynamic child's build that calls a sibling that is down", () => {
       expect(yield* Effect.all([x.service.ask, y.service.ask])).toEqual(["x", "y"])
     })
   )
+
+  it.scoped("is forgotten when it has been answered, and in nobody's way then", () =>
+    Effect.gen(function* () {
+      const asked: Array<unknown> = []
+      /** What the builds that follow do, one each. */
+      const builds: Array<Effect.Effect<unknown>> = []
+      const asking = (other: Service) =>
+        Effect.onExit(other.ask, (exit) =>
+          Effect.sync(() => asked.push(Exit.isSuccess(exit) ? exit.value : downOf(exit.cause)))
+        )
+      const all = yield* DynamicSupervisor.make({
+        name: "rooms",
+        child: (id: string) =>
+          Effect.gen(function* () {
+            const dies = yield* Deferred.make<void>()
+            yield* Effect.forkScoped(Effect.zipRight(Deferred.await(dies), Effect.die("crash")))
+            yield* builds.shift() ?? Effect.void
+            return { ask: Effect.succeed(id), die: Deferred.succeed(dies, undefined) }
+          }),
+        id: (id: string) => id,
+        intensity: 5
+      })
+      const [{ service: x }, { service: y }] = [yield* all.start("x"), yield* all.start("y")]
+      const [xGoesOn, yGoesOn] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      builds.push(Deferred.await(xGoesOn))
+      yield* x.die
+      yield* settle
+      // Waits for x, is answered, and has more to do.
+      builds.push(Effect.zipRight(asking(x), Deferred.await(yGoesOn)))
+      yield* y.die
+      yield* settle
+      yield* Deferred.succeed(xGoesOn, undefined)
+      yield* settle
+      expect(asked).toEqual(["x"])
+      builds.push(asking(y))
+      yield* x.die
+      yield* settle
+      yield* Deferred.succeed(yGoesOn, undefined)
+      yield* settle
+      expect(asked).toEqual(["x", "y"])
+    })
+  )
 })
 
 describe("a call that waits for a child that is down", () => {
