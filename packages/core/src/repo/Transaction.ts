@@ -15,9 +15,9 @@
  * its end, so a savepoint must not wait for such a fiber: where the fiber that opened it does, the statement dies after thirty seconds and says so. A
  * fiber that outlives the transaction gets `TransactionClosed`.
  *
- * A server that does not answer BEGIN, ROLLBACK or a savepoint within five seconds of real time loses the connection. COMMIT is waited for however long it
- * takes, and cannot be interrupted: deferred constraints and synchronous standbys may take their time. `commit`, `rollback` and the like are
- * refused as statements, also as one of several in one text.
+ * A server that does not answer ROLLBACK, a savepoint or a BEGIN by itself within five seconds of real time loses the connection; a BEGIN that goes with the
+ * first statement is answered with that. COMMIT is waited for however long it takes, and cannot be interrupted: deferred constraints and synchronous
+ * standbys may take their time. `commit`, `rollback` and the like are refused as statements, also as one of several in one text.
  *
  * It is *not* a unit of work: nothing is collected, every statement runs when it is called.
  *

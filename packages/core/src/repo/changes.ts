@@ -2,8 +2,7 @@
 import type { SqlClient } from "@effect/sql"
 import { Effect } from "effect"
 import type { Outcome } from "./frame.js"
-import { controls } from "./sqltext.js"
-import { control } from "./statementkind.js"
+import { isControl } from "./statementkind.js"
 
 /**
  * What was changed in one table. `keys` are those of the rows, as the model has them, or `"all"` where it is not known which rows they were, or where they
@@ -265,8 +264,7 @@ export class Announcer {
       const statement = make(list, onEnd)
       const { text } = statement
       // It would be believed that what it goes with was committed.
-      if (control.test(text) && controls(text, "first"))
-        throw new Error(`what was to be sent with a commit begins or ends a transaction: ${text}`)
+      if (isControl(text)) throw new Error(`what was to be sent with a commit begins or ends a transaction: ${text}`)
       return statement
     })
   }

@@ -13,7 +13,7 @@ export const isFetched = (text: string) => readsOnly.test(text) || (readsPerhaps
  * What may begin or end a transaction, which is for `transact` to do; going back to a savepoint does not. A quick look, in one pass: whatever begins with a
  * comment may.
  */
-export const control =
+const control =
   /^[\s;]*(?:--|\/\*|(?:begin|commit|end|abort|start|prepare)\b|rollback\b(?!(?:\s+(?:work|transaction))?\s+to\b))/i
 
 /** Whether a statement begins or ends a transaction. */
