@@ -29,6 +29,7 @@
  */
 import { SqlClient, type SqlError } from "@effect/sql"
 import * as Announcement from "@effecto/core/Announcement"
+import { millisFrom } from "@effecto/core/internal/durations"
 import * as Notification from "@effecto/core/Notification"
 import { Repo } from "@effecto/core/Repo"
 import type { StatementError } from "@effecto/core/RepoError"
@@ -322,7 +323,7 @@ export const make = (
       )
     })
     const feed = new Feed(options, channel, ledger, hub, runtime, yield* Effect.clock, told)
-    const within = Duration.decode(options.patience ?? "2 seconds")
+    const within = Duration.millis(millisFrom("patience", options.patience ?? "2 seconds"))
 
     const line = (through: SqlClient.SqlClient, heard: (payload: string) => void, onEnd?: () => void) =>
       Notification.listen(feed.channel, heard, { onEnd }).pipe(
@@ -352,7 +353,7 @@ export const make = (
       payload: (probe) => encodeProbe(feed.ledger.stamp(undefined), probe),
       see: feed.see,
       blind: feed.blind,
-      every: Duration.decode(options.probe ?? "5 seconds"),
+      every: Duration.millis(millisFrom("probe", options.probe ?? "5 seconds")),
       within,
       backoff: options.backoff ?? DEFAULT_BACKOFF
     })

@@ -1,3 +1,4 @@
+import * as Durations from "@effecto/core/internal/durations"
 import { Duration } from "effect"
 
 /**
@@ -23,28 +24,15 @@ export interface Span {
 const isDurationInput = (lifetime: Lifetime): lifetime is Duration.DurationInput =>
   typeof lifetime !== "object" || Array.isArray(lifetime) || Duration.isDuration(lifetime)
 
-/** What Duration reads as zero though it is none, which here would silently switch the cache off. */
-const isBelowZero = (input: Duration.DurationInput): boolean => {
-  if (typeof input === "number") return !(input >= 0)
-  if (typeof input === "bigint") return input < 0n
-  if (typeof input === "string") return Number.parseFloat(input) < 0
-  return Array.isArray(input) && !(input[0] * 1_000_000_000 + input[1] >= 0)
-}
-
 export const millisOf = (name: string, input: Duration.DurationInput | undefined): number => {
   if (input === undefined) return Number.POSITIVE_INFINITY
-  let decoded: number
-  try {
-    decoded = isBelowZero(input) ? Number.NaN : Duration.toMillis(Duration.decode(input))
-  } catch {
-    decoded = Number.NaN
-  }
-  if (!(decoded >= 0)) {
+  const millis = Durations.millisOf(input)
+  if (millis === undefined) {
     throw new RangeError(
       `${name} is not a lifetime: ${String(input)} (a duration of zero or more, such as "10 minutes", or Infinity)`
     )
   }
-  return Math.floor(decoded)
+  return Math.floor(millis)
 }
 
 /** @throws RangeError for what is not a duration, with the option's name in front. */

@@ -7,6 +7,7 @@
  * The read begins when the hit has been answered, in a fiber of the cache's own; of those there are never more than `concurrency`, and what comes meanwhile is
  * not looked at.
  */
+import { millisFrom } from "@effecto/core/internal/durations"
 import { Duration, Effect, Metric, MetricKey, Option } from "effect"
 
 /**
@@ -64,6 +65,7 @@ export interface Sampled<K, V> {
 export class Sampler<K, V> {
   private due: number
   private running = 0
+  private readonly within: Duration.Duration
   private readonly sampled: Metric.Metric.Counter<number>
   private readonly incoherent: Metric.Metric.Counter<number>
 
@@ -71,6 +73,7 @@ export class Sampler<K, V> {
     private readonly options: SampleOptions,
     private readonly cache: Sampled<K, V>
   ) {
+    this.within = Duration.millis(millisFrom("sample.within", options.within ?? "1 second"))
     if (!(options.every >= 1))
       throw new RangeError(
         `cache ${JSON.stringify(cache.name)} cannot sample every ${options.every} hits: one in how many is a number of 1 or more`
@@ -112,7 +115,7 @@ export class Sampler<K, V> {
       if (!this.isHeld(key, served)) return Effect.void
       return Effect.delay(
         Effect.suspend(() => (this.isHeld(key, served) ? this.report(key, served, stored) : Effect.void)),
-        this.options.within ?? "1 second"
+        this.within
       )
     })
   }
@@ -121,7 +124,7 @@ export class Sampler<K, V> {
     this.incoherent.unsafeUpdate(1, [])
     this.cache.forget(key)
     const { log, onDisagreement } = this.options
-    const within = Duration.format(Duration.decode(this.options.within ?? "1 second"))
+    const within = Duration.format(this.within)
     return Effect.zipRight(
       log === false
         ? Effect.void

@@ -1,6 +1,7 @@
 /** Advisory locks of a session: they last for a scope, across as many transactions as it has, on a connection of their own. */
 import { SqlClient } from "@effect/sql"
-import { Duration, Effect, ExecutionStrategy, Exit, type Option, Scope } from "effect"
+import { type Duration, Effect, ExecutionStrategy, Exit, type Option, Scope } from "effect"
+import { millisFrom } from "../durations.js"
 import { uninterruptibleMask } from "../primitives.js"
 import { type OwnConnection, ownConnection } from "../repo/ownconnection.js"
 import { DbError, LockLost, LockTimeout, type StatementError } from "../repo/RepoError.js"
@@ -46,7 +47,8 @@ const take = (
   connection: OwnConnection,
   keys: ReadonlyArray<LockKey>,
   mode: string,
-  wait: Wait | undefined,
+  /** Milliseconds for all of them together. */
+  wait: "nowait" | number,
   resource: string
 ): Effect.Effect<void, StatementError | LockTimeout> => {
   const operation = `take the session lock ${resource}`
@@ -64,13 +66,12 @@ const take = (
         ),
       { discard: true }
     )
-  const limit = wait === undefined ? Number.POSITIVE_INFINITY : Duration.toMillis(wait)
   // PostgreSQL measures in real time, whatever the clock of a test says.
   const begun = performance.now()
   const left = Effect.suspend(() =>
-    Number.isFinite(limit)
+    Number.isFinite(wait)
       ? run("select set_config('lock_timeout', $1, false)", [
-          `${Math.min(2 ** 31 - 1, Math.max(1, Math.floor(limit - (performance.now() - begun))))}ms`
+          `${Math.min(2 ** 31 - 1, Math.max(1, Math.floor(wait - (performance.now() - begun))))}ms`
         ])
       : Effect.void
   )
@@ -106,15 +107,20 @@ export const session = <const O extends SessionOptions = NoOptions>(
     const resource = labelOf(keys)
     const mode = modeText(options?.mode)
     const lost = new LockLost({ resource })
+    // Before a connection is opened: a duration that is none throws.
+    const { heartbeat = "5 seconds", wait = Number.POSITIVE_INFINITY } = options ?? {}
+    const every = millisFrom("heartbeat", heartbeat)
+    if (every === 0) throw new Error("heartbeat is 0 ms; it has to be longer")
+    const limit = wait === "nowait" ? wait : millisFrom("wait", wait)
     return Effect.gen(function* () {
       const connection = yield* Effect.mapError(
         ownConnection(yield* SqlClient.SqlClient, "select pg_advisory_unlock_all()"),
         (error) => statementError(error, `open a connection for the session lock ${resource}`)
       )
-      yield* Effect.onError(take(connection, keys, mode, options?.wait, resource), () => connection.close)
+      yield* Effect.onError(take(connection, keys, mode, limit, resource), () => connection.close)
       // Without an answer the connection is destroyed, which is heard of like any other end. An error is an answer too.
       yield* Effect.ignore(connection.run("select", [], patience)).pipe(
-        Effect.delay(options?.heartbeat ?? "5 seconds"),
+        Effect.delay(every),
         Effect.forever,
         Effect.raceFirst(connection.ended),
         Effect.forkScoped

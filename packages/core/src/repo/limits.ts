@@ -1,5 +1,6 @@
 /** PostgreSQL's own limits for what a transaction does: for each statement, and for each wait for a lock. */
-import { Duration } from "effect"
+import type { Duration } from "effect"
+import { millisFrom } from "../durations.js"
 
 /** As they are asked for. */
 export interface Limits {
@@ -10,16 +11,16 @@ export interface Limits {
 /** The longest that PostgreSQL can be told, about 25 days. */
 const longest = 2 ** 31 - 1
 
-const limitText = (setting: string, duration: Duration.DurationInput | undefined): string => {
+const limitText = (option: string, setting: string, duration: Duration.DurationInput | undefined): string => {
   if (duration === undefined) return ""
-  const millis = Duration.toMillis(duration)
+  const millis = millisFrom(option, duration)
   // Zero would be no limit at all.
   return `; set local ${setting} = ${Number.isFinite(millis) ? Math.min(longest, Math.max(1, Math.floor(millis))) : 0}`
 }
 
 /** What stands behind `begin` or `savepoint`, so that they hold from there on; nothing where none is asked for. */
 export const limitsText = ({ lockTimeout, statementTimeout }: Limits): string =>
-  `${limitText("statement_timeout", statementTimeout)}${limitText("lock_timeout", lockTimeout)}`
+  `${limitText("statementTimeout", "statement_timeout", statementTimeout)}${limitText("lockTimeout", "lock_timeout", lockTimeout)}`
 
 /** Asks for those that hold already. */
 const asking =

@@ -1,6 +1,7 @@
 /** Row locks: the text behind a select, and waits that end in time without spoiling the transaction. */
 import type { SqlError } from "@effect/sql"
-import { Duration, Effect, Option } from "effect"
+import { type Duration, Effect } from "effect"
+import { millisFrom, millisOf, shown } from "../durations.js"
 import type { Associations } from "./association.js"
 import type { Database } from "./database.js"
 import type { Transaction } from "./frame.js"
@@ -88,7 +89,6 @@ const waits: ReadonlyMap<unknown, string> = new Map<ReadOptions["wait"], string>
 ])
 const names: ReadonlySet<string> = new Set<keyof ReadOptions>(["lock", "wait", "strict", "withDeleted", "preload"])
 
-const shown = (value: unknown): string => (typeof value === "string" ? JSON.stringify(value) : String(value))
 const choice = (values: Iterable<unknown>): string =>
   [...values]
     .filter((one) => one !== undefined)
@@ -136,7 +136,7 @@ export const lockText = (table: string, options: ReadOptions | undefined): strin
   if (lock === undefined && options.lock !== undefined)
     throw new Error(`there is no lock ${shown(options.lock)} on rows of ${table}: one of ${choice(locks.keys())}`)
   const wait = waits.get(options.wait)
-  if (wait === undefined && Option.isNone(Duration.decodeUnknown(options.wait)))
+  if (wait === undefined && millisOf(options.wait) === undefined)
     throw new Error(
       `there is no wait ${shown(options.wait)} for rows of ${table}: one of ${choice(waits.keys())}, or a duration`
     )
@@ -145,7 +145,7 @@ export const lockText = (table: string, options: ReadOptions | undefined): strin
 
 /** Whether a wait can fail, and has to be kept from spoiling the transaction. */
 const isBounded = (wait: ReadOptions["wait"]): wait is Wait =>
-  wait !== undefined && wait !== "skip locked" && (wait === "nowait" || Duration.isFinite(Duration.decode(wait)))
+  wait !== undefined && wait !== "skip locked" && (wait === "nowait" || Number.isFinite(millisFrom("wait", wait)))
 
 /** The longest that PostgreSQL can be told, about 25 days. */
 const longest = 2 ** 31 - 1
@@ -190,7 +190,7 @@ export const boundedTogether = <A, E>(
     wait === "nowait"
       ? statements(Effect.void)
       : Effect.suspend(() => {
-          const millis = Duration.toMillis(wait)
+          const millis = millisFrom("wait", wait)
           // PostgreSQL measures in real time, whatever the clock of a test says.
           const begun = performance.now()
           const shorten = Effect.suspend(() => limited(millis - (performance.now() - begun)))

@@ -5,7 +5,8 @@
  * back and the registered work after it. So "committed", "reported as committed" and "after-commit work ran" are one thing, whatever is
  * interrupted when.
  */
-import { Duration, Effect, Exit, Schedule } from "effect"
+import { type Duration, Effect, Exit, Schedule } from "effect"
+import { millisFrom, shown } from "../durations.js"
 import { uninterruptibleMask } from "../primitives.js"
 import { type Database, foreignConnection } from "./database.js"
 import { discard } from "./driver.js"
@@ -123,12 +124,13 @@ const beginText = (options: TransactOptions): string =>
   ].join("")
 
 /** What is wrong with options that were forced past their types: their words go into the text of a statement. */
-const wrongOption = ({ isolation, nested }: TransactOptions): string | undefined =>
-  isolation !== undefined && !isolations.includes(isolation)
-    ? unknownWord("isolation", isolation, isolations)
-    : nested !== undefined && !nestings.includes(nested)
-      ? unknownWord("nested", nested, nestings)
-      : undefined
+const wrongOption = ({ isolation, nested, retry }: TransactOptions): string | undefined => {
+  if (isolation !== undefined && !isolations.includes(isolation)) return unknownWord("isolation", isolation, isolations)
+  if (nested !== undefined && !nestings.includes(nested)) return unknownWord("nested", nested, nestings)
+  return retry === undefined || (Number.isSafeInteger(retry.times) && retry.times >= 0)
+    ? undefined
+    : `retry.times is ${shown(retry.times)}; it has to be an integer from 0 up`
+}
 
 const nestings: ReadonlyArray<unknown> = ["savepoint", "join", "forbid"]
 
@@ -206,10 +208,13 @@ const mayBeRetried = (error: unknown): boolean => {
 const limited = <A, E, R>(self: Effect.Effect<A, E, R>, timeout: Duration.DurationInput | undefined) =>
   timeout === undefined
     ? self
-    : Effect.timeoutFail(self, {
-        duration: timeout,
+    : Effect.suspend(() => {
+        const millis = millisFrom("timeout", timeout)
         // Sound: a transaction with a timeout has this error in its type.
-        onTimeout: () => new TransactionTimeout({ millis: Duration.toMillis(timeout) }) as never
+        return Effect.timeoutFail(self, {
+          duration: timeout,
+          onTimeout: () => new TransactionTimeout({ millis }) as never
+        })
       })
 
 export const transactOn = <A, E, R>(
@@ -260,7 +265,7 @@ export const transactOn = <A, E, R>(
             ? Effect.retry(once, {
                 while: mayBeRetried,
                 times: retry.times,
-                schedule: Schedule.jittered(Schedule.exponential(retry.base ?? "20 millis"))
+                schedule: Schedule.jittered(Schedule.exponential(millisFrom("retry.base", retry.base ?? "20 millis")))
               })
             : once
         )

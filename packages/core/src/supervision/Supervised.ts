@@ -17,14 +17,14 @@
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
+import { checked } from "../durations.js"
 import { carrierOf } from "./carrier.js"
 import type { ChildSettings } from "./child.js"
 import { CurrentInstance } from "./currentinstance.js"
@@ -254,14 +254,7 @@ const settingsOf = (path: string, options: ChildOptions<unknown>): ChildSettings
       problem: `child ${id === undefined ? "without id" : `"${id}"`}: ${problem}`
     })
   }
-  const millis = (name: string, input: Duration.DurationInput): number => {
-    const value = Option.map(Duration.decodeUnknown(input), Duration.toMillis)
-    // Effect takes a negative number for no time at all; here it is a mistake.
-    if (Option.isNone(value) || (typeof input === "number" && !(input >= 0))) {
-      return refuse(`${name} is ${typeof input === "string" ? `"${input}"` : String(input)}; it has to be a duration`)
-    }
-    return Number.isFinite(value.value) ? value.value : refuse(`${name} is not a finite duration`)
-  }
+  const read = checked(refuse)
   if (!restartTypes.includes(restart)) {
     refuse(`restart is "${restart}"; it has to be one of ${restartTypes.join(", ")}`)
   }
@@ -270,7 +263,7 @@ const settingsOf = (path: string, options: ChildOptions<unknown>): ChildSettings
   }
   choose("inFlight", inFlight, ["fail", "detach"])
   choose("link", link, ["auto", "manual"])
-  const every = heartbeat === undefined ? 0 : millis("heartbeat.every", heartbeat.every)
+  const every = heartbeat === undefined ? 0 : read.millis("heartbeat.every", heartbeat.every)
   // One without a pause would never let the fiber go.
   if (heartbeat !== undefined && every === 0) refuse("heartbeat.every is 0 ms; it has to be longer")
   if (heartbeat !== undefined && !Effect.isEffect(heartbeat.check)) refuse("heartbeat.check is not an Effect")
@@ -292,18 +285,15 @@ const settingsOf = (path: string, options: ChildOptions<unknown>): ChildSettings
     heartbeat:
       heartbeat === undefined
         ? undefined
-        : { check: heartbeat.check, every, timeout: millis("heartbeat.timeout", heartbeat.timeout ?? "5 seconds") },
+        : {
+            check: heartbeat.check,
+            every,
+            timeout: read.millis("heartbeat.timeout", heartbeat.timeout ?? "5 seconds")
+          },
     dependsOn: dependsOn?.map((tag) => tag.key),
-    shutdown:
-      shutdown === "brutalKill" || shutdown === "infinity"
-        ? shutdown
-        : shutdown === undefined
-          ? undefined
-          : Option.exists(Duration.decodeUnknown(shutdown), (duration) => !Duration.isFinite(duration))
-            ? "infinity"
-            : millis("shutdown", shutdown),
-    startTimeout: startTimeout === undefined ? undefined : millis("startTimeout", startTimeout),
-    whenDown: whenDown === "fail" ? "fail" : millis("whenDown", whenDown?.await ?? "5 seconds")
+    shutdown: read.shutdown(shutdown),
+    startTimeout: startTimeout === undefined ? undefined : read.millis("startTimeout", startTimeout),
+    whenDown: whenDown === "fail" ? "fail" : read.millis("whenDown", whenDown?.await ?? "5 seconds")
   }
 }
 

@@ -36,10 +36,11 @@
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import { millisOf, noDuration } from "../durations.js"
 import { follow } from "./drawing.js"
 import type { AutoShutdown, Strategy } from "./machine.js"
 import type { SupervisionEvent } from "./report.js"
@@ -202,7 +203,6 @@ const settingsOf = (options: Options): Settings => {
     period = "5 seconds",
     strategy = "one_for_one"
   } = options
-  const millis = Duration.toMillis(period)
   const refuse = (problem: string): never => {
     throw new SupervisorConfigError({ path: name, problem })
   }
@@ -210,6 +210,7 @@ const settingsOf = (options: Options): Settings => {
     if (!Object.hasOwn(known, value))
       refuse(`${option} is "${value}"; it has to be one of ${Object.keys(known).join(", ")}`)
   }
+  const millis = millisOf(period) ?? refuse(noDuration("period", period))
   choose("strategy", strategy, strategies)
   choose("autoShutdown", autoShutdown, autoShutdowns)
   if (name === "") refuse("the name is empty; it is the first part of every path")

@@ -2,7 +2,7 @@
  * What a dynamic supervisor was told, checked: a number out of range, or an option without a meaning here, is a defect that says
  * so.
  */
-import * as Duration from "effect/Duration"
+import { checked } from "../durations.js"
 import type { Options, StartOptions } from "./DynamicSupervisor.js"
 import type { ChildSettings } from "./dynamicchild.js"
 import { Ignored } from "./dynamicerror.js"
@@ -32,10 +32,7 @@ export const settingsOf = <Arg, Handle, E, R>(options: Options<Arg, Handle, E, R
     whenDown
   } = options
   const bad = (problem: string): never => refuse(name, problem)
-  const millis = (option: string, input: Duration.DurationInput): number => {
-    const value = Duration.toMillis(input)
-    return Number.isFinite(value) ? value : bad(`${option} is not a finite duration`)
-  }
+  const read = checked(bad)
   for (const option of foreign) {
     if (option in options)
       bad(`there is no option ${option}: a dynamic supervisor is one_for_one, and does not end with its children`)
@@ -45,10 +42,10 @@ export const settingsOf = <Arg, Handle, E, R>(options: Options<Arg, Handle, E, R
   if (maxChildren !== Number.POSITIVE_INFINITY && (!Number.isInteger(maxChildren) || maxChildren < 0)) {
     bad(`maxChildren is ${maxChildren}; it has to be an integer from 0 up, or Infinity`)
   }
-  const periodMillis = millis("period", period)
+  const periodMillis = read.millis("period", period)
   if (periodMillis <= 0) bad(`period is ${periodMillis} ms; it has to be above 0`)
 
-  const whenDownMillis = whenDown === "fail" ? "fail" : millis("whenDown", whenDown?.await ?? "5 seconds")
+  const whenDownMillis = whenDown === "fail" ? "fail" : read.millis("whenDown", whenDown?.await ?? "5 seconds")
   const childSettings = (own: StartOptions): ChildSettings => {
     const type = own.restart ?? restart
     const stop = own.shutdown ?? shutdown
@@ -58,13 +55,8 @@ export const settingsOf = <Arg, Handle, E, R>(options: Options<Arg, Handle, E, R
     }
     return {
       restart: type,
-      shutdown:
-        stop === undefined || stop === "brutalKill" || stop === "infinity"
-          ? stop
-          : Duration.toMillis(stop) === Number.POSITIVE_INFINITY
-            ? "infinity"
-            : millis("shutdown", stop),
-      startTimeout: timeout === undefined ? undefined : millis("startTimeout", timeout),
+      shutdown: read.shutdown(stop),
+      startTimeout: timeout === undefined ? undefined : read.millis("startTimeout", timeout),
       whenDown: whenDownMillis
     }
   }

@@ -1,7 +1,7 @@
 /** What the heartbeat of a session lock makes of its answers, on a connection that gives what the test says. */
 import { SqlClient, SqlError } from "@effect/sql"
 import { describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, TestClock } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, TestClock } from "effect"
 import { vi } from "vitest"
 import * as AdvisoryLock from "../../src/locks/AdvisoryLock.js"
 import type { OwnConnection } from "../../src/repo/ownconnection.js"
@@ -39,6 +39,25 @@ describe("the heartbeat of a session lock", () => {
       expect((yield* Fiber.join(told))._tag).toBe("LockLost")
       yield* TestClock.adjust("5 seconds")
       expect(events).toHaveLength(5)
+    }).pipe(Effect.provideService(SqlClient.SqlClient, client))
+  )
+})
+
+describe("the options of a session lock", () => {
+  it.scoped("are refused by name and value before a connection is opened", () =>
+    Effect.gen(function* () {
+      // What is opened in spite of that could not even be asked to close.
+      given.connection = undefined
+      const problems = yield* Effect.forEach([{ wait: -1 }, { heartbeat: Number.NaN }, { heartbeat: 0 }], (options) =>
+        Effect.map(Effect.exit(AdvisoryLock.session("leader", options)), (exit) =>
+          Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : "taken"
+        )
+      )
+      expect(problems).toEqual([
+        'Error: wait is -1; it has to be a duration of zero or more, such as "5 seconds"',
+        'Error: heartbeat is NaN; it has to be a duration of zero or more, such as "5 seconds"',
+        "Error: heartbeat is 0 ms; it has to be longer"
+      ])
     }).pipe(Effect.provideService(SqlClient.SqlClient, client))
   )
 })

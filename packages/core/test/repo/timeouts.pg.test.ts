@@ -229,9 +229,18 @@ describe("the transactions of a Repo's layer", () => {
         const died = <E>(exit: Exit.Exit<unknown, E>) =>
           Exit.isFailure(exit) && Cause.isDie(exit.cause) ? String(Cause.squash(exit.cause)) : "it did not die"
         const { repo, sql } = yield* pool(1, { connectTimeout: "1 second" })
-        const options = { statementTimeout: "a while" as never }
-        expect(died(yield* Effect.exit(repo.transact(Effect.void, options)))).toContain("Duration")
-        expect(died(yield* Effect.exit(repo.transact(repo.transact(Effect.void, options))))).toContain("Duration")
+        const wrong = [
+          [{ statementTimeout: "a while" as never }, 'statementTimeout is "a while"; it has to be a duration'],
+          [{ lockTimeout: -1 }, "lockTimeout is -1; it has to be a duration"],
+          [{ timeout: Number.NaN }, "timeout is NaN; it has to be a duration"],
+          [{ retry: { times: 1, base: -5 } }, "retry.base is -5; it has to be a duration"],
+          [{ retry: { times: -1 } }, "retry.times is -1; it has to be an integer from 0 up"]
+        ] as const
+        for (const [options, problem] of wrong) {
+          expect(died(yield* Effect.exit(repo.transact(Effect.void, options)))).toContain(problem)
+          if (!("retry" in options))
+            expect(died(yield* Effect.exit(repo.transact(repo.transact(Effect.void, options))))).toContain(problem)
+        }
         expect(yield* sql`select 1 as one`).toEqual([{ one: 1 }])
         const Odd = Repo.layer({ transactions: { isolation: "serializable; create table odd()" as never } })
         expect(

@@ -139,6 +139,8 @@ describe("a start", () => {
       expect(refusal(yield* tree({ intensity: Number.POSITIVE_INFINITY }))).toContain("intensity is Infinity")
       expect(refusal(yield* tree({ period: 0 }))).toContain("period is 0 ms")
       expect(refusal(yield* tree({ period: Number.POSITIVE_INFINITY }))).toContain("period is Infinity ms")
+      expect(refusal(yield* tree({ period: -1 }))).toContain("period is -1; it has to be a duration")
+      expect(refusal(yield* tree(bad({ period: "soon" })))).toContain('period is "soon"; it has to be a duration')
       expect(Exit.isSuccess(yield* tree(bad({ colour: "red" })))).toBe(true)
     })
   )
