@@ -15,6 +15,7 @@
  * @property {() => Promise<unknown>} [close]
  * @typedef {(options: Options) => Promise<Contestant>} Make
  * @typedef {{ name: string, wanted: string, run: (make: Make) => Promise<string> }} Race
+ * @typedef {{ cache: Contestant, database: { row: number }, gates: Array<() => void>, openAll: () => void }} World
  */
 
 const HANGS_AFTER = 1_000
@@ -31,8 +32,8 @@ const outcome = (promise) =>
     new Promise((resolve) => setTimeout(() => resolve("hangs"), HANGS_AFTER))
   ])
 
-/** @param {Make} make @param {(world: { cache: Contestant, database: { row: number }, gates: Array<() => void>, openAll: () => void }) => Promise<string>} use */
-const world = async (make, use) => {
+/** @param {Make} make @param {(world: World) => Promise<string>} use */
+const inWorld = async (make, use) => {
   const database = { row: 1 }
   /** @type {Array<() => void>} */
   const gates = []
@@ -60,7 +61,7 @@ const world = async (make, use) => {
 const overtaken =
   (overtake, stale = "stale") =>
   (/** @type {Make} */ make) =>
-    world(make, async ({ cache, database, openAll }) => {
+    inWorld(make, async ({ cache, database, openAll }) => {
       const first = outcome(cache.get("k"))
       await settle()
       database.row = 2
@@ -75,6 +76,21 @@ const overtaken =
       return next === "1" ? stale : next === "2" || next === "99" ? "ok" : next
     })
 
+/**
+ * A load that has begun, a delete behind it, and a reader after that: nobody is answered yet.
+ *
+ * @param {World} world
+ */
+const readAfterDelete = async ({ cache, database }) => {
+  const first = outcome(cache.get("k"))
+  await settle()
+  database.row = 2
+  await Promise.race([cache.delete("k"), settle()])
+  const late = outcome(cache.get("k"))
+  await settle()
+  return { first, late }
+}
+
 /** @type {readonly Race[]} */
 export const races = [
   { name: "delete during a load", wanted: "ok", run: overtaken((cache) => cache.delete("k")) },
@@ -85,14 +101,9 @@ export const races = [
     name: "a reader after the delete gets",
     wanted: "2",
     run: (make) =>
-      world(make, async ({ cache, database, openAll }) => {
-        const first = outcome(cache.get("k"))
-        await settle()
-        database.row = 2
-        await Promise.race([cache.delete("k"), settle()])
-        const late = outcome(cache.get("k"))
-        await settle()
-        openAll()
+      inWorld(make, async (world) => {
+        const { first, late } = await readAfterDelete(world)
+        world.openAll()
         await first
         return late
       })
@@ -101,13 +112,9 @@ export const races = [
     name: "the old load ends last",
     wanted: "ok",
     run: (make) =>
-      world(make, async ({ cache, database, gates }) => {
-        const first = outcome(cache.get("k"))
-        await settle()
-        database.row = 2
-        await Promise.race([cache.delete("k"), settle()])
-        const late = outcome(cache.get("k"))
-        await settle()
+      inWorld(make, async (world) => {
+        const { cache, gates } = world
+        const { first, late } = await readAfterDelete(world)
         for (const gate of gates.splice(0).reverse()) {
           gate()
           await settle()
@@ -120,7 +127,7 @@ export const races = [
     name: "the first caller gets",
     wanted: "1",
     run: (make) =>
-      world(make, async ({ cache, database, openAll }) => {
+      inWorld(make, async ({ cache, database, openAll }) => {
         const first = outcome(cache.get("k"))
         await settle()
         database.row = 2
@@ -133,7 +140,7 @@ export const races = [
     name: "the first caller is interrupted, the second gets",
     wanted: "1",
     run: (make) =>
-      world(make, async ({ cache, openAll }) => {
+      inWorld(make, async ({ cache, openAll }) => {
         if (cache.start === undefined) return "–"
         const first = cache.start("k")
         await settle()
