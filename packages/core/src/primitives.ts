@@ -64,11 +64,12 @@ const changing = <A, E, R>(
 ) => new Step("UpdateRuntimeFlags", patch, then) as Effect.Effect<A, E, R>
 
 const restored: Restore = (self) => changing(on, () => self)
-const asItIs: Restore = (self) => self
+/** Not as it is: by then somebody may have made it interruptible. */
+const keptOff: Restore = (self) => changing(off, () => self)
 
 /** What `Effect.uninterruptibleMask` comes to. */
 export const uninterruptibleMask: <A, E, R>(
   within: (restore: Restore) => Effect.Effect<A, E, R>
 ) => Effect.Effect<A, E, R> = isSame
-  ? (within) => changing(off, (before) => within(RuntimeFlags.interruption(before) ? restored : asItIs))
+  ? (within) => changing(off, (before) => within(RuntimeFlags.interruption(before) ? restored : keptOff))
   : Effect.uninterruptibleMask

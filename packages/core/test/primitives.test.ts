@@ -1,6 +1,6 @@
 /** Steps of Effect's run loop without what Effect puts around them. */
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber } from "effect"
+import { Cause, Effect, Exit, FastCheck, Fiber, FiberRef, Scheduler } from "effect"
 import { uninterruptibleMask, waiting } from "../src/primitives.js"
 
 describe("waiting", () => {
@@ -116,4 +116,126 @@ describe("uninterruptibleMask", () => {
       expect(yield* Effect.zipRight(failed, isInterruptible)).toBe(true)
     })
   )
+
+  it.effect("restores to what was around it also what is interruptible by then", () =>
+    Effect.gen(function* () {
+      const isInterruptible = Effect.checkInterruptible((yes) => Effect.succeed(yes))
+      const again = uninterruptibleMask((restore) => Effect.interruptible(restore(isInterruptible)))
+      expect([yield* again, yield* Effect.uninterruptible(again)]).toEqual([true, false])
+    })
+  )
+
+  it("cannot be told from Effect's own, whatever is done inside of it and whenever that is interrupted", () => {
+    let interrupted = 0
+    FastCheck.assert(
+      FastCheck.property(program, FastCheck.integer({ min: 0, max: 12 }), (program, at) => {
+        const log = logOf(program, uninterruptibleMask, at)
+        expect(log).toEqual(logOf(program, Effect.uninterruptibleMask, at))
+        if (log.includes("end: interrupted")) interrupted++
+      }),
+      { numRuns: 1000, seed: 7 }
+    )
+    expect(interrupted).toBeGreaterThan(100)
+  })
 })
+
+type Mask = typeof uninterruptibleMask
+
+/** A program in words, so that it can be built with either. */
+type Program =
+  | { readonly is: "yield" | "look" | "fail" | "interrupt" }
+  | {
+      readonly is: "mask" | "restore" | "uninterruptible" | "interruptible" | "exit" | "fork" | "disconnect" | "locally"
+      readonly a: Program
+    }
+  | { readonly is: "then" | "ensuring" | "race"; readonly a: Program; readonly b: Program }
+
+const { program } = FastCheck.letrec<{ program: Program }>((tie) => ({
+  program: FastCheck.oneof(
+    { maxDepth: 7, depthSize: "max" },
+    FastCheck.record<Program>({ is: FastCheck.constantFrom("yield", "yield", "look", "look", "fail", "interrupt") }),
+    {
+      weight: 4,
+      arbitrary: FastCheck.record<Program>({
+        is: FastCheck.constantFrom("mask", "restore", "uninterruptible", "interruptible"),
+        a: tie("program")
+      })
+    },
+    FastCheck.record<Program>({
+      is: FastCheck.constantFrom("exit", "fork", "disconnect", "locally"),
+      a: tie("program")
+    }),
+    FastCheck.record<Program>({
+      is: FastCheck.constantFrom("then", "then", "ensuring", "race"),
+      a: tie("program"),
+      b: tie("program")
+    })
+  )
+}))
+
+const ref = FiberRef.unsafeMake(0)
+
+const endOf = (exit: Exit.Exit<unknown, unknown>): string =>
+  Exit.isSuccess(exit) ? "done" : Cause.isInterrupted(exit.cause) ? "interrupted" : Cause.pretty(exit.cause)
+
+/** What a program does, interrupted after so many turns. */
+const logOf = (program: Program, mask: Mask, at: number): ReadonlyArray<string> => {
+  const log: Array<string> = []
+  const say = (what: string) => Effect.sync(() => void log.push(what))
+  const look = Effect.flatMap(FiberRef.get(ref), (value) =>
+    Effect.flatMap(Effect.getRuntimeFlags, (flags) => say(`${value} ${flags}`))
+  )
+  const of = (at: Program, restore: Parameters<Parameters<Mask>[0]>[0]): Effect.Effect<void, string> => {
+    const inner = (other: Program) => Effect.suspend(() => of(other, restore))
+    switch (at.is) {
+      case "yield":
+        return Effect.yieldNow()
+      case "look":
+        return look
+      case "fail":
+        return Effect.fail("no")
+      case "interrupt":
+        return Effect.interrupt
+      case "mask":
+        return mask((restore) => of(at.a, restore))
+      case "restore":
+        return restore(inner(at.a))
+      case "uninterruptible":
+        return Effect.uninterruptible(inner(at.a))
+      case "interruptible":
+        return Effect.interruptible(inner(at.a))
+      case "exit":
+        return Effect.flatMap(Effect.exit(inner(at.a)), (exit) => say(endOf(exit)))
+      case "fork":
+        return Effect.flatMap(Effect.fork(inner(at.a)), (fiber) =>
+          Effect.flatMap(Fiber.await(fiber), (exit) => say(endOf(exit)))
+        )
+      case "disconnect":
+        return Effect.disconnect(inner(at.a))
+      case "locally":
+        return Effect.locally(inner(at.a), ref, 1)
+      case "then":
+        return Effect.zipRight(inner(at.a), inner(at.b))
+      case "ensuring":
+        return Effect.ensuring(inner(at.a), Effect.ignore(inner(at.b)))
+      case "race":
+        return Effect.race(inner(at.a), inner(at.b))
+    }
+  }
+  const scheduler = new Scheduler.ControlledScheduler()
+  const whole = Effect.zipRight(
+    Effect.yieldNow(),
+    of(program, (self) => self)
+  ).pipe(
+    Effect.onExit((exit) => say(`end: ${endOf(exit)}`)),
+    Effect.exit,
+    Effect.zipRight(look)
+  )
+  const fiber = Effect.runFork(whole, { scheduler })
+  for (let turn = 0; turn < 200 && (turn <= at || fiber.unsafePoll() === null); turn++) {
+    if (turn === at) fiber.unsafeInterruptAsFork(fiber.id())
+    scheduler.step()
+  }
+  const exit = fiber.unsafePoll()
+  return [...log, exit === null ? "it hangs" : endOf(exit)]
+}
