@@ -304,7 +304,7 @@ export interface Options<K, V, E = never, R = never, W = never> {
   readonly staleWhileRevalidate?: Duration.DurationInput | undefined
   /** How long after a value has expired it is still served when the load fails, or takes longer than `softTimeout`. None by default. */
   readonly grace?: Duration.DurationInput | undefined
-  /** How long a caller waits for a load when there is a value in `grace`. The load goes on. Without end by default. */
+  /** How long a caller waits for loads when there is a value in `grace`, be it of one key or of many. The loads go on. Without end by default. */
   readonly softTimeout?: Duration.DurationInput | undefined
   /** How long a load may take: then it is interrupted, and those who wait fail with what `onTimeout` makes, or die with `LoadTimedOut`. Without end by default. */
   readonly hardTimeout?: Duration.DurationInput | undefined

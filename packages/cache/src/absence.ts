@@ -6,12 +6,34 @@
  */
 import type { Exit, Option } from "effect"
 import { Entries } from "./entries.js"
+import { Recency } from "./eviction.js"
 import type { Slot } from "./slot.js"
 
 /** What the load came to, by key. */
 export class Absences<K, V, E> extends Entries<K, Exit.Exit<Option.Option<V>, E>> {
+  /** In the order in which they came: what is first in a Map is behind the places of all that was removed before it. */
+  private readonly order: Recency<K>
+
   constructor(private readonly capacity: number) {
-    super({ most: capacity })
+    const order = new Recency<K>(capacity)
+    super({ most: capacity, beside: order })
+    this.order = order
+  }
+
+  override add(key: K, exit: Exit.Exit<Option.Option<V>, E>, deadline: number): Slot {
+    const slot = super.add(key, exit, deadline)
+    this.order.add(slot)
+    return slot
+  }
+
+  override remove(slot: Slot): void {
+    this.order.remove(slot)
+    super.remove(slot)
+  }
+
+  override clear(): void {
+    this.order.clear()
+    super.clear()
   }
 
   /** Mostly there are none, so nothing is looked up. */
@@ -21,8 +43,6 @@ export class Absences<K, V, E> extends Entries<K, Exit.Exit<Option.Option<V>, E>
 
   /** What has to go for another one. */
   get oldest(): Slot | undefined {
-    if (this.size < this.capacity) return undefined
-    for (const oldest of this.all()) return oldest
-    return undefined
+    return this.size < this.capacity ? undefined : this.order.victim()
   }
 }

@@ -5,9 +5,9 @@ import { type Keyed, KeyMap, keyOf } from "./keyMap.js"
 type Pairs<K, V, E> = Iterable<readonly [key: K, result: Either.Either<V, E>]>
 
 /** What a `lookupAll` has brought, by key. */
-export type Found<K, V, E> = KeyMap<K, Keyed<K> & { readonly result: Either.Either<V, E> }>
+type Found<K, V, E> = KeyMap<K, Keyed<K> & { readonly result: Either.Either<V, E> }>
 
-export const nothingFound = <K, V, E>(): Found<K, V, E> => new KeyMap(keyOf)
+const nothingFound = <K, V, E>(): Found<K, V, E> => new KeyMap(keyOf)
 
 /** Runs a `lookupAll`: what it throws is a defect of the effect. */
 export const lookUpTogether = <K, V, E>(
@@ -28,6 +28,13 @@ export const resultOf = <K, V, E>(found: Found<K, V, E>, key: K): Exit.Exit<Opti
   const there = found.get(key)
   if (there === undefined) return Exit.succeed(Option.none())
   return Either.isRight(there.result) ? Exit.succeed(Option.some(there.result.right)) : Exit.fail(there.result.left)
+}
+
+/** As many at a time as that; all together where there is no limit. */
+export const batches = <A>(all: ReadonlyArray<A>, size: number = all.length): ReadonlyArray<ReadonlyArray<A>> => {
+  const made: Array<ReadonlyArray<A>> = []
+  for (let from = 0; from < all.length; from += size) made.push(all.slice(from, from + size))
+  return made
 }
 
 /** The keys, each once. */

@@ -103,20 +103,28 @@ export const currentLoad: FiberRef.FiberRef<Waiting | undefined> = GlobalValue.g
   () => FiberRef.unsafeMake<Waiting | undefined>(undefined)
 )
 
-const pathTo = (from: Waiting, goal: Waiting, seen: Set<Waiting>): ReadonlyArray<Waiting> | undefined => {
-  if (from === goal) return [from]
-  if (seen.has(from)) return undefined
-  seen.add(from)
-  for (const next of from.waitsFor) {
-    const rest = pathTo(next, goal, seen)
-    if (rest !== undefined) return [from, ...rest]
+/** Not by a function that calls itself: there may be more that wait for each other than calls have room on the stack. */
+const pathTo = (from: Waiting, goal: Waiting): ReadonlyArray<Waiting> | undefined => {
+  const before = new Map<Waiting, Waiting | undefined>([[from, undefined]])
+  const left = [from]
+  for (let at = left.pop(); at !== undefined; at = left.pop()) {
+    if (at === goal) {
+      const path: Array<Waiting> = []
+      for (let step: Waiting | undefined = at; step !== undefined; step = before.get(step)) path.push(step)
+      return path.reverse()
+    }
+    for (const next of at.waitsFor) {
+      if (before.has(next)) continue
+      before.set(next, at)
+      left.push(next)
+    }
   }
   return undefined
 }
 
 /** Says with which path `waiter` would wait for itself if it waited for `load`. */
 export const circle = (waiter: Waiting, load: Waiting): CyclicLoad | undefined => {
-  const path = pathTo(load, waiter, new Set())
+  const path = pathTo(load, waiter)
   return path === undefined
     ? undefined
     : new CyclicLoad({ path: [...path, load].map(({ cache, key }) => ({ cache, key })) })

@@ -12,8 +12,9 @@
  * FiberRefs. Only a load that the caller brought (`getOrLoad`) has the caller's services, for those are what it asks for.
  */
 import { Cause, type Context, Duration, Effect, Exit, type Fiber, FiberRefs, Option, Runtime } from "effect"
-import { distinctKeys, type Found, lookUpTogether, nothingFound, resultOf } from "./batch.js"
+import { batches, distinctKeys, lookUpTogether, resultOf } from "./batch.js"
 import { LoadTimedOut } from "./CacheError.js"
+import { type Keyed, KeyMap, keyOf } from "./keyMap.js"
 import type { Span } from "./lifetime.js"
 import { ALIASED, currentLoad, ended, Load, leave, type Waiting } from "./load.js"
 import type { Service } from "./service.js"
@@ -80,15 +81,25 @@ export class Loader<K, V, E> {
 
   /** Around the cache: by the caller's own fiber, and for it alone. */
   around(key: K, { effect, services }: Request<K, V, E>): Effect.Effect<Option.Option<V>, E> {
-    if (effect === undefined) return Effect.flatMap(this.allAround([key]), (found) => resultOf(found, key))
+    if (effect === undefined) return Effect.flatMap(this.allAround([{ key }]), (answerOf) => answerOf(key))
     return services === undefined ? this.service.inline(Effect.suspend(() => effect(key))) : effect(key)
   }
 
-  private allAround(keys: ReadonlyArray<K>): Effect.Effect<Found<K, V, E>, E> {
-    const { lookupAll } = this.service.settings
-    return lookupAll === undefined
-      ? Effect.succeed(nothingFound())
-      : this.service.inline(lookUpTogether(lookupAll, keys))
+  /** What each of them comes to, for a failure is that of its own batch only. */
+  private allAround(keyed: ReadonlyArray<Keyed<K>>): Effect.Effect<(key: K) => Exit.Exit<Option.Option<V>, E>> {
+    const { batchSize, lookupAll } = this.service.settings
+    const answers = new KeyMap<K, Keyed<K> & { readonly exit: Exit.Exit<Option.Option<V>, E> }>(keyOf)
+    const answerOf = (key: K) => answers.get(key)?.exit ?? Exit.succeed(Option.none())
+    if (lookupAll === undefined) return Effect.succeed(answerOf)
+    const asked = Effect.forEach(
+      batches(distinctKeys(keyed), batchSize),
+      (keys) =>
+        Effect.map(Effect.exit(this.service.inline(lookUpTogether(lookupAll, keys))), (exit) => {
+          for (const key of keys) answers.set(key, { key, exit: Exit.flatMap(exit, (found) => resultOf(found, key)) })
+        }),
+      { discard: true }
+    )
+    return Effect.as(asked, answerOf)
   }
 
   /** Loads anew, whatever is held or being loaded: what is held is served until then, and for good if the load fails. */
@@ -119,11 +130,25 @@ export class Loader<K, V, E> {
       const state = this.service.state.current
       if (state._tag === "Closed") return Effect.die(state.error)
       const request = this.together ?? this.usual
+      const { locks } = this.service
+      const apart: Array<Keyed<K>> = []
+      let answerOf: ((key: K) => Exit.Exit<Option.Option<V>, E>) | undefined
+      const allApart = Effect.suspend(() =>
+        answerOf === undefined
+          ? Effect.tap(this.allAround(apart), (answer) => {
+              answerOf = answer
+            })
+          : Effect.succeed(answerOf)
+      )
       const answers = keys.map((key): Effect.Effect<Option.Option<V>, E> => {
         const held = this.service.hit(key, fiber)
         if (held !== undefined) return Exit.succeed(Option.some(state.entries.valueOf(held)))
         state.counters.misses += 1
-        return request === undefined ? Exit.succeed(Option.none()) : this.share(fiber, key, request)
+        if (request === undefined) return Exit.succeed(Option.none())
+        if (request !== this.together || locks.open === 0 || !this.service.isLocked(key))
+          return this.share(fiber, key, request)
+        apart.push({ key })
+        return Effect.flatMap(allApart, (answerOf) => answerOf(key))
       })
       this.flush()
       return Effect.forEach(answers, (answer) => Effect.exit(answer))
@@ -156,14 +181,8 @@ export class Loader<K, V, E> {
           : Effect.exit(this.around(key, request))
       )
     }
-    return Effect.map(
-      missing.length === 0
-        ? Effect.succeed(Exit.succeed<Found<K, V, E>>(nothingFound()))
-        : Effect.exit(this.allAround(distinctKeys(missing))),
-      (found) =>
-        asked.map(({ held, key }) =>
-          Option.isSome(held) ? Exit.succeed(held) : Exit.flatMap(found, (found) => resultOf(found, key))
-        )
+    return Effect.map(this.allAround(missing), (answerOf) =>
+      asked.map(({ held, key }) => (Option.isSome(held) ? Exit.succeed(held) : answerOf(key)))
     )
   }
 
@@ -174,7 +193,7 @@ export class Loader<K, V, E> {
     // Whatever is read while somebody writes may be old or new, and nobody can say for how long: it is the caller's alone.
     if (this.service.locks.open > 0 && this.service.isLocked(key, request.tags)) return this.around(key, request)
     const { counters } = state
-    let hasStale = false
+    let outdated: number | undefined
     if (state.grace > 0 || state.absences.size > 0) {
       const now = this.service.now(fiber)
       // A fiber in a transaction that has written the key is served nothing: it never comes here.
@@ -182,7 +201,7 @@ export class Loader<K, V, E> {
       // That a lookup found nothing is no answer for who brings an effect.
       const absent = known !== undefined && request.services !== undefined && Exit.isSuccess(known) ? undefined : known
       const stale = state.stale(key, now)
-      hasStale = stale !== undefined
+      if (stale !== undefined) outdated = now
       if (
         stale !== undefined &&
         (absent !== undefined ||
@@ -207,7 +226,7 @@ export class Loader<K, V, E> {
     const { turn } = state
     const load = there ?? this.begin(state, key, request, waiter, fiber)
     const answer = load.exit ?? this.join(turn, load, waiter, request)
-    return hasStale ? this.orStale(state, answer, key) : answer
+    return outdated === undefined ? answer : this.orStale(state, answer, key, outdated)
   }
 
   /** Starts a load that nobody waits for, unless there is one. */
@@ -319,8 +338,7 @@ export class Loader<K, V, E> {
   private flush(): void {
     const loads = this.pending.filter((load) => load.exit === undefined)
     this.pending = []
-    const size = this.service.settings.batchSize ?? loads.length
-    for (let from = 0; from < loads.length; from += size) this.runBatch(loads.slice(from, from + size))
+    for (const batch of batches(loads, this.service.settings.batchSize)) this.runBatch(batch)
   }
 
   private runBatch(loads: ReadonlyArray<Load<K, V, E>>): void {
@@ -438,7 +456,8 @@ export class Loader<K, V, E> {
   private orStale(
     store: Store<K, V, E>,
     answer: Effect.Effect<Option.Option<V>, E>,
-    key: K
+    key: K,
+    asked: number
   ): Effect.Effect<Option.Option<V>, E> {
     const { softTimeout } = this.service.settings
     const otherwise = (last: Effect.Effect<Option.Option<V>, E>): Effect.Effect<Option.Option<V>, E> =>
@@ -452,12 +471,14 @@ export class Loader<K, V, E> {
     const patient = Effect.catchAllCause(answer, (cause) =>
       isOutage(cause) ? otherwise(Effect.failCause(cause)) : Effect.failCause(cause)
     )
-    return softTimeout === undefined
-      ? patient
-      : Effect.flatMap(
-          Effect.timeoutOption(patient, Duration.millis(softTimeout)),
-          Option.match({ onSome: Effect.succeed, onNone: () => otherwise(patient) })
-        )
+    if (softTimeout === undefined) return patient
+    // Who asks for several keys waits for them one after the other, and the time for all of them began together.
+    return Effect.withFiberRuntime((fiber) =>
+      Effect.flatMap(
+        Effect.timeoutOption(patient, Duration.millis(Math.max(0, asked + softTimeout - this.service.now(fiber)))),
+        Option.match({ onSome: Effect.succeed, onNone: () => otherwise(patient) })
+      )
+    )
   }
 }
 

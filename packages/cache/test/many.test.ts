@@ -2,6 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cache } from "@effecto/cache"
 import { Data, Deferred, Effect, Either, Exit, Fiber, Option } from "effect"
+import { Succession } from "../src/succession.js"
 import { open, structure } from "./structure.js"
 
 class Refused extends Data.TaggedError("Refused")<{ readonly key: string }> {}
@@ -150,6 +151,40 @@ describe("getAll", () => {
       yield* Deferred.succeed(gate, undefined)
       expect(yield* Fiber.join(all)).toEqual([Option.some(1), Option.some(1)])
       expect([yield* cache.has("a"), yield* cache.has("b")]).toEqual([false, true])
+    })
+  )
+
+  it.scoped("reads around the cache in one go, too, what must not be served while it is written", () =>
+    Effect.gen(function* () {
+      const table = makeTable({ a: 1, b: -1, c: 3 })
+      const succession = new Succession<string>()
+      const { cache, service } = yield* open<string, number, Refused>(
+        {
+          span: { idle: 60_000, max: 60_000 },
+          policy: undefined,
+          lookup: undefined,
+          lookupAll: (keys) => (keys.includes("d") ? new Refused({ key: "d" }) : table.findAll(keys)),
+          batchSize: 2
+        },
+        succession
+      )
+      yield* cache.put("a", 10)
+      const end = succession.locks.everything()
+      expect(yield* cache.getEach(["c", "a", "b", "c", "x", "d"])).toEqual([
+        Exit.succeed(Option.some(3)),
+        Exit.succeed(Option.some(1)),
+        Exit.fail(new Refused({ key: "b" })),
+        Exit.succeed(Option.some(3)),
+        Exit.succeed(Option.none()),
+        Exit.fail(new Refused({ key: "d" }))
+      ])
+      expect(table.asked).toEqual([
+        ["c", "a"],
+        ["b", "x"]
+      ])
+      expect(structure(service)).toMatchObject({ entries: 1, loads: 0, inFlight: 0 })
+      end()
+      expect(yield* cache.getAll(["a"])).toEqual([Option.some(10)])
     })
   )
 

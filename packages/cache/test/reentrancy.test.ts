@@ -59,6 +59,28 @@ describe("a load that asks for other keys", () => {
     )
   }
 
+  it.scoped("joins one that ten thousand others stand behind", () =>
+    Effect.gen(function* () {
+      const last = 10_000
+      const gate = yield* Deferred.make<void>()
+      const far = yield* Deferred.make<void>()
+      const cache: Cache.Cache<number, number> = yield* Cache.make<number, number>({
+        name: "chain",
+        lookup: (n) => {
+          if (n === last)
+            return Effect.as(Effect.zipRight(Deferred.succeed(far, undefined), Deferred.await(gate)), Option.some(n))
+          return Effect.zipRight(Effect.yieldNow(), cache.get(n < 0 ? 0 : n + 1))
+        }
+      })
+      yield* Effect.fork(cache.get(0))
+      yield* Deferred.await(far)
+      const joined = yield* Effect.fork(cache.get(-1))
+      yield* Effect.repeatN(Effect.yieldNow(), 20)
+      yield* Deferred.succeed(gate, undefined)
+      expect(yield* Fiber.await(joined)).toEqual(Exit.succeed(Option.some(last)))
+    })
+  )
+
   it.scoped("fails when the circle is closed from both ends by two callers", () =>
     Effect.gen(function* () {
       const cache = yield* graph({ a: ["b"], b: ["a"] }, Effect.yieldNow())

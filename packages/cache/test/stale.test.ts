@@ -240,6 +240,25 @@ describe("grace", () => {
     })
   )
 
+  it.scoped("with softTimeout waits no longer for several keys than for one", () =>
+    Effect.gen(function* () {
+      const { cache, table } = yield* make({ softTimeout: "100 millis" })
+      const keys = ["a", "b", "c", "k"]
+      yield* cache.getAll(keys)
+      yield* TestClock.adjust("10 seconds")
+      table.gate = yield* Deferred.make<void>()
+      table.row = 3
+      const reader = yield* Effect.fork(cache.getAll(keys))
+      yield* TestClock.adjust("99 millis")
+      yield* turns
+      expect(reader.unsafePoll()).toBe(null)
+      yield* TestClock.adjust("1 millis")
+      yield* Effect.repeatN(turns, 5)
+      expect(reader.unsafePoll()).not.toBe(null)
+      expect(yield* Fiber.join(reader)).toEqual([2, 2, 2, 2].map(Option.some))
+    })
+  )
+
   it.scoped("with softTimeout waits on when the value was invalidated meanwhile", () =>
     Effect.gen(function* () {
       const { cache, table } = yield* make({ softTimeout: "100 millis" })
@@ -372,6 +391,27 @@ describe("absent", () => {
       })
       for (let key = 0; key < 10; key += 1) yield* small.get(key)
       expect(yield* small.stats).toMatchObject({ absences: 3 })
+    })
+  )
+
+  it.scoped("is forgotten first where it has been known for the longest time, whatever the keys are", () =>
+    Effect.gen(function* () {
+      const asked: Array<unknown> = []
+      const cache = yield* Cache.make({
+        name: "small",
+        capacity: 3,
+        absent: "1 hour",
+        lookup: (key: unknown) =>
+          Effect.as(
+            Effect.sync(() => asked.push(key)),
+            Option.none<number>()
+          )
+      })
+      const [one, two] = [Data.tuple(1), Data.tuple(2)]
+      for (const key of [one, 1, two, 1, 2, 3]) yield* cache.get(key)
+      expect(asked.splice(0)).toEqual([one, 1, two, 2, 3])
+      for (const key of [3, 2, two, 1]) yield* cache.get(key)
+      expect(asked).toEqual([1])
     })
   )
 
