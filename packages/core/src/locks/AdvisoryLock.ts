@@ -17,6 +17,7 @@ import type { NoOptions } from "../repo/repository.js"
 import { boundedTogether, type LockError, type Wait } from "../repo/rowlock.js"
 import { statementError } from "../repo/sqlstate.js"
 import { lockSource } from "../repo/statementlog.js"
+import { onlyKnown } from "../repo/word.js"
 import { inOrder, type LockKey, labelOf, modeText, toKey } from "./lockkey.js"
 
 export { key, keyOf, type LockKey } from "./lockkey.js"
@@ -33,6 +34,9 @@ export interface LockOptions {
   readonly mode?: "exclusive" | "shared" | undefined
   readonly wait?: Wait | undefined
 }
+
+const lockOptions: ReadonlySet<string> = new Set<keyof LockOptions>(["mode", "wait"])
+const tryOptions: ReadonlySet<string> = new Set<keyof LockOptions>(["mode"])
 
 /** The open transaction of the fiber that asks, to run something in. */
 const inFrame = <A, E>(
@@ -60,7 +64,15 @@ const inFrame = <A, E>(
 export const acquire = <const O extends LockOptions = NoOptions>(
   names: string | LockKey | ReadonlyArray<string | LockKey>,
   options?: O
+): Effect.Effect<void, StatementError | LockError<O>, Transaction> =>
+  // What the types do not allow is a defect of the effect: a call never throws.
+  Effect.suspend(() => acquired(names, options))
+
+const acquired = <const O extends LockOptions = NoOptions>(
+  names: string | LockKey | ReadonlyArray<string | LockKey>,
+  options?: O
 ): Effect.Effect<void, StatementError | LockError<O>, Transaction> => {
+  if (options !== undefined) onlyKnown("an advisory lock", options, lockOptions)
   const keys = inOrder(names)
   // PostgreSQL's own way of not waiting, for a lock, is another function; a wait of the shortest time is the same to the caller.
   const wait = options?.wait === "nowait" ? "1 millis" : options?.wait
@@ -98,21 +110,23 @@ export const acquire = <const O extends LockOptions = NoOptions>(
 export const tryAcquire = (
   name: string | LockKey,
   options?: { readonly mode?: "exclusive" | "shared" | undefined }
-): Effect.Effect<boolean, StatementError, Transaction> => {
-  const wanted = toKey(name)
-  const operation = `try the advisory lock "${wanted.label}"`
-  return inFrame(operation, (frame) =>
-    Effect.mapBoth(
-      frame.session.database.query(
-        `select pg_try_advisory_xact_lock${modeText(options?.mode)}($1) as taken`,
-        [wanted.value.toString()],
-        lockSource,
-        true
-      ),
-      {
-        onFailure: (error) => statementError(error, operation),
-        onSuccess: (answer) => answer.rows[0]?.taken === true
-      }
+): Effect.Effect<boolean, StatementError, Transaction> =>
+  Effect.suspend(() => {
+    if (options !== undefined) onlyKnown("an advisory lock that is tried", options, tryOptions)
+    const wanted = toKey(name)
+    const operation = `try the advisory lock "${wanted.label}"`
+    return inFrame(operation, (frame) =>
+      Effect.mapBoth(
+        frame.session.database.query(
+          `select pg_try_advisory_xact_lock${modeText(options?.mode)}($1) as taken`,
+          [wanted.value.toString()],
+          lockSource,
+          true
+        ),
+        {
+          onFailure: (error) => statementError(error, operation),
+          onSuccess: (answer) => answer.rows[0]?.taken === true
+        }
+      )
     )
-  )
-}
+  })

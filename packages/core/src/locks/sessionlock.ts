@@ -9,6 +9,7 @@ import type { NoOptions } from "../repo/repository.js"
 import type { LockError, Wait } from "../repo/rowlock.js"
 import { statementError } from "../repo/sqlstate.js"
 import { lockSource, observed } from "../repo/statementlog.js"
+import { onlyKnown } from "../repo/word.js"
 import { inOrder, type LockKey, labelOf, modeText } from "./lockkey.js"
 
 /**
@@ -34,6 +35,8 @@ export interface SessionLock {
   /** Fails with `LockLost` when the connection ends, and does nothing else: to be raced with what needs the lock. */
   readonly lost: Effect.Effect<never, LockLost>
 }
+
+const known: ReadonlySet<string> = new Set<keyof SessionOptions>(["mode", "wait", "heartbeat"])
 
 /** How long the server may take to answer that it is still there, in milliseconds of real time. */
 const patience = 5000
@@ -103,6 +106,7 @@ export const session = <const O extends SessionOptions = NoOptions>(
   options?: O
 ): Effect.Effect<SessionLock, StatementError | LockError<O>, Scope.Scope | SqlClient.SqlClient> =>
   Effect.suspend(() => {
+    if (options !== undefined) onlyKnown("a session lock", options, known)
     const keys = inOrder(names)
     const resource = labelOf(keys)
     const mode = modeText(options?.mode)

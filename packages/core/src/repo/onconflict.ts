@@ -5,6 +5,7 @@ import { fault } from "./sqltext.js"
 import type * as Table from "./Table.js"
 import type { TableImplementation } from "./tableimplementation.js"
 import type { Column, Values } from "./tableplan.js"
+import { onlyKnown } from "./word.js"
 
 type Field<T extends Table.Any> = keyof Table.Row<T> & string
 
@@ -155,6 +156,8 @@ const replaced = (
   return values.columns.filter((column) => !kept.has(column))
 }
 
+const names: ReadonlySet<string> = new Set<keyof Conflict>(["target", "action"])
+
 /** Goes between the values and `returning`. Throws what can only be a mistake. */
 export const conflictText = (
   client: SqlClient.SqlClient,
@@ -163,6 +166,7 @@ export const conflictText = (
   conflict: Conflict | undefined
 ): string => {
   if (conflict === undefined) return ""
+  onlyKnown(`a conflict in ${table.name}`, conflict, names)
   const { action } = conflict
   const known =
     action === "nothing" ||

@@ -16,7 +16,7 @@ import { preload } from "./preload.js"
 import { NotFound, StaleRow } from "./RepoError.js"
 import { type AroundCall, fieldsOf, readingOf, readsOf } from "./reading.js"
 import { decodeRows, reload } from "./reload.js"
-import type { ChangeOptions, Service } from "./repository.js"
+import type { BulkOptions, ChangeOptions, InsertAllOptions, InsertOptions, Service } from "./repository.js"
 import { keyOf, notFound } from "./rowkey.js"
 import { type CountOptions, chunkSizeOf, type ReadOptions, type StreamOptions, seesDeleted } from "./rowlock.js"
 import { spanned, spannedCall } from "./span.js"
@@ -27,6 +27,7 @@ import { implementationOf, type TableImplementation } from "./tableimplementatio
 import type { Reads } from "./tableplan.js"
 import { transactFor, transactOn } from "./transact.js"
 import { commitError } from "./violation.js"
+import { onlyKnown } from "./word.js"
 import { fieldsGiven, Skipped, Writing } from "./writing.js"
 
 /** What an effect inside of a session failed with, told apart from what the session itself fails with. */
@@ -58,11 +59,14 @@ const unlessSkipped = <E>(self: Effect.Effect<object, E>) =>
 /** Throws for an option that there is not. */
 const allowsStale = (table: TableImplementation, options: ChangeOptions | undefined): boolean => {
   if (options === undefined) return false
-  for (const name of Object.keys(options))
-    if (name !== "allowStale")
-      throw new Error(`there is no option ${JSON.stringify(name)} for changing ${table.name}: only allowStale`)
+  onlyKnown(`changing ${table.name}`, options, changeNames)
   return options.allowStale === true
 }
+
+const changeNames: ReadonlySet<string> = new Set<keyof ChangeOptions>(["allowStale"])
+const insertNames: ReadonlySet<string> = new Set<keyof InsertOptions<Any>>(["onConflict"])
+const insertAllNames: ReadonlySet<string> = new Set<keyof InsertAllOptions<Any>>(["onConflict", "returning"])
+const bulkNames: ReadonlySet<string> = new Set<keyof BulkOptions>(["returning"])
 
 /** A write whose row may be gone or changed: what its statement finds, and not what its hooks do. */
 const perhaps = <E>(
@@ -232,6 +236,7 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
     insert: (table: Any, row: unknown, options?: { readonly onConflict?: Conflict }) => {
       const self = implementationOf(table)
       fieldsGiven(self, "insert into", row)
+      if (options !== undefined) onlyKnown(`inserting into ${self.name}`, options, insertNames)
       const conflict = options?.onConflict
       const inserted = withHooks(
         self,
@@ -295,6 +300,7 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
 
     insertAll: (table: Any, rows: unknown, options?: Bulk) => {
       const self = implementationOf(table)
+      if (options !== undefined) onlyKnown(`inserting into ${self.name}`, options, insertAllNames)
       const about = Array.isArray(rows) ? { source: rows, record: rows } : { source: rows, queryable: rows }
       return manyWithHooks(self, "insertAll", rows, about, options, (prepared, chosen) =>
         insertAll(database, writing, self, prepared, chosen)
@@ -303,6 +309,7 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
 
     updateAll: (table: Any, condition: unknown, patch: unknown, options?: Bulk) => {
       const self = implementationOf(table)
+      if (options !== undefined) onlyKnown(`changing rows of ${self.name}`, options, bulkNames)
       const about = { source: condition, queryable: condition }
       return manyWithHooks(self, "updateAll", patch, about, options, (prepared, chosen) =>
         updateAll(database, writing, self, condition, prepared, chosen)
@@ -311,6 +318,7 @@ export const make = (database: Database, middlewares: ReadonlyArray<Middleware> 
 
     deleteAll: (table: Any, condition: unknown, options?: Bulk) => {
       const self = implementationOf(table)
+      if (options !== undefined) onlyKnown(`deleting rows of ${self.name}`, options, bulkNames)
       const about = { source: condition, queryable: condition }
       return manyWithHooks(self, "deleteAll", condition, about, options, (_, chosen) =>
         deleteAll(database, writing, self, condition, chosen)

@@ -14,6 +14,7 @@ import type * as Table from "./Table.js"
 import type { TableImplementation } from "./tableimplementation.js"
 import type { Column, Reads } from "./tableplan.js"
 import { transactFor } from "./transact.js"
+import { onlyKnown } from "./word.js"
 
 /**
  * A field to order by, and which way: ascending when nothing is said.
@@ -173,6 +174,8 @@ const apart = <A>(database: Database, operation: string, self: Effect.Effect<A, 
         )
   )
 
+const names: ReadonlySet<string> = new Set<keyof Asking>(["first", "after", "where", "orderBy", "total", "withDeleted"])
+
 /** One row more than was asked for says whether there are any behind. */
 const place = "effecto_place"
 
@@ -184,6 +187,7 @@ export const page = (
   count: Effect.Effect<number, StatementError>,
   hooked: (rows: ReadonlyArray<object>) => Effect.Effect<ReadonlyArray<object>>
 ): Effect.Effect<Page<object>, StatementError | InvalidInput> => {
+  onlyKnown(`a page of ${table.name}`, options, names)
   const { after, first, where } = options
   const invalid = (field: string, expected: string) => new InvalidInput({ table: table.name, field, expected })
   if (!Number.isSafeInteger(first) || first < 1) return Effect.fail(invalid("first", "a number of rows, one at least"))

@@ -9,6 +9,7 @@ import { CommitFailed, DbError, type InvalidInput, LockTimeout, type StatementEr
 import { statementError } from "./sqlstate.js"
 import { lockSource } from "./statementlog.js"
 import { transactOn } from "./transact.js"
+import { onlyKnown } from "./word.js"
 
 /**
  * How a row is locked, strongest first. `"no key update"` is enough for changing a row, and lets others insert rows that refer to it.
@@ -95,19 +96,12 @@ const choice = (values: Iterable<unknown>): string =>
     .map(shown)
     .join(", ")
 
-/** Throws for an option that there is not. */
-const onlyKnown = (table: string, options: object, known: ReadonlySet<string>) => {
-  for (const name of Object.keys(options))
-    if (!known.has(name))
-      throw new Error(`there is no option ${shown(name)} for reading ${table}: one of ${choice(known)}`)
-}
-
 const countNames: ReadonlySet<string> = new Set<keyof CountOptions>(["withDeleted"])
 
 /** Whether rows that were deleted softly are asked for too. Throws for what the types do not allow. */
 export const seesDeleted = (table: string, options: CountOptions | undefined): boolean => {
   if (options === undefined) return false
-  onlyKnown(table, options, countNames)
+  onlyKnown(`reading ${table}`, options, countNames)
   return options.withDeleted === true
 }
 
@@ -119,7 +113,7 @@ const largest = 2 ** 31 - 1
 /** How many rows a chunk has, if that is asked for. Throws for what the types do not allow. */
 export const chunkSizeOf = (table: string, options: StreamOptions | undefined): number | undefined => {
   if (options === undefined) return undefined
-  onlyKnown(table, options, streamNames)
+  onlyKnown(`reading ${table}`, options, streamNames)
   const { chunkSize } = options
   if (chunkSize !== undefined && !(Number.isSafeInteger(chunkSize) && chunkSize > 0))
     throw new Error(
@@ -131,7 +125,7 @@ export const chunkSizeOf = (table: string, options: StreamOptions | undefined): 
 /** The lock as it stands behind a select, if one is asked for. Throws for what the types do not allow. */
 export const lockText = (table: string, options: ReadOptions | undefined): string | undefined => {
   if (options === undefined) return undefined
-  onlyKnown(table, options, names)
+  onlyKnown(`reading ${table}`, options, names)
   const lock = locks.get(options.lock)
   if (lock === undefined && options.lock !== undefined)
     throw new Error(`there is no lock ${shown(options.lock)} on rows of ${table}: one of ${choice(locks.keys())}`)

@@ -38,7 +38,7 @@ import {
 } from "./RepoError.js"
 import { join, savepoint } from "./savepoint.js"
 import { answerOf, statementError } from "./sqlstate.js"
-import { unknownWord } from "./word.js"
+import { unknownOption, unknownWord } from "./word.js"
 
 /**
  * How strictly concurrent transactions are kept apart. PostgreSQL's default is `"read committed"`.
@@ -124,13 +124,30 @@ const beginText = (options: TransactOptions): string =>
   ].join("")
 
 /** What is wrong with options that were forced past their types: their words go into the text of a statement. */
-const wrongOption = ({ isolation, nested, retry }: TransactOptions): string | undefined => {
+const wrongOption = (options: TransactOptions): string | undefined => {
+  const { isolation, nested, retry } = options
+  const unknown =
+    unknownOption("a transaction", options, names) ??
+    (retry === undefined ? undefined : unknownOption("the retry of a transaction", retry, retryNames))
+  if (unknown !== undefined) return unknown
   if (isolation !== undefined && !isolations.includes(isolation)) return unknownWord("isolation", isolation, isolations)
   if (nested !== undefined && !nestings.includes(nested)) return unknownWord("nested", nested, nestings)
   return retry === undefined || (Number.isSafeInteger(retry.times) && retry.times >= 0)
     ? undefined
     : `retry.times is ${shown(retry.times)}; it has to be an integer from 0 up`
 }
+
+const names: ReadonlySet<string> = new Set<keyof TransactOptions>([
+  "isolation",
+  "readOnly",
+  "deferrable",
+  "nested",
+  "retry",
+  "timeout",
+  "statementTimeout",
+  "lockTimeout"
+])
+const retryNames: ReadonlySet<string> = new Set<keyof NonNullable<TransactOptions["retry"]>>(["times", "base"])
 
 const nestings: ReadonlyArray<unknown> = ["savepoint", "join", "forbid"]
 

@@ -229,6 +229,23 @@ describe("AdvisoryLock", () => {
         })
       )
 
+      it.effect("die of an option that does not exist: a misspelt wait would be one for ever", () =>
+        Effect.gen(function* () {
+          const dies = <E, R>(self: Effect.Effect<unknown, E, R>) =>
+            Effect.map(Effect.exit(self), (exit) => (Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "it succeeded"))
+          const options = { mode: "shared", wiat: "nowait" } as const
+          expect(yield* dies(Repo.transact(AdvisoryLock.acquire("books", options as object)))).toContain(
+            'there is no option "wiat" for an advisory lock: one of "mode", "wait"'
+          )
+          expect(yield* dies(Repo.transact(AdvisoryLock.tryAcquire("books", options as object)))).toContain(
+            'there is no option "wiat" for an advisory lock that is tried: one of "mode"'
+          )
+          expect(yield* dies(Effect.scoped(AdvisoryLock.session("books", options as object)))).toContain(
+            'there is no option "wiat" for a session lock: one of "mode", "wait", "heartbeat"'
+          )
+        })
+      )
+
       it.effect("end a wait with LockTimeout, and the transaction goes on", () =>
         Effect.gen(function* () {
           const { release } = yield* holder("books")

@@ -185,7 +185,15 @@ describe("Transaction", () => {
           { isolation: "serializable; create table pwned(); --" },
           'isolation cannot be "serializable; create table pwned(); --": it is one of "read committed", "repeatable read", "serializable".'
         ],
-        [{ nested: "jion" }, 'nested cannot be "jion": it is one of "savepoint", "join", "forbid".']
+        [{ nested: "jion" }, 'nested cannot be "jion": it is one of "savepoint", "join", "forbid".'],
+        [
+          { isolation: "serializable", readonly: true },
+          'there is no option "readonly" for a transaction: one of "isolation", '
+        ],
+        [
+          { retry: { times: 1, bas: 5 } },
+          'there is no option "bas" for the retry of a transaction: one of "times", "base"'
+        ]
       ] as const)("die of a word that does not exist, before anything is sent: %j", ([options, message]) =>
         Effect.gen(function* () {
           const sql = yield* table

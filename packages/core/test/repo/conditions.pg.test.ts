@@ -249,6 +249,17 @@ describe("an option", () => {
         expect(lines).toEqual([])
         expect(yield* defect(Repo.get(Guests, "no key" as never, { lok: 1 } as never))).toContain('no option "lok"')
         expect(yield* defect(Repo.all(Guests, { id: [] }, { lok: 1 } as never))).toContain('no option "lok"')
+        const none = { returing: true } as never
+        const eve = { name: "Eve", nick: Option.none(), city: null, kind: "a", tags: [] } as const
+        for (const written of [
+          Repo.insert(Guests, eve, none) as Effect.Effect<unknown, unknown, Repo.Repo>,
+          Repo.insert(Guests, eve, { onConflict: { returing: true, action: "nothing" } } as never),
+          Repo.insertAll(Guests, [], none),
+          Repo.updateAll(Guests, { id: 1 }, {}, none),
+          Repo.deleteAll(Guests, { id: 1 }, none),
+          Repo.page(Guests, { first: 1, returing: true } as never)
+        ])
+          expect(yield* defect(written)).toContain('there is no option "returing" for ')
       })
     )
   })
