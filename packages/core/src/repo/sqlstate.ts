@@ -93,7 +93,10 @@ const remedies: Readonly<Record<string, string>> = {
 }
 
 /** The code says that the server ended the connection, or that there never was one. */
-const lostCodes = /^(08...|57P0[1-5]|25P03|25P04|EPIPE|ECONNRESET|ECONNABORTED)$/
+const lostCodes = /^(08...|57P0[1-5]|25P03|25P04)$/
+
+/** Codes of the system, of its sockets and of TLS. Of five letters only those that a socket can have: a function of the database may raise any. */
+const systemCodes = /^(EIO|EBADF|EBUSY|EINTR|ENXIO|EPERM|EPIPE|E(?!RR_)[A-Z_]{5,}|ERR_(SOCKET|SSL|STREAM|TLS)_\w+)$/
 
 /** What `pg` and its pool say without any code when a connection is gone. */
 const lostMessages =
@@ -103,7 +106,7 @@ const lostMessages =
 export const isConnectionProblem = (answer: ServerAnswer): boolean =>
   answer.code === undefined
     ? lostMessages.test(answer.message)
-    : lostCodes.test(answer.code) || answer.code in remedies || answer.code === "57P03"
+    : lostCodes.test(answer.code) || systemCodes.test(answer.code) || answer.code in remedies
 
 /** Codes of the system and of Node are longer, or an E and four more letters (EPIPE). */
 const sqlState = /^(?!E[A-Z]{4}$)[0-9A-Z]{5}$/
@@ -123,6 +126,8 @@ const connectionReason = (answer: ServerAnswer): string => {
   if (remedy !== undefined) return `PostgreSQL cannot be reached (${said}): ${remedy}.`
   if (answer.code === "57P03")
     return `PostgreSQL cannot be reached (${said}): it is starting or stopping; try again in a moment.`
+  if (answer.neverSent && answer.code !== undefined)
+    return `PostgreSQL cannot be reached (${said}): check the network and the address.`
   return `the connection to PostgreSQL was lost (${said}). See that the server runs, then try again: the next call opens a new connection.`
 }
 

@@ -14,6 +14,11 @@ describe("statementError", () => {
     ["57P01", "terminating connection due to administrator command"],
     ["08006", "connection failure"],
     ["ECONNRESET", "read ECONNRESET"],
+    ["EPIPE", "write EPIPE"],
+    ["ENETDOWN", "read ENETDOWN"],
+    ["EIO", "read EIO"],
+    ["ERR_STREAM_DESTROYED", "Cannot call write after a stream was destroyed"],
+    ["ERR_SSL_WRONG_VERSION_NUMBER", "wrong version number"],
     [undefined, "Connection terminated unexpectedly"],
     [undefined, "Client has encountered a connection error and is not queryable"]
   ])("reads %s %j as a lost connection, with a remedy", (code, message) => {
@@ -35,6 +40,25 @@ describe("statementError", () => {
     expect(error).toMatchObject({ _tag: "DbError", kind: "connection", code })
     expect(error.message).toContain("could not read people: PostgreSQL cannot be reached")
     expect(error.message).toContain(remedy)
+  })
+
+  it.each(["ENETUNREACH", "EHOSTDOWN", "EMFILE", "EPERM"])(
+    "reads %s on the way to a server as one that cannot be reached, and may be by the next call",
+    (code) => {
+      const error = read({ code, message: `connect ${code} 192.0.2.1:5432`, syscall: "connect" })
+      expect(error).toMatchObject({ _tag: "DbError", kind: "connection", code, retryable: true })
+      expect(error.message).toBe(
+        `could not read people: PostgreSQL cannot be reached (${code} connect ${code} 192.0.2.1:5432): check the network and the address.`
+      )
+    }
+  )
+
+  it.each(["HELLO", "EHELO", "P0001"])("reads %s that a function of the database has raised as its answer", (code) => {
+    expect(read({ code, message: "no" })).toMatchObject({ _tag: "DbError", kind: "statement", retryable: false })
+  })
+
+  it("reads a code of Node's for something else than a connection as what a statement failed with", () => {
+    expect(read({ code: "ERR_INVALID_ARG_TYPE", message: "no text" })).toMatchObject({ kind: "statement" })
   })
 
   it("reads a pool that has no connection free as what it is", () => {

@@ -40,6 +40,7 @@ describe("writeError", () => {
       { message: "Connection terminated unexpectedly" },
       { code: "ECONNRESET", message: "read ECONNRESET", syscall: "read" },
       { code: "ETIMEDOUT", message: "read ETIMEDOUT", syscall: "read" },
+      { code: "ENETDOWN", message: "read ENETDOWN", syscall: "read" },
       { code: "57P01", message: "terminating connection due to administrator command" }
     ]) {
       const error = failed(fields)
@@ -54,6 +55,7 @@ describe("writeError", () => {
     [{ message: "Client has encountered a connection error and is not queryable" }, undefined],
     [{ code: "ECONNREFUSED", message: "connect ECONNREFUSED", syscall: "connect" }, undefined],
     [{ code: "ETIMEDOUT", message: "connect ETIMEDOUT", syscall: "connect" }, undefined],
+    [{ code: "ENETUNREACH", message: "connect ENETUNREACH", syscall: "connect" }, undefined],
     [{ code: "ENOTFOUND", message: "getaddrinfo ENOTFOUND", syscall: "getaddrinfo" }, undefined],
     [{ code: "53300", message: "too many clients" }, undefined],
     [{ code: "57P03", message: "starting up" }, undefined]
