@@ -84,7 +84,7 @@ export const hasOne: {
 } = association("one") as never
 
 /**
- * The row of another table whose key this row's `field` holds, or null.
+ * The row of another table whose key this row's `field` holds, or null. A field that this row's table does not have is a defect of the preload.
  *
  * @since 0.1.0
  * @category associations

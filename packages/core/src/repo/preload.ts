@@ -50,6 +50,18 @@ const singleKey = (table: TableImplementation, association: string): string => {
   )
 }
 
+/** Throws for an association that no row of the table can have: it would be found null for each, or hide what the row holds. */
+const onlyPossible = (
+  table: TableImplementation,
+  name: string,
+  { field, kind }: Association<"many" | "one" | "parent", Any, Associations>
+) => {
+  if (kind === "parent" && table.plan.field(field) === undefined)
+    throw new Error(`${table.name} has no field ${field} in its model, by which association ${name} refers to a row`)
+  if (table.plan.field(name) !== undefined)
+    throw new Error(`association ${name} would hide the field ${name} of ${table.name}: preload it under another name`)
+}
+
 const load = (
   reading: Reading,
   table: TableImplementation,
@@ -90,6 +102,7 @@ export const preload = (
   associations: Associations
 ): Effect.Effect<ReadonlyArray<object>, StatementError> => {
   const wanted = Object.entries(associations)
+  for (const [name, association] of wanted) onlyPossible(table, name, association)
   if (wanted.length === 0 || rows.length === 0) return reading.hook(table, rows)
   return Effect.withFiberRuntime((fiber) =>
     Effect.forEach(

@@ -1,6 +1,6 @@
 import { Model } from "@effect/sql"
 import { describe, expect, layer } from "@effect/vitest"
-import { Effect, Option, Schema } from "effect"
+import { Cause, Effect, Exit, Option, Schema } from "effect"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
 import { ada, freshTables, logged, People, Person, Pet, Pets, TestRepo } from "./people.js"
@@ -98,6 +98,23 @@ describe("preload", () => {
           [0, true],
           [1, false]
         ])
+      })
+    )
+
+    it.effect("refuses what no row can have: a reference by a field that there is not, a name that hides a field", () =>
+      Effect.gen(function* () {
+        yield* filled
+        const defect = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+          Effect.map(Effect.exit(self), (exit) => (Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "it succeeded"))
+        const misspelt = Table.belongsTo(People, "ownerID")
+        const missing = "pets has no field ownerID in its model, by which association owner refers to a row"
+        expect(yield* defect(Repo.all(Pets, {}, { preload: { owner: misspelt } }))).toContain(missing)
+        expect(yield* defect(Repo.preload(Pets, [], { owner: misspelt }))).toContain(missing)
+        const nested = { pets: Table.hasMany(Pets, "ownerId", { owner: misspelt }) }
+        expect(yield* defect(Repo.all(People, {}, { preload: nested }))).toContain(missing)
+        expect(yield* defect(Repo.all(Pets, {}, { preload: { name: owner } }))).toContain(
+          "association name would hide the field name of pets: preload it under another name"
+        )
       })
     )
 
