@@ -291,6 +291,11 @@ export interface Options<K, V, E = never, R = never, W = never> {
   readonly idle?: Duration.DurationInput | undefined
   /** How long a value is kept after it was written, however often it is read. Infinite by default. */
   readonly max?: Duration.DurationInput | undefined
+  /**
+   * Chooses how long a value is kept that is given no lifetime of its own, by the value and its key, instead of `idle` and `max`: what a lookup has brought, too. So
+   * a token is kept until it says it ends.
+   */
+  readonly lifetime?: ((value: V, key: K) => Lifetime) | undefined
   /** The share of a `max` that chance takes off at most, so that what is written together does not end together: 0.1 for up to a tenth. None by default. */
   readonly jitter?: number | undefined
   /** How long it is kept that there is nothing under a key. Not at all by default. */

@@ -13,10 +13,10 @@ import type { Store } from "./store.js"
 /** A lifetime that is no function is decoded before the load begins, so that a wrong one is told before any work is done. */
 const spanBy = <V>(
   label: string,
-  usual: Span,
+  usual: (value: V) => Span,
   lifetime: Lifetime | ((value: V) => Lifetime) | undefined
 ): ((value: V) => Span) => {
-  if (lifetime === undefined) return () => usual
+  if (lifetime === undefined) return usual
   if (typeof lifetime === "function") return (value) => toSpan(lifetime(value), label)
   const span = toSpan(lifetime, label)
   return () => span
@@ -38,15 +38,15 @@ const everyValue = <V, E>(
 }
 
 export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyArray<Hook<K, V, E>>): Cache<K, V, E> => {
-  const { name, span } = service.settings
+  const { name } = service.settings
   const label = `the lifetime given to cache ${JSON.stringify(name)}`
   const reads = readsOf(service)
-  const spanOf = (lifetime: Lifetime | undefined) => (lifetime === undefined ? span : toSpan(lifetime, label))
+  const given = (lifetime: Lifetime | undefined) => (lifetime === undefined ? undefined : toSpan(lifetime, label))
 
-  const written = (key: K, value: V, span: Span, now: number): ((store: Store<K, V, E>) => void) => {
+  const written = (key: K, value: V, span: Span | undefined, now: number): ((store: Store<K, V, E>) => void) => {
     // The user's functions come first: if one throws, nothing has happened yet.
     const extra = service.extraOf(key, value)
-    const chosen = service.jittered(span)
+    const chosen = service.jittered(span ?? service.spanOf(key, value))
     return (store) => store.put(key, value, chosen, now, extra)
   }
 
@@ -65,7 +65,7 @@ export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyAr
     const after = f(before)
     if (Option.isNone(after)) return { before, after, write: (store: Store<K, V, E>) => store.remove(key) }
     const { value } = after
-    if (idle === undefined) return { before, after, write: written(key, value, span, now) }
+    if (idle === undefined) return { before, after, write: written(key, value, undefined, now) }
     const extra = service.extraOf(key, value)
     const left = { idle, max: end - now }
     return { before, after, write: (store: Store<K, V, E>) => store.put(key, value, left, now, extra) }
@@ -80,15 +80,20 @@ export const commandsOf = <K, V, E>(service: Service<K, V, E>, hooks: ReadonlyAr
     getEach: (keys) => service.loader.all([...keys]),
     getOrLoad: (key, effect, lifetime, options) =>
       // Sound: the services that the effect asks for are those of the fiber that will run the returned effect.
-      reads.getOrLoad(key, effect as Effect.Effect<V, E>, () => spanBy(label, span, lifetime), options?.tags),
+      reads.getOrLoad(
+        key,
+        effect as Effect.Effect<V, E>,
+        () => spanBy(label, (value) => service.spanOf(key, value), lifetime),
+        options?.tags
+      ),
     refresh: (key) => Effect.withFiberRuntime((fiber) => service.loader.refresh(fiber, key)),
     put: (key, value, lifetime) =>
       service.modify(key, (_, now) => {
-        return [undefined, written(key, value, spanOf(lifetime), now)]
+        return [undefined, written(key, value, given(lifetime), now)]
       }),
     putIfAbsent: (key, value, lifetime) =>
       service.modify(key, (held, now) => {
-        const chosen = spanOf(lifetime)
+        const chosen = given(lifetime)
         return held === undefined ? [true, written(key, value, chosen, now)] : [false]
       }),
     update: (key, f) =>

@@ -46,7 +46,7 @@ export class Load<K, V, E> implements Keyed<K>, Waiting {
   constructor(
     readonly cache: string,
     readonly key: K,
-    readonly span: (value: V) => Span,
+    readonly span: (value: V, key: K) => Span,
     /** What its value depends on, as far as that is known beforehand. */
     readonly tags: ReadonlyArray<string> = NONE,
     /** Whether the value will tell of further tags. */

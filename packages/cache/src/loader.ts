@@ -31,7 +31,7 @@ const NOT_KEPT: Span = { idle: 0, max: 0 }
 export interface Request<K, V, E> {
   /** None: together with others, by `lookupAll`. */
   readonly effect: ((key: K) => Effect.Effect<Option.Option<V>, E>) | undefined
-  readonly span: (value: V) => Span
+  readonly span: (value: V, key: K) => Span
   /** What the value depends on. */
   readonly tags?: ReadonlyArray<string> | undefined
   /** Those of a caller that brought the effect. */
@@ -57,9 +57,10 @@ export class Loader<K, V, E> {
   private usualTime = 0
 
   constructor(private readonly service: Service<K, V, E>) {
-    const { lookup, lookupAll, refreshAhead, span } = service.settings
-    this.together = lookupAll === undefined ? undefined : { effect: undefined, span: () => span }
-    this.usual = lookup === undefined ? this.together : { effect: lookup, span: () => span }
+    const { lookup, lookupAll, refreshAhead } = service.settings
+    const span = (value: V, key: K) => service.spanOf(key, value)
+    this.together = lookupAll === undefined ? undefined : { effect: undefined, span }
+    this.usual = lookup === undefined ? this.together : { effect: lookup, span }
     if (refreshAhead !== undefined) {
       const random = service.random
       service.store.ending = (key, left) => {
@@ -391,7 +392,7 @@ export class Loader<K, V, E> {
           const value = exit.value.value
           // The caller's functions come first: if one throws, nothing has happened yet.
           const isKept = keeps === undefined || keeps(load.key, value)
-          const span = isKept ? service.jittered(load.span(value)) : NOT_KEPT
+          const span = isKept ? service.jittered(load.span(value, load.key)) : NOT_KEPT
           const extra = service.extraOf(load.key, value, isKept ? load.tags : [...load.tags, ALIASED])
           if (
             extra === undefined ? store.publish(load, value, span, now) : store.publish(load, value, span, now, extra)

@@ -41,9 +41,11 @@ export const settingsOf = <K, V, E, R, W>(options: Options<K, V, E, R, W>): Sett
     return () => always
   }
   const hardTimeout = millis("hardTimeout")
+  const { lifetime } = options
   return {
     name: options.name,
     span: toSpan({ idle: options.idle, max: options.max }, cache),
+    lifetime: lifetime && ((value, key) => toSpan(lifetime(value, key), `the lifetime chosen for ${cache}`)),
     policy:
       capacity === undefined
         ? maxWeight === undefined

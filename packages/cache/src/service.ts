@@ -151,6 +151,12 @@ export class Service<K, V, E> implements Member<K> {
     return slot
   }
 
+  /** The lifetime of a value that was given none. */
+  spanOf(key: K, value: V): Span {
+    const { lifetime, span } = this.settings
+    return lifetime === undefined ? span : lifetime(value, key)
+  }
+
   /** A lifetime with a chance part taken off, so that what was written together does not end together. */
   jittered(span: Span): Span {
     const { jitter } = this.settings

@@ -26,6 +26,8 @@ export interface Changed<K> {
 export interface Settings<K, V, E> {
   readonly name: string
   readonly span: Span
+  /** Chooses another one by the value. */
+  readonly lifetime?: ((value: V, key: K) => Span) | undefined
   /** Who leaves when the cache is full; none if it is unbounded. */
   readonly policy: Policy<K> | undefined
   readonly lookup: ((key: K) => Effect.Effect<Option.Option<V>, E>) | undefined

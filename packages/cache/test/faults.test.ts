@@ -41,6 +41,7 @@ const cases: ReadonlyArray<
     },
     Exit.succeed(Option.some(1))
   ],
+  ["lifetime", { lookup: one, lifetime: once(() => "1 hour") }, Exit.succeed(Option.some(1))],
   ["tags", { lookup: one, tags: once(() => ["tag"]) }, Exit.succeed(Option.some(1))],
   ["weight", { lookup: one, weight: once(() => 1), maxWeight: 5 }, Exit.succeed(Option.some(1))],
   ["absent", { lookup: () => Effect.succeedNone, absent: once(() => "1 hour") }, Exit.succeed(Option.none())],

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cache } from "@effecto/cache"
-import { Clock, Deferred, Effect, Fiber, Option, TestClock } from "effect"
+import { Clock, Deferred, Effect, Either, Fiber, Option, TestClock } from "effect"
 import { open } from "./structure.js"
 
 const held = <V>(cache: Cache.Cache<string, V>, key = "a") => Effect.map(cache.getOption(key), Option.isSome)
@@ -103,6 +103,55 @@ describe("a lifetime of its own", () => {
       expect(seen).toEqual(["abcde", "bcde", "cde", "de"])
       yield* TestClock.adjust("400 days")
       expect(yield* Effect.filter(["a", "b", "c", "d", "e"], cache.has)).toEqual(["d"])
+    })
+  )
+
+  it.scoped("is chosen by the cache's own function wherever none is given with the value", () =>
+    Effect.gen(function* () {
+      const found = (key: string) => Option.some(key.length)
+      const chosen: Array<readonly [value: number, key: string]> = []
+      const options = {
+        idle: "1 hour",
+        lifetime: (value: number, key: string) => {
+          chosen.push([value, key])
+          return value === 9 ? 0 : { max: `${value} seconds` as const }
+        }
+      } as const
+      const cache = yield* Cache.make({ ...options, name: "one", lookup: (key: string) => Effect.succeed(found(key)) })
+      const many = yield* Cache.make<string, number>({
+        ...options,
+        name: "many",
+        lookupAll: (keys) => Effect.succeed(keys.map((key) => [key, Either.right(key.length)] as const))
+      })
+      yield* cache.get("bb")
+      yield* many.getAll(["ccc"])
+      yield* cache.getOrLoad("loaded", Effect.succeed(1))
+      yield* cache.put("put", 2)
+      yield* cache.putIfAbsent("absent", 3)
+      yield* cache.update("updated", () => Option.some(2))
+      expect(chosen.splice(0)).toEqual([
+        [2, "bb"],
+        [3, "ccc"],
+        [1, "loaded"],
+        [2, "put"],
+        [3, "absent"],
+        [2, "updated"]
+      ])
+      // Not asked where a value has a lifetime already, is not written, or gets one.
+      yield* cache.put("put", 9, "2 seconds")
+      yield* cache.update("updated", () => Option.some(9))
+      yield* cache.putIfAbsent("absent", 9)
+      yield* cache.getOrLoad("other", Effect.succeed(9), "3 seconds")
+      expect(chosen).toEqual([])
+      const seen: Array<string> = []
+      for (let second = 1; second <= 3; second += 1) {
+        yield* TestClock.adjust("1 second")
+        seen.push([...(yield* cache.keys), ...(yield* many.keys)].sort().join(" "))
+      }
+      expect(seen).toEqual(["absent bb ccc other put updated", "absent ccc other", ""])
+      yield* cache.get("nine chars")
+      yield* cache.put("k", 9)
+      expect(yield* cache.keys).toEqual(["nine chars"])
     })
   )
 
