@@ -5,8 +5,8 @@
  * back and the registered work after it. So "committed", "reported as committed" and "after-commit work ran" are one thing, whatever is
  * interrupted when.
  */
-import { type Duration, Effect, Exit, Schedule } from "effect"
-import { millisFrom, shown } from "../durations.js"
+import { Duration, Effect, Exit, Schedule } from "effect"
+import { millisOf, noDuration, shown } from "../durations.js"
 import { uninterruptibleMask } from "../primitives.js"
 import { type Database, foreignConnection } from "./database.js"
 import { discard } from "./driver.js"
@@ -123,7 +123,18 @@ const beginText = (options: TransactOptions): string =>
     limitsText(options)
   ].join("")
 
-/** What is wrong with options that were forced past their types: their words go into the text of a statement. */
+const durations = ["timeout", "statementTimeout", "lockTimeout"] as const
+
+const wrongRetry = ({ base = 0, times }: NonNullable<TransactOptions["retry"]>): string | undefined => {
+  const millis = millisOf(base)
+  if (millis === undefined) return noDuration("retry.base", base)
+  if (!Number.isFinite(millis)) return "retry.base is not a finite duration"
+  return Number.isSafeInteger(times) && times >= 0
+    ? undefined
+    : `retry.times is ${shown(times)}; it has to be an integer from 0 up`
+}
+
+/** What is wrong with options: those that were forced past their types would be words in the text of a statement. */
 const wrongOption = (options: TransactOptions): string | undefined => {
   const { isolation, nested, retry } = options
   const unknown =
@@ -132,9 +143,11 @@ const wrongOption = (options: TransactOptions): string | undefined => {
   if (unknown !== undefined) return unknown
   if (isolation !== undefined && !isolations.includes(isolation)) return unknownWord("isolation", isolation, isolations)
   if (nested !== undefined && !nestings.includes(nested)) return unknownWord("nested", nested, nestings)
-  return retry === undefined || (Number.isSafeInteger(retry.times) && retry.times >= 0)
-    ? undefined
-    : `retry.times is ${shown(retry.times)}; it has to be an integer from 0 up`
+  for (const name of durations) {
+    const duration = options[name]
+    if (duration !== undefined && millisOf(duration) === undefined) return noDuration(name, duration)
+  }
+  return retry === undefined ? undefined : wrongRetry(retry)
 }
 
 const names: ReadonlySet<string> = new Set<keyof TransactOptions>([
@@ -159,7 +172,6 @@ const outermost = <A, E, R>(
   /** What is run in it is one statement, which BEGIN may be sent with: its failure is that of the same call. */
   isOneStatement: boolean
 ): Effect.Effect<A, E | TransactError, R> => {
-  // Before a connection is taken: a duration that is none throws.
   const text = beginText(options)
   // Several statements do not go with another one.
   const waits = isOneStatement && !text.includes(";")
@@ -225,13 +237,10 @@ const mayBeRetried = (error: unknown): boolean => {
 const limited = <A, E, R>(self: Effect.Effect<A, E, R>, timeout: Duration.DurationInput | undefined) =>
   timeout === undefined
     ? self
-    : Effect.suspend(() => {
-        const millis = millisFrom("timeout", timeout)
+    : Effect.timeoutFail(self, {
+        duration: timeout,
         // Sound: a transaction with a timeout has this error in its type.
-        return Effect.timeoutFail(self, {
-          duration: timeout,
-          onTimeout: () => new TransactionTimeout({ millis }) as never
-        })
+        onTimeout: () => new TransactionTimeout({ millis: Duration.toMillis(timeout) }) as never
       })
 
 export const transactOn = <A, E, R>(
@@ -240,6 +249,8 @@ export const transactOn = <A, E, R>(
   options: TransactOptions,
   isOneStatement = false
 ): Effect.Effect<A, E | TransactError, Exclude<R, Transaction>> => {
+  const wrong = wrongOption(options) ?? wrongOption(database.options.transactions ?? {})
+  if (wrong !== undefined) return Effect.die(new TypeError(wrong))
   const body = limited(self, options.timeout)
   const once = uninterruptibleMask((restore) =>
     Effect.withFiberRuntime<A, E | TransactError, R>((fiber) => {
@@ -271,8 +282,6 @@ export const transactOn = <A, E, R>(
       }
     })
   )
-  const wrong = wrongOption(options) ?? wrongOption(database.options.transactions ?? {})
-  if (wrong !== undefined) return Effect.die(new TypeError(wrong))
   const { retry } = options
   const attempts =
     retry === undefined
@@ -282,7 +291,7 @@ export const transactOn = <A, E, R>(
             ? Effect.retry(once, {
                 while: mayBeRetried,
                 times: retry.times,
-                schedule: Schedule.jittered(Schedule.exponential(millisFrom("retry.base", retry.base ?? "20 millis")))
+                schedule: Schedule.jittered(Schedule.exponential(retry.base ?? "20 millis"))
               })
             : once
         )

@@ -234,12 +234,15 @@ describe("the transactions of a Repo's layer", () => {
           [{ lockTimeout: -1 }, "lockTimeout is -1; it has to be a duration"],
           [{ timeout: Number.NaN }, "timeout is NaN; it has to be a duration"],
           [{ retry: { times: 1, base: -5 } }, "retry.base is -5; it has to be a duration"],
+          [{ retry: { times: 1, base: "Infinity" as never } }, 'retry.base is "Infinity"; it has to be a duration'],
+          [{ retry: { times: 1, base: Number.POSITIVE_INFINITY } }, "retry.base is not a finite duration"],
           [{ retry: { times: -1 } }, "retry.times is -1; it has to be an integer from 0 up"]
         ] as const
         for (const [options, problem] of wrong) {
-          expect(died(yield* Effect.exit(repo.transact(Effect.void, options)))).toContain(problem)
-          if (!("retry" in options))
-            expect(died(yield* Effect.exit(repo.transact(repo.transact(Effect.void, options))))).toContain(problem)
+          // Nobody waits for a connection to hear of it.
+          const meanwhile = Effect.zipRight(sql.reserve, Effect.exit(repo.transact(Effect.void, options)))
+          expect(died(yield* Effect.scoped(meanwhile))).toContain(problem)
+          expect(died(yield* Effect.exit(repo.transact(repo.transact(Effect.void, options))))).toContain(problem)
         }
         expect(yield* sql`select 1 as one`).toEqual([{ one: 1 }])
         const Odd = Repo.layer({ transactions: { isolation: "serializable; create table odd()" as never } })
