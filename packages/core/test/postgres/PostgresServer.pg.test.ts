@@ -7,7 +7,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { SqlClient } from "@effect/sql"
 import { describe, expect, it, vi } from "@effect/vitest"
-import { ConfigProvider, Effect, Exit, Fiber, Layer, Redacted, Scope } from "effect"
+import { Cause, ConfigProvider, Effect, Exit, Fiber, Layer, Redacted, Scope } from "effect"
 import * as PostgresServer from "../../src/postgres/PostgresServer.js"
 import { EmbeddedPostgres } from "../../src/testing.js"
 
@@ -227,6 +227,38 @@ describe("PostgresServer.layer", () => {
       expect(error.message).toBe(
         "could not create a database on the embedded PostgreSQL: its user may not do that. Give it the right (alter role … createdb), or use another user in DATABASE_URL."
       )
+    })
+  )
+
+  it.scoped("refuses a connectTimeout that is no time, by its name", () =>
+    Effect.gen(function* () {
+      const server = yield* PostgresServer.make()
+      for (const [connectTimeout, shown] of [
+        ["soon", '"soon"'],
+        [-1, "-1"],
+        [0, "0 ms"]
+      ] as const) {
+        const client = PostgresServer.client({ connectTimeout: connectTimeout as number })
+        const exit = yield* Effect.exit(Layer.build(client.pipe(Layer.provide(service(server)))))
+        expect(Exit.isFailure(exit) && String(Cause.squash(exit.cause))).toContain(`connectTimeout is ${shown}; it has`)
+      }
+    })
+  )
+
+  it.scopedLive("waits for a free place for as long as it takes, with a connectTimeout that has no end", () =>
+    Effect.gen(function* () {
+      const server = yield* PostgresServer.make()
+      const client = PostgresServer.client({ maxConnections: 1, connectTimeout: Number.POSITIVE_INFINITY })
+      const rows = yield* Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const [waiting] = yield* Effect.scoped(
+          Effect.flatMap(sql.reserve, (held) =>
+            Effect.all([Effect.fork(sql`select 1 as one`), held.executeRaw("select pg_sleep(0.05)", [])])
+          )
+        )
+        return yield* Fiber.join(waiting)
+      }).pipe(Effect.provide(client.pipe(Layer.provide(service(server)))))
+      expect(rows).toEqual([{ one: 1 }])
     })
   )
 
