@@ -6,6 +6,7 @@ import { Deferred, Effect, Exit, Fiber, Layer, Option, Redacted, Scope } from "e
 import * as AdvisoryLock from "../../src/locks/AdvisoryLock.js"
 import * as Repo from "../../src/repo/Repo.js"
 import { EmbeddedPostgres } from "../../src/testing.js"
+import { terminated } from "../repo/backends.js"
 import { gate } from "../repo/gate.js"
 
 const TestRepo = Repo.layer().pipe(Layer.provideMerge(EmbeddedPostgres))
@@ -26,7 +27,7 @@ const somebodyWaits = Effect.repeat(locks, { until: (rows) => rows.some(({ grant
 
 const killHolder = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  for (const { granted, pid } of yield* locks) if (granted) yield* sql`select pg_terminate_backend(${pid}, 5000)`
+  for (const { granted, pid } of yield* locks) if (granted) yield* terminated(sql, pid)
 })
 
 describe("AdvisoryLock", () => {
@@ -45,6 +46,14 @@ describe("AdvisoryLock", () => {
           expect(yield* locks).toEqual([])
           expect(yield* Repo.transact(AdvisoryLock.tryAcquire("leader"))).toBe(true)
           expect(Option.isSome(yield* Effect.scoped(AdvisoryLock.trySession("leader")))).toBe(true)
+        })
+      )
+
+      it.effect("ends with its scope also where it was taken in a region that cannot be interrupted", () =>
+        Effect.gen(function* () {
+          const taken = Effect.acquireRelease(AdvisoryLock.session("leader"), () => Effect.void)
+          yield* Effect.scoped(Effect.zipRight(taken, Effect.uninterruptible(AdvisoryLock.trySession("other"))))
+          expect(yield* locks).toEqual([])
         })
       )
 

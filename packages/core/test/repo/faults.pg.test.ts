@@ -5,6 +5,7 @@ import { type Context, Deferred, Effect, Exit, Fiber, Layer, Option } from "effe
 import * as Repo from "../../src/repo/Repo.js"
 import { isRetryable } from "../../src/repo/RepoError.js"
 import * as Transaction from "../../src/repo/Transaction.js"
+import { terminated } from "./backends.js"
 import { ada, freshTables, People, PersonId, TestRepo } from "./people.js"
 
 const row = { ...ada, nickName: Option.none() }
@@ -17,7 +18,7 @@ const backend = Effect.map(
 
 /** On a connection that is in no transaction. */
 const terminate = (pid: number, outside: SqlClient.SqlClient) =>
-  Effect.mapInputContext(outside`select pg_terminate_backend(${pid}, 5000)`, (_: Context.Context<never>) => nothing)
+  Effect.mapInputContext(terminated(outside, pid), (_: Context.Context<never>) => nothing)
 const nothing = Effect.runSync(Effect.context<never>())
 
 const idleInTransaction = Effect.map(

@@ -4,6 +4,7 @@ import { describe, expect, layer } from "@effect/vitest"
 import { BigDecimal, Cause, Chunk, Deferred, Effect, Exit, Fiber, Option, Schema, Stream } from "effect"
 import * as Repo from "../../src/repo/Repo.js"
 import * as Table from "../../src/repo/Table.js"
+import { terminated } from "./backends.js"
 import { logged, TestRepo } from "./people.js"
 import { pool } from "./pools.js"
 
@@ -397,8 +398,9 @@ describe("stream, outside of a transaction", () => {
         const sql = yield* fresh
         yield* insertItems(sql, 1200)
         const { repo } = yield* pool(1, { applicationName: "streams" })
-        const end = Effect.asVoid(
-          sql`select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'streams'`
+        const end = Effect.flatMap(
+          sql<{ readonly pid: number }>`select pid from pg_stat_activity where application_name = 'streams'`,
+          (rows) => Effect.forEach(rows, ({ pid }) => terminated(sql, pid), { discard: true })
         )
         const failure = yield* repo.stream(Items).pipe(
           Stream.tap(({ id }) => Effect.when(end, () => id === 3)),

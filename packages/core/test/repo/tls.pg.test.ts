@@ -18,7 +18,7 @@ const ciphers = "PSK-AES128-GCM-SHA256"
 const maxVersion = "TLSv1.2"
 
 /** Speaks TLS with who asks for it, and in the clear with the server behind it; its port. */
-const encrypting = (socket: string) =>
+const encrypting = (behindIt: net.NetConnectOpts) =>
   Effect.acquireRelease(
     Effect.async<{ readonly port: number; readonly close: () => void }>((resume) => {
       const open = new Set<net.Socket>()
@@ -34,7 +34,7 @@ const encrypting = (socket: string) =>
             secureContext: tls.createSecureContext({ ciphers, maxVersion }),
             pskCallback: () => psk
           } as tls.TLSSocketOptions)
-          const behind = net.connect(socket)
+          const behind = net.connect(behindIt)
           open.add(behind)
           for (const one of [secure, behind]) one.on("error", () => {})
           secure.pipe(behind).pipe(secure)
@@ -58,7 +58,10 @@ describe("over TLS", () => {
     it.scoped("rows arrive, and a statement is stopped on the server when nobody waits for it any more", () =>
       Effect.gen(function* () {
         const { config } = yield* PgClient.PgClient
-        const { port } = yield* encrypting(`${config.host}/.s.PGSQL.${config.port ?? 5432}`)
+        const { host = "localhost", port: at = 5432 } = config
+        const { port } = yield* encrypting(
+          host.startsWith("/") ? { path: `${host}/.s.PGSQL.${at}` } : { host, port: at }
+        )
         const { repo, sql } = yield* pool(1, {
           url: Redacted.make(`postgresql://postgres@127.0.0.1:${port}/${config.database}`),
           host: "127.0.0.1",

@@ -28,7 +28,7 @@ describe("a write", () => {
         const sql = yield* freshAmounts
         yield* sql`create or replace function text_value() returns trigger language plpgsql as
           $$ begin new.value := 12345678901234567890.5; return new; end $$`
-        yield* sql`create or replace trigger text_value before insert or update on amounts for each row execute function text_value()`
+        yield* sql`create trigger text_value before insert or update on amounts for each row execute function text_value()`
         const inserted = yield* Effect.flip(Repo.insert(Amounts, { value: 1 }))
         expect(inserted).toMatchObject({ _tag: "DbError", kind: "decode", retryable: false })
         expect(inserted.message).toBe(
