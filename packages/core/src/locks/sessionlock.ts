@@ -127,6 +127,8 @@ export const session = <const O extends SessionOptions = NoOptions>(
         Effect.delay(every),
         Effect.forever,
         Effect.raceFirst(connection.ended),
+        // Whoever takes the lock where nothing can be interrupted closes its scope all the same.
+        Effect.interruptible,
         Effect.forkScoped
       )
       return { lost: Effect.zipRight(connection.ended, Effect.fail(lost)) } satisfies SessionLock
