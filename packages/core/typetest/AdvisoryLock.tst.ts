@@ -29,6 +29,8 @@ describe("AdvisoryLock", () => {
       Effect.Effect<void, RepoError.StatementError, Transaction.Transaction>
     >()
     expect(AdvisoryLock.acquire).type.not.toBeCallableWith(1)
+    expect(AdvisoryLock.acquire).type.not.toBeCallableWith("a", { mode: "shared", wiat: "nowait" })
+    expect(AdvisoryLock.session).type.not.toBeCallableWith("a", { mode: "shared", wiat: "nowait" })
   })
 
   it("can be taken inside of one", () => {

@@ -139,6 +139,16 @@ describe("Repo", () => {
     expect(Repo.get).type.not.toBeCallableWith(People, id, { lok: "update" })
   })
 
+  it("takes no option that does not exist, beside others neither", () => {
+    expect(Repo.get).type.toBeCallableWith(People, id, { lock: "update", wait: "nowait" })
+    expect(Repo.get).type.not.toBeCallableWith(People, id, { lock: "update", wiat: "nowait" })
+    expect(Repo.all).type.not.toBeCallableWith(People, {}, { strict: true, withDelted: true })
+    expect(Repo.insertAll).type.not.toBeCallableWith(People, [], { returning: true, onConflit: { action: "nothing" } })
+    expect(Repo.delete).type.not.toBeCallableWith(People, id, { allowStale: true, alowStale: true })
+    const either = (Math.random() < 2 ? { lock: "update" } : { strict: true }) as { lock: "update" } | { strict: true }
+    expect(Repo.get).type.toBeCallableWith(People, id, either)
+  })
+
   it("finds by fields of the model", () => {
     expect(Repo.fetchBy(People, { email: "a" })).type.toBe<
       Effect.Effect<

@@ -18,6 +18,8 @@ describe("Transaction", () => {
       Effect.Effect<number, Transaction.TransactError, SqlClient.SqlClient>
     >()
     expect(Repo.transact).type.not.toBeCallableWith(Effect.void, { isolation: "chaos" })
+    expect(Repo.transact).type.not.toBeCallableWith(Effect.void, { isolation: "serializable", readonly: true })
+    expect(Transaction.transact).type.not.toBeCallableWith({ retry: { times: 3 }, timeot: "1 second" })
   })
 
   it("a timeout adds its failure, and only a timeout", () => {

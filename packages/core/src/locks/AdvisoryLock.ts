@@ -13,7 +13,7 @@
 import { type Context, Effect } from "effect"
 import { currentFrame, type Frame, type Transaction } from "../repo/frame.js"
 import { type StatementError, TransactionClosed } from "../repo/RepoError.js"
-import type { NoOptions } from "../repo/repository.js"
+import type { NoOptions, Only } from "../repo/repository.js"
 import { boundedTogether, type LockError, type Wait } from "../repo/rowlock.js"
 import { statementError } from "../repo/sqlstate.js"
 import { lockSource } from "../repo/statementlog.js"
@@ -61,14 +61,14 @@ const inFrame = <A, E>(
  * @since 0.1.0
  * @category locking
  */
-export const acquire = <const O extends LockOptions = NoOptions>(
+export const acquire = <const O extends Only<O, LockOptions> = NoOptions>(
   names: string | LockKey | ReadonlyArray<string | LockKey>,
   options?: O
 ): Effect.Effect<void, StatementError | LockError<O>, Transaction> =>
   // What the types do not allow is a defect of the effect: a call never throws.
   Effect.suspend(() => acquired(names, options))
 
-const acquired = <const O extends LockOptions = NoOptions>(
+const acquired = <const O extends Only<O, LockOptions> = NoOptions>(
   names: string | LockKey | ReadonlyArray<string | LockKey>,
   options?: O
 ): Effect.Effect<void, StatementError | LockError<O>, Transaction> => {

@@ -5,7 +5,7 @@ import { millisFrom } from "../durations.js"
 import { uninterruptibleMask } from "../primitives.js"
 import { type OwnConnection, ownConnection } from "../repo/ownconnection.js"
 import { DbError, LockLost, LockTimeout, type StatementError } from "../repo/RepoError.js"
-import type { NoOptions } from "../repo/repository.js"
+import type { NoOptions, Only } from "../repo/repository.js"
 import type { LockError, Wait } from "../repo/rowlock.js"
 import { statementError } from "../repo/sqlstate.js"
 import { lockSource, observed } from "../repo/statementlog.js"
@@ -101,7 +101,7 @@ const take = (
  * @since 0.1.0
  * @category locking
  */
-export const session = <const O extends SessionOptions = NoOptions>(
+export const session = <const O extends Only<O, SessionOptions> = NoOptions>(
   names: string | LockKey | ReadonlyArray<string | LockKey>,
   options?: O
 ): Effect.Effect<SessionLock, StatementError | LockError<O>, Scope.Scope | SqlClient.SqlClient> =>
@@ -181,7 +181,7 @@ export const trySession = (
  * ```
  */
 export const withSession =
-  <const O extends SessionOptions = NoOptions>(
+  <const O extends Only<O, SessionOptions> = NoOptions>(
     names: string | LockKey | ReadonlyArray<string | LockKey>,
     options?: O
   ) =>

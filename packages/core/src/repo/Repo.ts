@@ -24,6 +24,7 @@ import {
   type Inserted,
   type InsertOptions,
   type NoOptions,
+  type Only,
   type PreloadContext,
   type PreloadError,
   type Preloaded,
@@ -61,6 +62,7 @@ export type {
   ModifyError,
   ModifyOptions,
   NoOptions,
+  Only,
   Predicate,
   PreloadContext,
   PreloadError,
@@ -151,7 +153,7 @@ export { delete, deleteAll, insertAll, modify, restore, update, updateAll, upser
  * @since 0.1.0
  * @category reading
  */
-export const get = <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+export const get = <T extends Table.Any, const O extends Only<O, ReadOptions> = NoOptions>(
   table: T,
   key: Table.Key<T>,
   options?: O
@@ -164,7 +166,7 @@ export const get = <T extends Table.Any, const O extends ReadOptions = NoOptions
  * @since 0.1.0
  * @category reading
  */
-export const fetch = <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+export const fetch = <T extends Table.Any, const O extends Only<O, ReadOptions> = NoOptions>(
   table: T,
   key: Table.Key<T>,
   options?: O
@@ -177,7 +179,7 @@ export const fetch = <T extends Table.Any, const O extends ReadOptions = NoOptio
  * @since 0.1.0
  * @category reading
  */
-export const getBy = <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+export const getBy = <T extends Table.Any, const O extends Only<O, ReadOptions> = NoOptions>(
   table: T,
   where: Where<T>,
   options?: O
@@ -194,7 +196,7 @@ export const getBy = <T extends Table.Any, const O extends ReadOptions = NoOptio
  * @since 0.1.0
  * @category reading
  */
-export const fetchBy = <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+export const fetchBy = <T extends Table.Any, const O extends Only<O, ReadOptions> = NoOptions>(
   table: T,
   where: Where<T>,
   options?: O
@@ -211,7 +213,7 @@ export const fetchBy = <T extends Table.Any, const O extends ReadOptions = NoOpt
  * @since 0.1.0
  * @category reading
  */
-export const one = <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+export const one = <T extends Table.Any, const O extends Only<O, ReadOptions> = NoOptions>(
   table: T,
   condition: Condition<T>,
   options?: O
@@ -231,7 +233,7 @@ export const one = <T extends Table.Any, const O extends ReadOptions = NoOptions
  * @since 0.1.0
  * @category reading
  */
-export const all = <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+export const all = <T extends Table.Any, const O extends Only<O, ReadOptions> = NoOptions>(
   table: T,
   condition?: Condition<T>,
   options?: O
@@ -337,7 +339,7 @@ export const count = <T extends Table.Any>(
  * Effect.runPromise(program.pipe(Effect.provide(Repo.layer().pipe(Layer.provide(EmbeddedPostgres)))))
  * ```
  */
-export const insert = <T extends Table.Any, const O extends InsertOptions<T> = NoOptions>(
+export const insert = <T extends Table.Any, const O extends Only<O, InsertOptions<T>> = NoOptions>(
   table: T,
   row: Table.Insert<T>,
   options?: O
@@ -385,12 +387,12 @@ export const session = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A,
  * @category transactions
  */
 export const transact: {
-  <const O extends TransactOptions = NoOptions>(
+  <const O extends Only<O, TransactOptions> = NoOptions>(
     options?: O
   ): <A, E, R>(
     self: Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | TransactError | TimeoutError<O>, Exclude<R, Transaction> | Repo>
-  <A, E, R, const O extends TransactOptions = NoOptions>(
+  <A, E, R, const O extends Only<O, TransactOptions> = NoOptions>(
     self: Effect.Effect<A, E, R>,
     options?: O
   ): Effect.Effect<A, E | TransactError | TimeoutError<O>, Exclude<R, Transaction> | Repo>

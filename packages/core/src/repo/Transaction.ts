@@ -33,7 +33,7 @@ import { type Held, heldTag, isInSession, sessions } from "./held.js"
 import { hookState } from "./hookstate.js"
 import { TransactionClosed } from "./RepoError.js"
 import { outside, register } from "./registration.js"
-import type { NoOptions } from "./repository.js"
+import type { NoOptions, Only } from "./repository.js"
 import { type TimeoutError, type TransactError, type TransactOptions, transactOn } from "./transact.js"
 
 export {
@@ -75,12 +75,12 @@ export type { Isolation, TimeoutError, TransactError, TransactionDefaults, Trans
  * ```
  */
 export const transact: {
-  <const O extends TransactOptions = NoOptions>(
+  <const O extends Only<O, TransactOptions> = NoOptions>(
     options?: O
   ): <A, E, R>(
     self: Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | TransactError | TimeoutError<O>, Exclude<R, Transaction> | SqlClient.SqlClient>
-  <A, E, R, const O extends TransactOptions = NoOptions>(
+  <A, E, R, const O extends Only<O, TransactOptions> = NoOptions>(
     self: Effect.Effect<A, E, R>,
     options?: O
   ): Effect.Effect<A, E | TransactError | TimeoutError<O>, Exclude<R, Transaction> | SqlClient.SqlClient>

@@ -184,6 +184,9 @@ export type StaleError<T extends Table.Any, O> = O extends { readonly allowStale
 // biome-ignore lint/complexity/noBannedTypes: nothing is known of it, which is what says so
 export type NoOptions = {}
 
+/** What options may be: no others than there are, because a misspelt one beside another would be passed over. */
+export type Only<O, Known> = Known & { readonly [Name in Exclude<keyof O, keyof Known>]: never }
+
 /**
  * The Repo's functions, for one database.
  *
@@ -191,25 +194,25 @@ export type NoOptions = {}
  * @category models
  */
 export interface Service {
-  readonly get: <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+  readonly get: <T extends Table.Any, const O extends Only<O, ReadOptions> = NoOptions>(
     table: T,
     key: Table.Key<T>,
     options?: O
   ) => Effect.Effect<Option.Option<Found<T, O>>, ReadFailure<T, O>, ReadContext<T, O>>
 
-  readonly fetch: <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+  readonly fetch: <T extends Table.Any, const O extends Only<O, ReadOptions> = NoOptions>(
     table: T,
     key: Table.Key<T>,
     options?: O
   ) => Effect.Effect<Found<T, O>, NotFound<T["name"]> | ReadFailure<T, O>, ReadContext<T, O>>
 
-  readonly getBy: <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+  readonly getBy: <T extends Table.Any, const O extends Only<O, ReadOptions> = NoOptions>(
     table: T,
     where: Where<T>,
     options?: O
   ) => Effect.Effect<Option.Option<Found<T, O>>, MultipleResults<T["name"]> | ReadFailure<T, O>, ReadContext<T, O>>
 
-  readonly fetchBy: <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+  readonly fetchBy: <T extends Table.Any, const O extends Only<O, ReadOptions> = NoOptions>(
     table: T,
     where: Where<T>,
     options?: O
@@ -219,13 +222,13 @@ export interface Service {
     ReadContext<T, O>
   >
 
-  readonly one: <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+  readonly one: <T extends Table.Any, const O extends Only<O, ReadOptions> = NoOptions>(
     table: T,
     condition: Condition<T>,
     options?: O
   ) => Effect.Effect<Option.Option<Found<T, O>>, MultipleResults<T["name"]> | ReadFailure<T, O>, ReadContext<T, O>>
 
-  readonly all: <T extends Table.Any, const O extends ReadOptions = NoOptions>(
+  readonly all: <T extends Table.Any, const O extends Only<O, ReadOptions> = NoOptions>(
     table: T,
     condition?: Condition<T>,
     options?: O
@@ -288,13 +291,13 @@ export interface Service {
     options?: CountOptions
   ) => Effect.Effect<number, StatementError>
 
-  readonly insert: <T extends Table.Any, const O extends InsertOptions<T> = NoOptions>(
+  readonly insert: <T extends Table.Any, const O extends Only<O, InsertOptions<T>> = NoOptions>(
     table: T,
     row: Table.Insert<T>,
     options?: O
   ) => Effect.Effect<Inserted<T, O>, InvalidInput<T["name"]> | WriteError<T, "insert">, Table.HookContext<T, "insert">>
 
-  readonly update: <T extends Table.Any, const O extends ChangeOptions = NoOptions>(
+  readonly update: <T extends Table.Any, const O extends Only<O, ChangeOptions> = NoOptions>(
     table: T,
     target: Table.Key<T> | Table.Row<T>,
     patch: Table.Update<T>,
@@ -305,20 +308,20 @@ export interface Service {
     Table.HookContext<T, "update">
   >
 
-  readonly delete: <T extends Table.Any, const O extends ChangeOptions = NoOptions>(
+  readonly delete: <T extends Table.Any, const O extends Only<O, ChangeOptions> = NoOptions>(
     table: T,
     target: Table.Key<T> | Table.Row<T>,
     options?: O
   ) => Effect.Effect<ChangedRow<T, O>, StaleError<T, O> | WriteError<T, "delete">, Table.HookContext<T, "delete">>
 
-  readonly modify: <T extends Table.Any, E, R, const O extends ModifyOptions = NoOptions>(
+  readonly modify: <T extends Table.Any, E, R, const O extends Only<O, ModifyOptions> = NoOptions>(
     table: T,
     key: Table.Key<T>,
     change: (row: Table.Row<T>) => Effect.Effect<Table.Update<T>, E, R>,
     options?: O
   ) => Effect.Effect<Table.Row<T>, E | ModifyError<T, O>, ModifyContext<T, R>>
 
-  readonly insertAll: <T extends Table.Any, const O extends InsertAllOptions<T> = NoOptions>(
+  readonly insertAll: <T extends Table.Any, const O extends Only<O, InsertAllOptions<T>> = NoOptions>(
     table: T,
     rows: ReadonlyArray<Table.Insert<T>> | QueryRows<T>,
     options?: O
@@ -328,7 +331,7 @@ export interface Service {
     Table.HookContext<T, "insertAll">
   >
 
-  readonly updateAll: <T extends Table.Any, const O extends BulkOptions = NoOptions>(
+  readonly updateAll: <T extends Table.Any, const O extends Only<O, BulkOptions> = NoOptions>(
     table: T,
     condition: Predicate<T>,
     patch: Table.Update<T>,
@@ -339,7 +342,7 @@ export interface Service {
     Table.HookContext<T, "updateAll">
   >
 
-  readonly deleteAll: <T extends Table.Any, const O extends BulkOptions = NoOptions>(
+  readonly deleteAll: <T extends Table.Any, const O extends Only<O, BulkOptions> = NoOptions>(
     table: T,
     condition: Predicate<T>,
     options?: O
@@ -364,7 +367,7 @@ export interface Service {
 
   readonly session: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StatementError, R>
 
-  readonly transact: <A, E, R, const O extends TransactOptions = NoOptions>(
+  readonly transact: <A, E, R, const O extends Only<O, TransactOptions> = NoOptions>(
     self: Effect.Effect<A, E, R>,
     options?: O
   ) => Effect.Effect<A, E | TransactError | TimeoutError<O>, Exclude<R, Transaction>>

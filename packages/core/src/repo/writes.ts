@@ -12,6 +12,7 @@ import {
   type ModifyError,
   type ModifyOptions,
   type NoOptions,
+  type Only,
   type Predicate,
   type Repo,
   type StaleError,
@@ -29,7 +30,7 @@ import type * as Table from "./Table.js"
  * @since 0.1.0
  * @category writing
  */
-export const update = <T extends Table.Any, const O extends ChangeOptions = NoOptions>(
+export const update = <T extends Table.Any, const O extends Only<O, ChangeOptions> = NoOptions>(
   table: T,
   target: Table.Key<T> | Table.Row<T>,
   patch: Table.Update<T>,
@@ -40,7 +41,7 @@ export const update = <T extends Table.Any, const O extends ChangeOptions = NoOp
   Repo | Table.HookContext<T, "update">
 > => useRepo((repo) => repo.update(table, target, patch, options))
 
-const remove = <T extends Table.Any, const O extends ChangeOptions = NoOptions>(
+const remove = <T extends Table.Any, const O extends Only<O, ChangeOptions> = NoOptions>(
   table: T,
   target: Table.Key<T> | Table.Row<T>,
   options?: O
@@ -109,7 +110,7 @@ export const restore = <T extends Table.SoftlyDeleted>(
  * Effect.runPromise(program.pipe(Effect.provide(Repo.layer().pipe(Layer.provide(EmbeddedPostgres)))))
  * ```
  */
-export const modify = <T extends Table.Any, E, R, const O extends ModifyOptions = NoOptions>(
+export const modify = <T extends Table.Any, E, R, const O extends Only<O, ModifyOptions> = NoOptions>(
   table: T,
   key: Table.Key<T>,
   change: (row: Table.Row<T>) => Effect.Effect<Table.Update<T>, E, R>,
@@ -189,7 +190,7 @@ type Replacing<T extends Table.Any> = {
  * Effect.runPromise(program.pipe(Effect.provide(Repo.layer().pipe(Layer.provide(EmbeddedPostgres)))))
  * ```
  */
-export const insertAll = <T extends Table.Any, const O extends InsertAllOptions<T> = NoOptions>(
+export const insertAll = <T extends Table.Any, const O extends Only<O, InsertAllOptions<T>> = NoOptions>(
   table: T,
   rows: ReadonlyArray<Table.Insert<T>> | QueryRows<T>,
   options?: O
@@ -207,7 +208,7 @@ export const insertAll = <T extends Table.Any, const O extends InsertAllOptions<
  * @since 0.1.0
  * @category writing many
  */
-export const updateAll = <T extends Table.Any, const O extends BulkOptions = NoOptions>(
+export const updateAll = <T extends Table.Any, const O extends Only<O, BulkOptions> = NoOptions>(
   table: T,
   condition: Predicate<T>,
   patch: Table.Update<T>,
@@ -225,7 +226,7 @@ export const updateAll = <T extends Table.Any, const O extends BulkOptions = NoO
  * @since 0.1.0
  * @category writing many
  */
-export const deleteAll = <T extends Table.Any, const O extends BulkOptions = NoOptions>(
+export const deleteAll = <T extends Table.Any, const O extends Only<O, BulkOptions> = NoOptions>(
   table: T,
   condition: Predicate<T>,
   options?: O
