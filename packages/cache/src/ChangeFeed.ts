@@ -346,7 +346,7 @@ export const make = (
         )
         // It may be the server of an instance that has just been replaced.
         if (through() !== at) yield* opened.close
-        yield* Effect.forkScoped(compareClocks(feed, client()))
+        yield* Effect.forkScoped(Effect.interruptible(compareClocks(feed, client())))
         return opened
       }),
       other: Effect.suspend(() => line(through(), () => {})),
@@ -376,8 +376,8 @@ export const make = (
     )
     const first = yield* Deferred.make<void, StatementError | Deaf | Lost>()
     yield* Effect.forkScoped(
-      // However it ends, nothing is heard from then on.
-      Effect.onExit(listener.run(first), (exit) =>
+      // However it ends, nothing is heard from then on. Interruptible, also where the feed is made in a region that is not: it ends with its scope.
+      Effect.onExit(Effect.interruptible(listener.run(first)), (exit) =>
         Effect.sync(() => {
           feed.blind(Exit.isFailure(exit) ? Cause.squash(exit.cause) : new Lost())
           Deferred.unsafeDone(first, Exit.isFailure(exit) ? exit : Effect.fail(new Lost()))

@@ -4,10 +4,18 @@ import { describe, expect, layer } from "@effect/vitest"
 import { ChangeFeed } from "@effecto/cache"
 import { Announcement, Repo, Table } from "@effecto/core"
 import { EmbeddedPostgres } from "@effecto/core/testing"
-import { Effect, Logger, Metric, Option, Schema, Stream } from "effect"
+import { Context, Effect, Layer, Logger, Metric, Option, Schema, Stream } from "effect"
 import { fixture, gated, killListener, People, process, Seats } from "./processes.js"
 
 layer(EmbeddedPostgres, { excludeTestServices: true })((it) => {
+  it.effect("is opened, and closed with its scope, also in a region that cannot be interrupted", () =>
+    Effect.gen(function* () {
+      const feed = Layer.provide(ChangeFeed.layer(), Repo.layer())
+      const status = Effect.flatMap(Layer.build(feed), (context) => Context.get(context, ChangeFeed.ChangeFeed).status)
+      expect(yield* Effect.uninterruptible(Effect.scoped(status))).toBe("listening")
+    })
+  )
+
   describe("a commit of another process", () => {
     it.scoped("is forgotten here: rows, what was known to be absent, and queries that depend on the table", () =>
       Effect.gen(function* () {
