@@ -52,7 +52,7 @@ const association =
   (table: Any, field: string, nested: Associations = {}) => ({ kind, table, field, nested })
 
 /**
- * Rows of another table whose `field` holds this row's key.
+ * Rows of another table whose `field` holds this row's key. Their order is the database's.
  *
  * @since 0.1.0
  * @category associations

@@ -34,7 +34,15 @@ export type Decode = (value: unknown) => unknown
 export type Encode = (value: unknown) => unknown
 
 const actualType = (value: unknown): string =>
-  value === null ? "null" : Array.isArray(value) ? "an array" : value instanceof Date ? "a date" : `a ${typeof value}`
+  value === null
+    ? "null"
+    : Array.isArray(value)
+      ? "an array"
+      : value instanceof Date
+        ? "a date"
+        : typeof value === "object"
+          ? "an object"
+          : `a ${typeof value}`
 
 const decimal = /^-?(\d+(\.\d+)?|\.\d+)([eE][+-]?\d+)?$/
 

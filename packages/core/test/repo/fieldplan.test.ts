@@ -23,6 +23,16 @@ class Stamped extends Model.Class<Stamped>("Stamped")({ at: Model.DateTimeInsert
 
 describe("fieldPlan", () => {
   it.each([
+    [null, "null"],
+    [[1], "an array"],
+    [new Date(0), "a date"],
+    [{ a: 1 }, "an object"],
+    [1, "a number"]
+  ])("says of %j, where a text is expected, what it is", (value, said) => {
+    expect(() => fieldPlan("f", Schema.String).decode(value)).toThrow(expect.objectContaining({ actual: said }))
+  })
+
+  it.each([
     ["1", 1],
     ["-12.50", -12.5],
     ["0.1", 0.1],
