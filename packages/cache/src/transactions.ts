@@ -42,4 +42,7 @@ export const settle = (committed: () => void, rolledBack: () => void): Effect.Ef
 
 /** Whether something that ended so may have been committed all the same. */
 export const mayHaveWritten = (cause: Cause.Cause<unknown>): boolean =>
-  Cause.isInterrupted(cause) || Chunk.some(Cause.failures(cause), Announcement.isInDoubt)
+  Cause.isInterrupted(cause) ||
+  Chunk.some(Cause.failures(cause), Announcement.isInDoubt) ||
+  // Whoever does not want to handle a failure dies of it.
+  Chunk.some(Cause.defects(cause), Announcement.isInDoubt)

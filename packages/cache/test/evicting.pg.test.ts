@@ -70,6 +70,14 @@ layer(Repo.layer().pipe(Layer.provideMerge(EmbeddedPostgres)), { excludeTestServ
           yield* cache.put("k", 1)
           yield* Effect.flip(Effect.zipRight(set(2), Effect.fail(failure)).pipe(cache.evicting("k")))
           expect([failure, yield* cache.get("k")]).toEqual([failure, Option.some(isWritten ? 2 : 1)])
+          yield* set(1)
+          yield* cache.put("k", 1)
+          yield* Effect.exit(Effect.zipRight(set(2), Effect.die(failure)).pipe(cache.evicting("k")))
+          expect(["died of it", failure, yield* cache.get("k")]).toEqual([
+            "died of it",
+            failure,
+            Option.some(isWritten ? 2 : 1)
+          ])
         }
         expect(yield* select("k")).toEqual(Option.some(2))
         yield* cache.put("k", 1)

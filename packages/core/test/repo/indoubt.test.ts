@@ -23,6 +23,9 @@ const failed = (kind: DbError["kind"], retryable: boolean, cause?: unknown) =>
 const ended = (outcome: "rolledBack" | "unknown") =>
   new CommitFailed({ code: undefined, outcome, reason: "", cause: undefined })
 
+const ownCause: { cause?: unknown } = {}
+ownCause.cause = ownCause
+
 describe("isInDoubt", () => {
   it.each([
     ["a COMMIT without an answer", ended("unknown")],
@@ -36,7 +39,10 @@ describe("isInDoubt", () => {
     ["a server that stops", reported("57P01", "terminating connection due to administrator command")],
     ["a network that is gone", reported("ENETDOWN", "read ENETDOWN", "read")],
     ["a pipe that is broken", reported("EPIPE", "write EPIPE", "write")],
-    ["a record of TLS that is none", reported("ERR_SSL_WRONG_VERSION_NUMBER", "wrong version number")]
+    ["a record of TLS that is none", reported("ERR_SSL_WRONG_VERSION_NUMBER", "wrong version number")],
+    ["a COMMIT without an answer, by hand", byHand(ended("unknown"))],
+    ["what the program has made of one", new Error("not saved", { cause: failed("connection", false) })],
+    ["what it has made of that", { reason: "no", cause: new Error("not saved", { cause: byHand(new Error("gone")) }) }]
   ])("says so of %s", (_, error) => expect(isInDoubt(error)).toBe(true))
 
   it.each([
@@ -50,7 +56,10 @@ describe("isInDoubt", () => {
     ["a refusal, by hand", reported("23505", "duplicate key")],
     ["a code that a function of the database has raised", reported("HELLO", "hello")],
     ["a server that nobody reached", reported("ECONNREFUSED", "connect ECONNREFUSED", "connect")],
+    ["a COMMIT that was refused, by hand", byHand(ended("rolledBack"))],
+    ["what the program has made of a constraint", new Error("not saved", { cause: failed("constraint", false) })],
     ["an error of the program's own", new Error("no")],
+    ["one that is its own cause", ownCause],
     ["nothing", undefined]
   ])("does not of %s", (_, error) => expect(isInDoubt(error)).toBe(false))
 })
