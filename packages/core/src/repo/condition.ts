@@ -42,6 +42,9 @@ const encode = (field: FieldPlan, value: unknown): unknown => {
   }
 }
 
+/** Whether a row can have this value in the field, as far as that is known at once. */
+export const fits = (field: FieldPlan, value: unknown): boolean => encode(field, value) !== misfit
+
 const finished = (encoded: unknown): Effect.Effect<unknown> =>
   encoded instanceof Later
     ? Effect.match(encoded.value, { onFailure: () => misfit, onSuccess: (value) => value ?? null })

@@ -1,6 +1,7 @@
 /** Loads what belongs to rows: one query for each association, whatever the number of rows. */
 import { Effect, Option } from "effect"
 import type { Association, Associations } from "./association.js"
+import { fits } from "./condition.js"
 import { currentFrame } from "./frame.js"
 import type { StatementError } from "./RepoError.js"
 import type { Any } from "./Table.js"
@@ -18,9 +19,27 @@ export interface Reading {
   readonly hook: (table: TableImplementation, rows: ReadonlyArray<object>) => Effect.Effect<ReadonlyArray<object>>
 }
 
-/** Two values of a key's field are one when they are stored alike: dates and bigints are different objects each time. */
+/** An integer that one model has as a number is a bigint in another: the same one in the database. */
+const counterpart = (value: unknown): unknown => {
+  if (typeof value === "number") return Number.isSafeInteger(value) ? BigInt(value) : value
+  return typeof value === "bigint" && Number.isSafeInteger(Number(value)) ? Number(value) : value
+}
+
+/** Two values of a key's field are one when they are stored alike: dates are different objects each time. */
 const sameKey = (value: unknown): unknown =>
-  typeof value === "object" && value !== null ? JSON.stringify(value) : value
+  typeof value === "bigint"
+    ? counterpart(value)
+    : typeof value === "object" && value !== null
+      ? JSON.stringify(value)
+      : value
+
+/** Values as the field has them that they are looked for in: their model may have another type of integer than ours. */
+const asTheirs = (table: TableImplementation, name: string, values: ReadonlyArray<unknown>): ReadonlyArray<unknown> => {
+  const column = table.plan.field(name)
+  if (column === undefined || values.some((value) => fits(column, value))) return values
+  const others = values.map(counterpart)
+  return others.some((value) => fits(column, value)) ? others : values
+}
 
 /** A field's value; an Option's is what it holds, or null. */
 const field = (row: object, name: string): unknown => {
@@ -75,7 +94,10 @@ const load = (
     ? [association.field, singleKey(target, name)]
     : [singleKey(table, name), association.field]
   const values = distinct(rows, mine)
-  const found = values.length === 0 ? Effect.succeed<ReadonlyArray<object>>([]) : reading.find(target, theirs, values)
+  const found =
+    values.length === 0
+      ? Effect.succeed<ReadonlyArray<object>>([])
+      : reading.find(target, theirs, asTheirs(target, theirs, values))
   return Effect.map(
     Effect.flatMap(found, (children) => preload(reading, target, children, association.nested)),
     (children) => {

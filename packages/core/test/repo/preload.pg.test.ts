@@ -118,6 +118,28 @@ describe("preload", () => {
       })
     )
 
+    it.effect("finds a row by a number that its model has as a bigint, and the other way round", () =>
+      Effect.gen(function* () {
+        const { people, rex } = yield* filled
+        class BigPet extends Model.Class<BigPet>("BigPet")({
+          id: Schema.BigIntFromSelf,
+          ownerId: Model.FieldOption(Schema.BigIntFromSelf),
+          name: Schema.String
+        }) {}
+        const BigPets = Table.make(BigPet, { name: "pets", key: "id" })
+        const loaded = yield* Repo.preload(People, people, { pets: Table.hasMany(BigPets, "ownerId") })
+        expect(loaded.map((person) => person.pets.map(({ name }) => name).sort())).toEqual([
+          ["Rex", "Tom"],
+          [],
+          ["Kit"]
+        ])
+        const one = yield* Repo.fetch(BigPets, BigInt(rex.id), {
+          preload: { owner: Table.belongsTo(People, "ownerId"), toys: Table.hasMany(Toys, "petId") }
+        })
+        expect([one.owner?.firstName, one.toys.map(({ name }) => name)]).toEqual(["one", ["ball"]])
+      })
+    )
+
     it.effect("of no rows asks nothing", () =>
       Effect.gen(function* () {
         yield* filled
