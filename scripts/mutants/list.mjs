@@ -94,8 +94,8 @@ export const mutants = [
     "does not serve who came after",
     "whoever joined after the invalidation gets the old value",
     "loader.ts",
-    "    return ended(load, waiter, served)",
-    "    return ended(load, waiter, (exit) => exit)"
+    "ended(load, waiter, served)",
+    "ended(load, waiter, (exit) => exit)"
   ),
   mutant(
     "tags.test.ts",
@@ -110,16 +110,16 @@ export const mutants = [
     "serves who began it, though the load itself invalidated its tag",
     "who begins a load is stamped after its first steps",
     "loader.ts",
-    "    const load = there ?? this.begin(state, key, request, waiter, fiber)\n    const answer = load.exit ?? this.join(turn,",
-    "    const load = there ?? this.begin(state, key, request, waiter, fiber)\n    const answer = load.exit ?? this.join(state.turn,"
+    "    const answer = load.exit ?? this.join(turn,",
+    "    const answer = load.exit ?? this.join(state.turn,"
   ),
   mutant(
     "tags.test.ts",
     "is not kept, though its tags were only known from its value",
     "who waits is stamped at the end of the load instead of when it came",
     "loader.ts",
-    "      turn >= load.overtakenAt ?",
-    "      this.service.store.turn >= load.overtakenAt ?"
+    "      turn >= load.overtakenAt ||",
+    "      this.service.store.turn >= load.overtakenAt ||"
   ),
   mutant(
     "tags.test.ts",
@@ -468,7 +468,7 @@ export const mutants = [
     "are linearizable by key with strict's locks",
     "a load may be shared while somebody writes what it reads",
     "loader.ts",
-    "    if (this.service.locks.open > 0 && this.service.isLocked(key, request.tags)) return this.around(key, request)\n",
+    "    if (this.service.locks.open > 0 && this.service.isLocked(key, request.tags))\n      return restore(this.around(key, request))\n",
     ""
   ),
   mutant(

@@ -316,6 +316,11 @@ export interface Options<K, V, E = never, R = never, W = never> {
   /** The failure of a load that took longer than `hardTimeout`. */
   readonly onTimeout?: ((key: K) => E) | undefined
   /**
+   * What becomes of a load when the last who waits for it is interrupted: it goes on, and its value is kept (`"finish"`, the default), or it is interrupted, too.
+   * Keys that are looked up together count as one load; what is loaded in the background, or while there is something in `grace`, goes on either way.
+   */
+  readonly onAbandoned?: "finish" | "interrupt" | undefined
+  /**
    * Looks a key up again before its `max` ends, in the background, when it is read so shortly before that as a load usually takes: this many times that, on average,
    * and by chance, so that not all processes do at once (XFetch). 1 is a good choice; never by default.
    */

@@ -36,6 +36,12 @@ export class Load<K, V, E> implements Keyed<K>, Waiting {
   began = 0
   /** Nobody waited for it when it began. */
   inBackground = false
+  /** It goes on also when nobody waits for it any more. */
+  goesOn = false
+  /** It was interrupted because nobody waited for it any more: whoever asked for it all the same asks again. */
+  isAbandoned = false
+  /** Those that are loaded by the same fiber, itself among them. */
+  together: ReadonlyArray<Load<K, V, E>> | undefined = undefined
   private traced: Tracer.Span | undefined = undefined
   private links: Array<Tracer.SpanLink> | undefined = undefined
   /** Tags that were invalidated while it ran, each with the turn of the first time. Only for loads whose value may yet turn out to carry them. */

@@ -11,7 +11,8 @@
  * Loads run in fibers of the cache and not of the callers. Nothing of the first caller is theirs: not its interruption, not its transaction, not its
  * FiberRefs. Only a load that the caller brought (`getOrLoad`) has the caller's services, for those are what it asks for.
  */
-import { Cause, type Context, Duration, Effect, Exit, type Fiber, FiberRefs, Option, Runtime } from "effect"
+import { type Restore, uninterruptibleMask } from "@effecto/core/internal/primitives"
+import { Cause, type Context, Duration, Effect, Exit, type Fiber, FiberId, FiberRefs, Option, Runtime } from "effect"
 import { batches, distinctKeys, lookUpTogether, resultOf } from "./batch.js"
 import { LoadTimedOut } from "./CacheError.js"
 import { type Keyed, KeyMap, keyOf } from "./keyMap.js"
@@ -45,6 +46,8 @@ let depth = 0
 const WEIGHT_OF_ONE = 0.2
 /** So many times the average is the farthest that chance refreshes ahead: beyond is one time in three thousand. */
 const FARTHEST = 8
+
+const asItIs: Restore = (self) => self
 
 export class Loader<K, V, E> {
   /** Loads that have not ended, those that have lost the right to publish included. */
@@ -107,7 +110,7 @@ export class Loader<K, V, E> {
   refresh(fiber: Running, key: K): Effect.Effect<Option.Option<V>, E> {
     const request = this.usual
     if (request === undefined) return Effect.succeedNone
-    const fresh = (fiber: Running): Effect.Effect<Option.Option<V>, E> => {
+    const again = (fiber: Running, restore: Restore): Effect.Effect<Option.Option<V>, E> => {
       const state = this.service.state.current
       if (state._tag === "Closed") return Effect.die(state.error)
       state.revoke(key)
@@ -116,8 +119,9 @@ export class Loader<K, V, E> {
       const { turn } = state
       const load = this.begin(state, key, request, waiter, fiber)
       this.flush()
-      return load.exit ?? this.join(turn, load, waiter, request)
+      return load.exit ?? this.join(turn, load, waiter, request, restore)
     }
+    const fresh = (fiber: Running) => this.asking(fiber, again)
     return startedInTransaction(fiber)
       ? Effect.flatMap(readsAlone, (inside) =>
           inside ? this.around(key, request) : Effect.withFiberRuntime((fiber) => fresh(fiber))
@@ -127,11 +131,12 @@ export class Loader<K, V, E> {
 
   /** What each of the keys comes to: those that are missing are loaded together, where there is a `lookupAll`. */
   all(keys: ReadonlyArray<K>): Effect.Effect<Array<Exit.Exit<Option.Option<V>, E>>> {
-    const ask = (fiber: Running): Effect.Effect<Array<Exit.Exit<Option.Option<V>, E>>> => {
+    const askIn = (fiber: Running, restore: Restore): Effect.Effect<Array<Exit.Exit<Option.Option<V>, E>>> => {
       const state = this.service.state.current
       if (state._tag === "Closed") return Effect.die(state.error)
       const request = this.together ?? this.usual
       const { locks } = this.service
+      const loads: Array<Load<K, V, E>> = []
       const apart: Array<Keyed<K>> = []
       let answerOf: ((key: K) => Exit.Exit<Option.Option<V>, E>) | undefined
       const allApart = Effect.suspend(() =>
@@ -146,14 +151,24 @@ export class Loader<K, V, E> {
         if (held !== undefined) return Exit.succeed(Option.some(state.entries.valueOf(held)))
         state.counters.misses += 1
         if (request === undefined) return Exit.succeed(Option.none())
-        if (request !== this.together || locks.open === 0 || !this.service.isLocked(key))
-          return this.share(fiber, key, request)
+        if (request !== this.together || locks.open === 0 || !this.service.isLocked(key)) {
+          const answer = this.shareIn(fiber, key, request, restore)
+          const load = state.loads.get(key)
+          if (load !== undefined) loads.push(load)
+          return answer
+        }
         apart.push({ key })
         return Effect.flatMap(allApart, (answerOf) => answerOf(key))
       })
       this.flush()
-      return Effect.forEach(answers, (answer) => Effect.exit(answer))
+      // It waits for one after the other, and leaves all of them.
+      return this.leaving(
+        loads,
+        Effect.forEach(answers, (answer) => Effect.exit(answer)),
+        restore
+      )
     }
+    const ask = (fiber: Running) => this.asking(fiber, askIn)
     return Effect.withFiberRuntime((fiber) =>
       startedInTransaction(fiber)
         ? Effect.flatMap(readsAlone, (inside) =>
@@ -187,12 +202,22 @@ export class Loader<K, V, E> {
     )
   }
 
-  /** Synchronous up to the wait: between looking for a load and starting one nobody else runs. */
   private share(fiber: Running, key: K, request: Request<K, V, E>): Effect.Effect<Option.Option<V>, E> {
+    return this.asking(fiber, (fiber, restore) => this.shareIn(fiber, key, request, restore))
+  }
+
+  /** Synchronous up to the wait: between looking for a load and starting one nobody else runs. */
+  private shareIn(
+    fiber: Running,
+    key: K,
+    request: Request<K, V, E>,
+    restore: Restore
+  ): Effect.Effect<Option.Option<V>, E> {
     const state = this.service.state.current
     if (state._tag === "Closed") return Effect.die(state.error)
     // Whatever is read while somebody writes may be old or new, and nobody can say for how long: it is the caller's alone.
-    if (this.service.locks.open > 0 && this.service.isLocked(key, request.tags)) return this.around(key, request)
+    if (this.service.locks.open > 0 && this.service.isLocked(key, request.tags))
+      return restore(this.around(key, request))
     const { counters } = state
     let outdated: number | undefined
     if (state.grace > 0 || state.absences.size > 0) {
@@ -226,8 +251,9 @@ export class Loader<K, V, E> {
     // Before it begins: what a load invalidates itself comes after whoever began it.
     const { turn } = state
     const load = there ?? this.begin(state, key, request, waiter, fiber)
-    const answer = load.exit ?? this.join(turn, load, waiter, request)
-    return outdated === undefined ? answer : this.orStale(state, answer, key, outdated)
+    if (outdated !== undefined) load.goesOn = true
+    const answer = load.exit ?? this.join(turn, load, waiter, request, restore)
+    return outdated === undefined ? answer : restore(this.orStale(state, answer, key, outdated))
   }
 
   /** Starts a load that nobody waits for, unless there is one. */
@@ -299,7 +325,10 @@ export class Loader<K, V, E> {
     } finally {
       depth -= 1
     }
-    for (const load of loads) load.fiber = fiber
+    for (const load of loads) {
+      load.fiber = fiber
+      load.together = loads
+    }
     fiber.addObserver((exit) => done(Exit.flatten(exit)))
   }
 
@@ -364,7 +393,7 @@ export class Loader<K, V, E> {
   private finish(load: Load<K, V, E>, exit: Exit.Exit<Option.Option<V>, E>): void {
     this.inFlight.delete(load)
     const state = this.service.state.current
-    if (state._tag === "Open") exit = this.commit(state, load, exit)
+    if (state._tag === "Open" && !load.isAbandoned) exit = this.commit(state, load, exit)
     if (load.inBackground && load.waiters.size === 0 && Exit.isFailure(exit) && state._tag === "Open") {
       this.service.fork(
         Effect.logWarning(
@@ -436,12 +465,59 @@ export class Loader<K, V, E> {
     turn: number,
     load: Load<K, V, E>,
     waiter: Waiting | undefined,
-    request: Request<K, V, E>
+    request: Request<K, V, E>,
+    restore: Restore
   ): Effect.Effect<Option.Option<V>, E> {
     // Whoever came after the invalidation that overtook this load must not be served what was read before it.
     const served = (exit: Exit.Exit<Option.Option<V>, E>) =>
-      turn >= load.overtakenAt ? this.again(load.key, request) : exit
-    return ended(load, waiter, served)
+      turn >= load.overtakenAt || load.isAbandoned ? this.again(load.key, request) : exit
+    return this.leaving([load], ended(load, waiter, served), restore)
+  }
+
+  private get isLeft(): boolean {
+    return this.service.settings.onAbandoned === "interrupt"
+  }
+
+  /** Where loads are interrupted when nobody waits for them, no interruption may come between asking for one and waiting for it. */
+  private asking<A, E2>(
+    fiber: Running,
+    ask: (fiber: Running, restore: Restore) => Effect.Effect<A, E2>
+  ): Effect.Effect<A, E2> {
+    return this.isLeft
+      ? uninterruptibleMask((restore) => Effect.withFiberRuntime((fiber) => ask(fiber, restore)))
+      : ask(fiber, asItIs)
+  }
+
+  /** Waits for loads, and leaves them when it is interrupted. */
+  private leaving<A, E2>(
+    loads: ReadonlyArray<Load<K, V, E>>,
+    answer: Effect.Effect<A, E2>,
+    restore: Restore
+  ): Effect.Effect<A, E2> {
+    if (!this.isLeft) return answer
+    return Effect.onInterrupt(restore(answer), () =>
+      Effect.sync(() => {
+        for (const load of loads) this.abandon(load)
+      })
+    )
+  }
+
+  /** Interrupts a load that nobody waits for, nor for one of those that are loaded together with it. */
+  private abandon(load: Load<K, V, E>): void {
+    const { fiber, together = [load] } = load
+    if (load.exit !== undefined || together.some((one) => one.goesOn || one.inBackground || one.waiters.size > 0))
+      return
+    for (const one of together) {
+      one.isAbandoned = true
+      this.service.store.loads.remove(one.key, one)
+    }
+    if (fiber !== undefined) {
+      fiber.unsafeInterruptAsFork(FiberId.none)
+      return
+    }
+    // Nobody has been asked for it yet.
+    this.inFlight.delete(load)
+    load.settle(Exit.interrupt(FiberId.none))
   }
 
   private again(key: K, request: Request<K, V, E>): Effect.Effect<Option.Option<V>, E> {

@@ -65,6 +65,7 @@ export const settingsOf = <K, V, E, R, W>(options: Options<K, V, E, R, W>): Sett
     softTimeout: millis("softTimeout"),
     hardTimeout: hardTimeout === Number.POSITIVE_INFINITY ? undefined : hardTimeout,
     onTimeout: options.onTimeout,
+    onAbandoned: options.onAbandoned,
     refreshAhead,
     jitter,
     tags: options.tags,

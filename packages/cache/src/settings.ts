@@ -45,6 +45,8 @@ export interface Settings<K, V, E> {
   readonly softTimeout?: number | undefined
   readonly hardTimeout?: number | undefined
   readonly onTimeout?: ((key: K) => E) | undefined
+  /** What becomes of a load that nobody waits for any more. */
+  readonly onAbandoned?: "finish" | "interrupt" | undefined
   /** By how many times its usual loading time an entry is refreshed before its end, on average. */
   readonly refreshAhead?: number | undefined
   /** The share of a max lifetime that chance may take off. */
