@@ -194,7 +194,8 @@ export const withSession =
           Effect.raceFirst(
             // Outside of the lock's own scope: the effect's scope is the one it was given.
             Effect.mapInputContext(self, () => context),
-            lost
+            // Also in a region where the effect is not: it would be waited for.
+            Effect.interruptible(lost)
           )
         )
       )

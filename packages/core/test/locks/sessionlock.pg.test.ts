@@ -143,6 +143,7 @@ describe("AdvisoryLock", () => {
           expect(yield* inside.pipe(AdvisoryLock.withSession("nightly"))).toBe(false)
           expect(yield* inside).toBe(true)
           expect(yield* Effect.flip(Effect.fail("no").pipe(AdvisoryLock.withSession("nightly")))).toBe("no")
+          expect(yield* Effect.uninterruptible(inside.pipe(AdvisoryLock.withSession("nightly")))).toBe(false)
           expect(yield* locks).toEqual([])
         })
       )
