@@ -33,6 +33,16 @@ describe("AdvisoryLock", () => {
     expect(AdvisoryLock.session).type.not.toBeCallableWith("a", { mode: "shared", wiat: "nowait" })
   })
 
+  it("can be taken with a transaction of its own, whose Transaction the effect may ask for", () => {
+    expect(AdvisoryLock.with("a")(AdvisoryLock.acquire("b"))).type.toBe<
+      Effect.Effect<void, Transaction.TransactError, SqlClient.SqlClient>
+    >()
+    expect(Effect.void.pipe(AdvisoryLock.with("a", { wait: "1 second" }))).type.toBe<
+      Effect.Effect<void, RepoError.LockTimeout | Transaction.TransactError, SqlClient.SqlClient>
+    >()
+    expect(AdvisoryLock.with).type.not.toBeCallableWith("a", { wiat: "nowait" })
+  })
+
   it("can be taken inside of one", () => {
     expect(Repo.transact(AdvisoryLock.acquire(AdvisoryLock.key("books")))).type.toBe<
       Effect.Effect<void, Transaction.TransactError, Repo.Repo>

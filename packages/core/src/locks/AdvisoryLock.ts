@@ -10,6 +10,7 @@
  *
  * @since 0.1.0
  */
+import type { SqlClient } from "@effect/sql"
 import { type Context, Effect } from "effect"
 import { currentFrame, type Frame, type Transaction } from "../repo/frame.js"
 import { type StatementError, TransactionClosed } from "../repo/RepoError.js"
@@ -17,6 +18,7 @@ import type { NoOptions, Only } from "../repo/repository.js"
 import { boundedTogether, type LockError, type Wait } from "../repo/rowlock.js"
 import { statementError } from "../repo/sqlstate.js"
 import { lockSource } from "../repo/statementlog.js"
+import { type TransactError, transact } from "../repo/Transaction.js"
 import { onlyKnown } from "../repo/word.js"
 import { inOrder, type LockKey, labelOf, modeText, toKey } from "./lockkey.js"
 
@@ -130,3 +132,37 @@ export const tryAcquire = (
       )
     )
   })
+
+const around =
+  <const O extends Only<O, LockOptions> = NoOptions>(
+    names: string | LockKey | ReadonlyArray<string | LockKey>,
+    options?: O
+  ) =>
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | TransactError | LockError<O>, Exclude<R, Transaction> | SqlClient.SqlClient> =>
+    transact()(Effect.zipRight(acquire(names, options), self))
+
+export {
+  /**
+   * Runs an effect in a transaction that begins with taking the lock: `transact` and {@link acquire} in one. Inside of another transaction that is a savepoint, and
+   * the lock is held until the whole ends, unless the savepoint is rolled back.
+   *
+   * @since 0.1.0
+   * @category locking
+   * @example
+   * ```ts
+   * import { AdvisoryLock } from "@effecto/core"
+   * import { EmbeddedPostgres } from "@effecto/core/testing"
+   * import { Effect } from "effect"
+   *
+   * const program = Effect.sync(() => console.log("one after the other")).pipe( // one after the other
+   *   AdvisoryLock.with(AdvisoryLock.key("invoices", "2026"), { wait: "5 seconds" }),
+   *   Effect.catchTag("LockTimeout", () => Effect.logWarning("somebody else writes invoices"))
+   * )
+   *
+   * Effect.runPromise(program.pipe(Effect.provide(EmbeddedPostgres)))
+   * ```
+   */
+  around as with
+}

@@ -68,6 +68,39 @@ describe("AdvisoryLock", () => {
       )
     })
 
+    describe("with", () => {
+      it.effect("holds the lock while the effect runs, in one transaction with it, and not afterwards", () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          yield* sql`create table if not exists held (n int)`
+          yield* AdvisoryLock.with("with")(sql`insert into held values (1)`)
+          expect(yield* AdvisoryLock.with("with")(locks)).toHaveLength(1)
+          expect(yield* locks).toEqual([])
+          expect(
+            yield* Effect.flip(
+              AdvisoryLock.with("with")(Effect.zipRight(sql`insert into held values (2)`, Effect.fail("no")))
+            )
+          ).toBe("no")
+          expect(yield* sql`select n from held`).toEqual([{ n: 1 }])
+          yield* sql`drop table held`
+        })
+      )
+
+      it.effect("fails with LockTimeout when the wait is over, and has run nothing", () =>
+        Effect.gen(function* () {
+          const { release } = yield* holder("with")
+          const events: Array<string> = []
+          const error = yield* Effect.sync(() => events.push("run")).pipe(
+            AdvisoryLock.with("with", { wait: "nowait" }),
+            Effect.flip
+          )
+          expect(error._tag).toBe("LockTimeout")
+          expect(events).toEqual([])
+          yield* release
+        })
+      )
+    })
+
     describe("acquire", () => {
       it.effect("BE-D1 waits on another connection until the holder's transaction ends", () =>
         Effect.gen(function* () {
