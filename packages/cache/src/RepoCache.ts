@@ -125,9 +125,14 @@ export interface Options<E = never>
     | "grace"
     | "softTimeout"
     | "hardTimeout"
+    | "onAbandoned"
     | "refreshAhead"
     | "hitAges"
   > {
+  /** How many rows are asked for by one statement at most, where many are missing. No limit by default. */
+  readonly batchSize?: number | undefined
+  /** How long a failure to read a row is kept, and answered to whoever asks for it meanwhile: what is known of queries is not. Not at all by default. */
+  readonly failed?: Duration.DurationInput | undefined
   /** What the cache is called in errors, logs and metrics: by default the table's name, and that with `queries` behind it. */
   readonly name?: string | undefined
   /** How many queries are held at most. Unbounded by default. */
@@ -183,7 +188,7 @@ export const make = <T extends Table.Any>(
     type E = ReadError<T>
     const repo = yield* Repo
     const name = options.name ?? nameOf(table)
-    const { absent, capacity, queries: most, sample, strict, ...common } = options
+    const { absent, batchSize, capacity, failed, queries: most, sample, strict, ...common } = options
     const field = typeof table.key === "string" ? table.key : undefined
     /** Sound: keys come in by functions that take keys of the table, and this gives back what `comparable` made of them. */
     const keyOf = (key: unknown) => given(key) as Table.Key<T>
@@ -200,7 +205,9 @@ export const make = <T extends Table.Any>(
       {
         ...common,
         absent,
+        batchSize,
         capacity,
+        failed,
         name,
         lookup: (key) => repo.get(table, keyOf(key)),
         lookupAll:

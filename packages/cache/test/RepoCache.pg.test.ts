@@ -64,6 +64,31 @@ const asAnother = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   })
 
 layer(TestRepo, { excludeTestServices: true })((it) => {
+  describe("the options of reads", () => {
+    it.scoped("keep a failure for as long as they say, and forget it when the table is written", () =>
+      Effect.gen(function* () {
+        const { sql } = yield* fixture
+        const people = yield* RepoCache.make(People, { failed: "1 hour" })
+        yield* sql`alter table people rename to persons`
+        const first = yield* Effect.flip(people.get(1))
+        yield* sql`alter table persons rename to people`
+        expect(yield* Effect.flip(people.get(1))).toBe(first)
+        yield* Announcement.touch(People, [1])
+        expect(yield* people.get(1)).toEqual(Option.some(new Person({ id: 1, name: "Ada" })))
+      })
+    )
+
+    it.scoped("bound how many rows one statement asks for", () =>
+      Effect.gen(function* () {
+        yield* fixture
+        const people = yield* RepoCache.make(People, { batchSize: 2 })
+        const before = (yield* Metric.value(Repo.queries)).count
+        expect((yield* people.getAll([1, 2, 3, 4, 5])).filter(Option.isSome)).toHaveLength(2)
+        expect((yield* Metric.value(Repo.queries)).count - before).toBe(3)
+      })
+    )
+  })
+
   describe("get and fetch", () => {
     it.scoped("read a row once, and say like the Repo that there is none", () =>
       Effect.gen(function* () {

@@ -157,7 +157,7 @@ export {
    * import { Effect } from "effect"
    *
    * const program = Effect.sync(() => console.log("one after the other")).pipe( // one after the other
-   *   AdvisoryLock.with(AdvisoryLock.key("invoices", "2026"), { wait: "5 seconds" }),
+   *   AdvisoryLock.with("invoices of 2026", { wait: "5 seconds" }),
    *   Effect.catchTag("LockTimeout", () => Effect.logWarning("somebody else writes invoices"))
    * )
    *
