@@ -478,5 +478,37 @@ export const mutants = [
     "store.ts",
     "  remove(key: K): void {\n    this.revoke(key)\n",
     "  remove(key: K): void {\n"
+  ),
+  mutant(
+    "stale.test.ts",
+    "with softTimeout waits no longer for several keys than for one",
+    "several keys wait for softTimeout one after the other",
+    "loader.ts",
+    "Math.max(0, asked + softTimeout - this.service.now(fiber))",
+    "softTimeout"
+  ),
+  mutant(
+    "lifetimes.test.ts",
+    "is chosen by the cache's own function wherever none is given with the value",
+    "the lifetime that a cache chooses by the value is not asked for",
+    "service.ts",
+    "return lifetime === undefined ? span : lifetime(value, key)",
+    "return span"
+  ),
+  mutant(
+    "abandoned.test.ts",
+    "has the last who waits take the load along, and nobody before",
+    "a load is abandoned although others wait for it",
+    "loader.ts",
+    "one.goesOn || one.inBackground || one.waiters.size > 0",
+    "one.goesOn || one.inBackground"
+  ),
+  mutant(
+    "abandoned.test.ts",
+    "leaves alone what is loaded in the background, or beside something in grace",
+    "a load in the background is abandoned with the last who waits",
+    "loader.ts",
+    "one.goesOn || one.inBackground || one.waiters.size > 0",
+    "one.waiters.size > 0"
   )
 ]
