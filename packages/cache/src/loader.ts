@@ -474,7 +474,7 @@ export class Loader<K, V, E> {
     return this.leaving([load], ended(load, waiter, served), restore)
   }
 
-  private get isLeft(): boolean {
+  private get interruptsAbandoned(): boolean {
     return this.service.settings.onAbandoned === "interrupt"
   }
 
@@ -483,7 +483,7 @@ export class Loader<K, V, E> {
     fiber: Running,
     ask: (fiber: Running, restore: Restore) => Effect.Effect<A, E2>
   ): Effect.Effect<A, E2> {
-    return this.isLeft
+    return this.interruptsAbandoned
       ? uninterruptibleMask((restore) => Effect.withFiberRuntime((fiber) => ask(fiber, restore)))
       : ask(fiber, asItIs)
   }
@@ -494,7 +494,7 @@ export class Loader<K, V, E> {
     answer: Effect.Effect<A, E2>,
     restore: Restore
   ): Effect.Effect<A, E2> {
-    if (!this.isLeft) return answer
+    if (!this.interruptsAbandoned) return answer
     return Effect.onInterrupt(restore(answer), () =>
       Effect.sync(() => {
         for (const load of loads) this.abandon(load)

@@ -82,23 +82,20 @@ const acquired = <const O extends Only<O, LockOptions> = NoOptions>(
   const operation = `take the advisory lock ${label}`
   return inFrame(
     operation,
-    (frame) =>
-      Effect.suspend(() => {
-        const text = `select pg_advisory_xact_lock${modeText(options?.mode)}($1)`
-        // Inside of the savepoint that bounds the wait, if there is one.
-        const take = (wanted: LockKey) =>
-          Effect.mapError(
-            frame.session.database.query(text, [wanted.value.toString()], lockSource, true, true),
-            (error) => statementError(error, operation)
-          )
-        return boundedTogether(frame.session.database, wait, label, (shorten) =>
-          Effect.forEach(
-            keys,
-            (wanted, place) => (place === 0 ? take(wanted) : Effect.zipRight(shorten, take(wanted))),
-            { discard: true }
-          )
+    (frame) => {
+      const text = `select pg_advisory_xact_lock${modeText(options?.mode)}($1)`
+      // Inside of the savepoint that bounds the wait, if there is one.
+      const take = (wanted: LockKey) =>
+        Effect.mapError(
+          frame.session.database.query(text, [wanted.value.toString()], lockSource, true, true),
+          (error) => statementError(error, operation)
         )
-      })
+      return boundedTogether(frame.session.database, wait, label, (shorten) =>
+        Effect.forEach(keys, (wanted, place) => (place === 0 ? take(wanted) : Effect.zipRight(shorten, take(wanted))), {
+          discard: true
+        })
+      )
+    }
     // Sound: LockTimeout comes of a wait only.
   ) as Effect.Effect<void, StatementError | LockError<O>, Transaction>
 }

@@ -63,6 +63,10 @@ const tree = (
 const crash = TestSupervision.crash
 const settle = TestClock.adjust(0)
 const second = Schedule.spaced("1 second")
+/** Crashes the instance that is being built when it is completed. */
+const mortal = Effect.tap(Deferred.make<void>(), (dies) =>
+  Effect.forkScoped(Effect.zipRight(Deferred.await(dies), Effect.die("crash")))
+)
 const downOf = (cause: Cause.Cause<unknown>): unknown => {
   const defect = Cause.squash(cause)
   return defect instanceof ChildDown ? [defect.path, defect.holding] : defect
@@ -318,8 +322,7 @@ describe("a dynamic child's build that calls a sibling that is down", () => {
         name: "rooms",
         child: (id: string) =>
           Effect.gen(function* () {
-            const dies = yield* Deferred.make<void>()
-            yield* Effect.forkScoped(Effect.zipRight(Deferred.await(dies), Effect.die("crash")))
+            const dies = yield* mortal
             const other = services.get(id === "x" ? "y" : "x")
             if (cyclic && asked.length === 0 && other !== undefined) {
               yield* Effect.repeatN(Effect.yieldNow(), 3)
@@ -357,8 +360,7 @@ describe("a dynamic child's build that calls a sibling that is down", () => {
         name: "rooms",
         child: (id: string) =>
           Effect.gen(function* () {
-            const dies = yield* Deferred.make<void>()
-            yield* Effect.forkScoped(Effect.zipRight(Deferred.await(dies), Effect.die("crash")))
+            const dies = yield* mortal
             yield* builds.shift() ?? Effect.void
             return { ask: Effect.succeed(id), die: Deferred.succeed(dies, undefined) }
           }),
